@@ -1,0 +1,140 @@
+"""The whole calibration of one core in one read mode: fit, judge, choose the output step, quantise.
+
+Everything is fitted in *product units* (the integer sum of input code times weight code) and then
+expressed in output LSB, whose size is chosen here so that the expected outputs fill the output
+register and the largest gain still fits the scale register.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.array_types import read_only
+from hil.core.correction import ColumnFlag, Correction
+from hil.core.errors import CalibrationError
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_calibration.fit import fit_columns, fit_global_gain, without_mixed_signs
+from hil_calibration.moments import ColumnMoments
+from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
+from hil_calibration.quantize import quantize, smallest_output_lsb
+
+SEARCH_VECTORS = 512
+"""Calibration vectors that the neighbour search looks at; more change hardly a code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreCalibration:
+    """All that calibrating one core in one read mode found; arrays of shape (column,)."""
+
+    output_lsb: float
+    """Size of one output code, in product units."""
+    global_gain: float
+    """The one gain of the uncorrected baseline, output LSB per count."""
+    correction: Correction
+    """Real-valued correction, output LSB."""
+    a_p_se: npt.NDArray[np.float64]
+    """Standard error of ``a_p``, output LSB per count."""
+    a_n_se: npt.NDArray[np.float64]
+    """Standard error of ``a_n``, output LSB per count."""
+    b_se: npt.NDArray[np.float64]
+    """Standard error of ``b``, output LSB."""
+    residual_rms: npt.NDArray[np.float64]
+    """Residual of the fit, output LSB."""
+    r_squared: npt.NDArray[np.float64]
+    """Share of the expected output's variance that the fit explains."""
+    saturated_counts: npt.NDArray[np.int64]
+    """Clipped counts of the calibration vectors, P and N together."""
+    flags: npt.NDArray[np.uint16]
+    """`ColumnFlag` bit fields."""
+    fmt: NmpuFormat
+    """NMPU format with the tile's shift."""
+    registers: NmpuRegisters
+    """NMPU register codes."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "a_p_se", "a_n_se", "b_se", "residual_rms", "r_squared", "saturated_counts", "flags"
+        ):  # fmt: skip
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+
+def calibrate_core(
+    moments: ColumnMoments,
+    *,
+    fmt: NmpuFormat,
+    saturated_counts: npt.NDArray[np.int64],
+    sample_counts: npt.NDArray[np.uint16],
+    sample_expected: npt.NDArray[np.int32],
+    largest_expected: float,
+    headroom: float = 1.5,
+    limits: QualityLimits | None = None,
+) -> CoreCalibration:
+    """Calibrate one core in one read mode.
+
+    Parameters
+    ----------
+    moments
+        Running sums of counts and expected outputs (product units) of the calibration vectors.
+    fmt
+        NMPU format; its shift is chosen here.
+    saturated_counts
+        Clipped counts per column, shape (column,).
+    sample_counts, sample_expected
+        Calibration readouts (vector, polarity, column) and expected outputs (vector, column),
+        product units, for the neighbour search.
+    largest_expected
+        Largest magnitude of an expected output, product units.
+    headroom
+        Factor left in the scale registers for drift, 1 <= headroom.
+    limits
+        Where a column stops being like the others.
+
+    Raises
+    ------
+    CalibrationError
+        If there are too few vectors, no column responds, or the format cannot hold the gains.
+    """
+    fits = fit_columns(moments, one_scale=fmt.shared_scale)
+    flags = flag_columns(moments, fits, saturated_counts, limits or QualityLimits())
+    fitted, is_mixed = without_mixed_signs(fits, moments)
+    is_live = is_calibrated(flags)
+    if not is_live.any():
+        raise CalibrationError(
+            "no column responds to its inputs: every fit explains less than a tenth of the "
+            "expected output; check that the weights were programmed and the inputs are driven"
+        )
+    flags[is_mixed & is_live] |= np.uint16(ColumnFlag.MIXED_SIGN)
+    gain = float(np.maximum(abs(fitted.a_p), abs(fitted.a_n))[is_live].max())
+    output_lsb = max(
+        largest_expected / fmt.highest_output, smallest_output_lsb(gain, fmt, headroom)
+    )
+    correction = Correction(
+        **{
+            name: np.where(is_live, getattr(fitted, name) / output_lsb, 0.0)
+            for name in ("a_p", "a_n", "b")
+        }
+    )
+    quantized = quantize(
+        correction,
+        fmt,
+        is_calibrated=is_live,
+        counts=sample_counts,
+        expected=sample_expected / output_lsb,
+        headroom=headroom,
+    )
+    flags[quantized.is_offset_clipped] |= np.uint16(ColumnFlag.OFFSET_CLIPPED)
+    return CoreCalibration(
+        output_lsb=output_lsb,
+        global_gain=fit_global_gain(moments, is_live) / output_lsb,
+        correction=correction,
+        a_p_se=fits.a_p_se / output_lsb,
+        a_n_se=fits.a_n_se / output_lsb,
+        b_se=fits.b_se / output_lsb,
+        residual_rms=fits.residual_rms / output_lsb,
+        r_squared=fits.r_squared,
+        saturated_counts=saturated_counts,
+        flags=flags,
+        fmt=quantized.fmt,
+        registers=quantized.registers,
+    )

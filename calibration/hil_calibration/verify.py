@@ -1,0 +1,100 @@
+"""What a correction is worth on vectors it has not seen: four corrections on the same counts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.correction import Correction
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_calibration.ldpu import LdpuCoefficients, apply_ldpu
+from hil_calibration.nmpu import apply_nmpu
+
+CORRECTIONS = ("uncorrected", "float", "fp16", "nmpu")
+"""The corrections compared, from none to the one on the chip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedOutputs:
+    """Outputs of each correction for the same readouts, shape (vector, column), output LSB."""
+
+    uncorrected: npt.NDArray[np.float64]
+    """One global gain for the whole core, no offset, no rounding."""
+    float: npt.NDArray[np.float64]
+    """Real-valued correction per column, no rounding."""
+    fp16: npt.NDArray[np.int8]
+    """FP16 unit, rounded to int8."""
+    nmpu: npt.NDArray[np.int8]
+    """Integer model of the NMPU."""
+
+
+def correct_all_ways(
+    counts: npt.NDArray[np.uint16],
+    *,
+    global_gain: float,
+    correction: Correction,
+    fmt: NmpuFormat,
+    registers: NmpuRegisters,
+) -> VerifiedOutputs:
+    """Correct readouts of shape (vector, polarity, column) in every way that is compared."""
+    p_counts, n_counts = counts[:, 0], counts[:, 1]
+    difference = p_counts.astype(np.float64) - n_counts
+    half = LdpuCoefficients.from_correction(correction)
+    return VerifiedOutputs(
+        uncorrected=global_gain * difference,
+        float=correction.apply(counts),
+        fp16=apply_ldpu(p_counts, n_counts, half),
+        nmpu=apply_nmpu(p_counts, n_counts, registers, fmt),
+    )
+
+
+def relative_l2(
+    outputs: npt.NDArray[np.number],
+    expected: npt.NDArray[np.number],
+    columns: npt.NDArray[np.bool_] | None = None,
+) -> float:
+    """Compute the mean over vectors of ``||outputs - expected|| / ||expected||``.
+
+    Parameters
+    ----------
+    outputs, expected
+        Shape (vector, column), one unit.
+    columns
+        Which columns count, shape (column,); all where None.
+
+    Returns
+    -------
+    Relative error, 0 for perfect; vectors whose expected outputs are all 0 do not count, and
+    without any other the result is NaN.
+
+    Source
+    ------
+    Specification, section 6 (the metric of arXiv 2212.02872).
+    """
+    if columns is not None:
+        outputs, expected = outputs[:, columns], expected[:, columns]
+    reference = np.linalg.norm(expected.astype(np.float64), axis=1)
+    error = np.linalg.norm(outputs.astype(np.float64) - expected, axis=1)
+    counted = reference > 0
+    return float(np.mean(error[counted] / reference[counted])) if counted.any() else float("nan")
+
+
+def column_rms(
+    outputs: VerifiedOutputs, expected: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the error of each correction and column, shape (correction, column), output LSB."""
+    return np.stack(
+        [
+            np.sqrt(np.mean(np.square(getattr(outputs, name) - expected), axis=0))
+            for name in CORRECTIONS
+        ]
+    )
+
+
+def errors_by_correction(
+    outputs: VerifiedOutputs,
+    expected: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
+    """Return the relative L2 error of each correction; `expected` in output LSB."""
+    return {name: relative_l2(getattr(outputs, name), expected, columns) for name in CORRECTIONS}

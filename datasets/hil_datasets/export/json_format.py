@@ -1,0 +1,40 @@
+"""Coefficients as JSON, ``hil-coefficients`` version 1: see ``docs/reference/exports.md``."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from hil.core.correction import ColumnFlag
+from hil_datasets.coefficients import CoefficientSet, TileCoefficients
+
+
+def export_json(coefficients: CoefficientSet) -> bytes:
+    """Return the coefficients as JSON; every number is a register code, except `output_lsb`."""
+    document = {
+        "format": "hil-coefficients",
+        "version": 1,
+        "source": {
+            "chip": asdict(coefficients.chip),
+            "campaign_sha256": coefficients.campaign_sha256,
+            "software": coefficients.software,
+        },
+        # Each tile has its own shift; none here, so that nobody takes this one by mistake.
+        "nmpu": coefficients.fmt.to_dict() | {"shift": None},
+        "cores": [_tile(tile) for tile in coefficients.tiles],
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def _tile(tile: TileCoefficients) -> dict[str, Any]:
+    return {
+        "core": tile.key.core,
+        "read_mode": str(tile.key.read_mode),
+        "shift": tile.shift,
+        "output_lsb": tile.output_lsb,
+        "raw_sha256": tile.raw_sha256,
+        "scale_p": tile.registers.scale_p.tolist(),
+        "scale_n": tile.registers.scale_n.tolist(),
+        "offset": tile.registers.offset.tolist(),
+        "swap": tile.registers.swap.astype(int).tolist(),
+        "flags": [ColumnFlag(int(bits)).names() for bits in tile.flags],
+    }

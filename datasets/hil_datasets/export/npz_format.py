@@ -1,0 +1,52 @@
+"""Coefficients as NumPy ``.npz``: arrays of shape (core, read mode, column)."""
+
+import io
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_datasets.coefficients import CoefficientSet
+
+
+def export_npz(coefficients: CoefficientSet) -> bytes:
+    """Return the coefficients as ``.npz``; a tile that was not calibrated has ``finished`` 0."""
+    cores = sorted({tile.key.core for tile in coefficients.tiles})
+    modes = sorted({tile.key.read_mode for tile in coefficients.tiles})
+    columns = len(coefficients.tiles[0].flags)
+    shape = (len(cores), len(modes), columns)
+    tables: dict[str, npt.NDArray[Any]] = {
+        "scale_p": np.zeros(shape, np.uint8),
+        "scale_n": np.zeros(shape, np.uint8),
+        "offset": np.zeros(shape, np.int16),
+        "swap": np.zeros(shape, np.bool_),
+        "flags": np.zeros(shape, np.uint16),
+        "shift": np.zeros(shape[:2], np.int16),
+        "output_lsb": np.full(shape[:2], np.nan),
+        "finished": np.zeros(shape[:2], np.bool_),
+    }
+    for tile in coefficients.tiles:
+        at = (cores.index(tile.key.core), modes.index(tile.key.read_mode))
+        for name in ("scale_p", "scale_n", "offset", "swap"):
+            tables[name][at] = getattr(tile.registers, name)
+        tables["flags"][at] = tile.flags
+        tables["shift"][at] = tile.shift
+        tables["output_lsb"][at] = tile.output_lsb
+        tables["finished"][at] = True
+    source = {
+        "chip": asdict(coefficients.chip),
+        "campaign_sha256": coefficients.campaign_sha256,
+        "software": coefficients.software,
+        "raw_sha256": {tile.key.name: tile.raw_sha256 for tile in coefficients.tiles},
+    }
+    content = io.BytesIO()
+    labels: dict[str, npt.NDArray[Any]] = {
+        "core": np.array(cores),
+        "read_mode": np.array([str(mode) for mode in modes]),
+        "nmpu": np.array(json.dumps(coefficients.fmt.to_dict() | {"shift": None})),
+        "source": np.array(json.dumps(source)),
+    }
+    np.savez(content, allow_pickle=False, **labels, **tables)
+    return content.getvalue()

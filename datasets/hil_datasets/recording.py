@@ -1,0 +1,128 @@
+"""Recorded readouts, looked up by what was asked: nothing is interpolated, nothing invented."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import DatasetError, Problem
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_datasets.step import StepKey, StepRecord
+
+
+class NotRecordedError(LookupError):
+    """The recording holds no answer to what was asked."""
+
+
+@dataclass
+class _StepPlayback:
+    record: StepRecord
+    rows_of_input: dict[bytes, list[int]] = field(default_factory=lambda: defaultdict(list))
+    next_of_input: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    last_vectors: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        for vector, codes in enumerate(self.record.inputs):
+            self.rows_of_input[codes.tobytes()].append(vector)
+
+
+class Recording:
+    """The readouts of a run, asked for again.
+
+    An input vector that was measured several times gives its readouts in the order they were
+    recorded, then from the first again.
+
+    Parameters
+    ----------
+    steps
+        The recorded steps, of one chip.
+
+    Raises
+    ------
+    DatasetError
+        If there are none, or they come from different chips.
+    """
+
+    def __init__(self, steps: Iterable[StepRecord]) -> None:
+        self._steps = {record.key: _StepPlayback(record) for record in steps}
+        chips = {playback.record.origin.chip for playback in self._steps.values()}
+        if len(chips) != 1:
+            raise DatasetError(
+                "recording", [Problem("", f"holds {len(chips)} chips: must be one chip's")]
+            )
+        shapes = {playback.record.weights.shape for playback in self._steps.values()}
+        if len(shapes) != 1:
+            raise DatasetError("recording", [Problem("", "its cores differ in size")])
+
+    @property
+    def keys(self) -> list[StepKey]:
+        """The recorded steps, sorted."""
+        return sorted(self._steps)
+
+    def record(self, key: StepKey) -> StepRecord:
+        """Return a recorded step."""
+        return self._steps[key].record
+
+    def rewind(self) -> None:
+        """Give every repeated readout from its first again."""
+        for playback in self._steps.values():
+            playback.next_of_input.clear()
+
+    def check_weights(self, core: int, weights: npt.NDArray[np.int8]) -> None:
+        """Raise NotRecordedError unless these weights (row, column) were recorded on the core."""
+        recorded = [key for key in self._steps if key.core == core]
+        if not recorded:
+            raise NotRecordedError(f"core {core} was not recorded")
+        if not all(np.array_equal(self._steps[key].record.weights, weights) for key in recorded):
+            raise NotRecordedError(f"core {core} was recorded with other weights")
+
+    def counts(self, key: StepKey, inputs: npt.NDArray[np.int8]) -> npt.NDArray[np.uint16]:
+        """Return the counts (vector, polarity, column) recorded for inputs (vector, row).
+
+        Raises
+        ------
+        NotRecordedError
+            If the step, or any one of the vectors, was not recorded.
+        """
+        playback = self._playback(key)
+        vectors = np.empty(len(inputs), dtype=np.int64)
+        for position, codes in enumerate(inputs):
+            recorded = playback.rows_of_input.get(codes.tobytes())
+            if recorded is None:
+                raise NotRecordedError(
+                    f"input vector {position} of this request was not recorded for {key.name}"
+                )
+            turn = playback.next_of_input[codes.tobytes()]
+            playback.next_of_input[codes.tobytes()] = turn + 1
+            vectors[position] = recorded[turn % len(recorded)]
+        playback.last_vectors = vectors
+        return playback.record.raw[vectors]
+
+    def outputs(
+        self, key: StepKey, fmt: NmpuFormat, registers: NmpuRegisters
+    ) -> npt.NDArray[np.int8]:
+        """Return the device's NMPU outputs (vector, column) recorded for the last counts.
+
+        Raises
+        ------
+        NotRecordedError
+            If the NMPU was recorded with other registers, or was off for any of the vectors.
+        """
+        playback = self._playback(key)
+        record = playback.record
+        conclusion = record.conclusion
+        if conclusion.outputs is None:
+            raise NotRecordedError(f"{key.name} was recorded without the device's NMPU")
+        if fmt != conclusion.fmt or registers != conclusion.registers:
+            raise NotRecordedError(f"{key.name} was recorded with other NMPU registers")
+        held_out = playback.last_vectors - record.origin.calibration_vectors
+        if (held_out < 0).any():
+            raise NotRecordedError(f"{key.name}: the NMPU was off for some of these vectors")
+        return conclusion.outputs[held_out]
+
+    def _playback(self, key: StepKey) -> _StepPlayback:
+        if key not in self._steps:
+            raise NotRecordedError(f"core {key.core} was not recorded in {key.read_mode} mode")
+        return self._steps[key]

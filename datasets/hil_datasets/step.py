@@ -1,0 +1,143 @@
+"""One finished step, as a value: what was sent, what was read, what was concluded."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.correction import Correction
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.readout import ChipIdentity, ReadMode
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepKey:
+    """What tells one step of a campaign from another.
+
+    Examples
+    --------
+    >>> StepKey(3, ReadMode.FOUR_PHASE).name
+    'core03_four_phase'
+    """
+
+    core: int
+    """Core number."""
+    read_mode: ReadMode
+    """Read mode."""
+
+    @property
+    def name(self) -> str:
+        """Name of the step, and of its file without the suffix."""
+        return f"core{self.core:02d}_{self.read_mode}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOrigin:
+    """Where a step's data come from: everything needed to ask again."""
+
+    title: str
+    """Title of the campaign."""
+    campaign_sha256: str
+    """Hash of the campaign file, byte for byte."""
+    resource: str
+    """Resource string of the device."""
+    chip: ChipIdentity
+    """Who the device said it was."""
+    counter_bits: int
+    """Width of its counters."""
+    measured_utc: str
+    """When the step began, ISO 8601, UTC."""
+    temperature_c: float
+    """Chip temperature when it began, degrees Celsius."""
+    seed: int
+    """Seed of the campaign's own weights and vectors."""
+    calibration_vectors: int
+    """How many of the vectors, from the first, the fit has seen."""
+    verification_vectors: int
+    """How many follow them, held out."""
+    rows_used: int
+    """Rows that carry inputs; the others are driven with 0."""
+    columns_used: int
+    """Columns that carry weights; the others are programmed with 0."""
+    first_row: int = 0
+    """Where the tile begins in the workload's weight matrix."""
+    first_column: int = 0
+    """Where the tile begins in the workload's weight matrix."""
+    software: dict[str, str] = field(default_factory=dict)
+    """Name and version of this software, and of what it computes and stores with."""
+    host: str = ""
+    """Name of the computer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepConclusion:
+    """What was concluded from a step's readouts; per-column arrays of shape (column,)."""
+
+    output_lsb: float
+    """Size of one output code, in product units."""
+    global_gain: float
+    """The one gain of the uncorrected baseline, output LSB per count."""
+    correction: Correction
+    """Real-valued correction, output LSB."""
+    a_p_se: npt.NDArray[np.float64]
+    """Standard error of ``a_p``."""
+    a_n_se: npt.NDArray[np.float64]
+    """Standard error of ``a_n``."""
+    b_se: npt.NDArray[np.float64]
+    """Standard error of ``b``."""
+    residual_rms: npt.NDArray[np.float64]
+    """Residual of the fit, output LSB."""
+    r_squared: npt.NDArray[np.float64]
+    """Share of variance explained."""
+    saturated_counts: npt.NDArray[np.int64]
+    """Clipped calibration counts."""
+    fmt: NmpuFormat
+    """NMPU format with the tile's shift."""
+    registers: NmpuRegisters
+    """NMPU register codes."""
+    flags: npt.NDArray[np.uint16]
+    """`ColumnFlag` bit fields."""
+    outputs: npt.NDArray[np.int8] | None
+    """Outputs of the device's own NMPU for the verification vectors; None if there are none."""
+    column_rms: npt.NDArray[np.float64]
+    """Error per correction and column, shape (correction, column), output LSB."""
+    errors: dict[str, float]
+    """Relative L2 error of each correction, over the calibrated columns."""
+    nmpu_mismatches: int | None
+    """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
+    errors_all_columns: dict[str, float]
+    """The same over every column that carries weights, dead ones included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """A finished step, whole."""
+
+    key: StepKey
+    """Which step."""
+    origin: StepOrigin
+    """Where its data come from."""
+    weights: npt.NDArray[np.int8]
+    """Programmed weights, shape (row, column)."""
+    inputs: npt.NDArray[np.int8]
+    """Input vectors, shape (vector, row): calibration, then verification."""
+    raw: npt.NDArray[np.uint16]
+    """Counter codes, shape (vector, polarity, column)."""
+    expected: npt.NDArray[np.int32]
+    """Expected outputs, shape (vector, column), product units."""
+    conclusion: StepConclusion
+    """What was concluded."""
+    raw_sha256: str
+    """Content hash of what was sent and read."""
+
+
+def hash_readouts(
+    weights: npt.NDArray[np.int8], inputs: npt.NDArray[np.int8], raw: npt.NDArray[np.uint16]
+) -> str:
+    """Return the SHA-256 of weights, inputs and counts, little-endian, with their shapes."""
+    digest = hashlib.sha256()
+    for array, dtype in ((weights, "<i1"), (inputs, "<i1"), (raw, "<u2")):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, dtype=dtype).data)
+    return digest.hexdigest()

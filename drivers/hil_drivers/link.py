@@ -1,0 +1,248 @@
+"""The link, sans-IO, both roles: bytes in, events out; no socket, no clock.
+
+Rules
+-----
+1. However the byte stream is split, the events are the same.
+2. Buffers are bounded: a line by `scpi.LONGEST_LINE`, a block by the limit given. What is larger
+   is a `FrameError`, raised before anything is allocated for it.
+3. After a `FrameError` the stream has no meaning any more; the link is only good for closing.
+
+The host side lends its buffer to be received into (``writable`` and ``received``), so that a block
+goes from the socket to the array without a copy in between.
+"""
+
+import re
+from dataclasses import dataclass
+
+from hil.core.errors import FrameError
+from hil_drivers.scpi import LONGEST_LINE, encode_block
+
+DEFAULT_LARGEST_BLOCK = 64 << 20
+"""Largest block taken, 64 MiB: 65,536 vectors of 256 columns, P and N."""
+
+_TAG = re.compile(rb"@(\d{1,10}) ?")
+_BLOCK_START = re.compile(rb"#([1-9])")
+_READ_AHEAD = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One program message, as the device sees it."""
+
+    tag: int | None
+    """The host's number for it; None for plain SCPI."""
+    text: str
+    """Header and parameters, without the block."""
+    block: bytes | None
+    """Content of the block parameter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One response message, as the host sees it."""
+
+    tag: int | None
+    """Number of the request it answers; None if the device sent none."""
+    text: str
+    """The text, or empty where there is a block."""
+    block: bytearray | None
+    """Content of the block."""
+
+
+def encode_request(tag: int | None, text: str, block: bytes | None = None) -> bytes:
+    r"""Return the bytes of a program message.
+
+    Examples
+    --------
+    >>> encode_request(7, "INP:DATA", b"ab")
+    b'@7 INP:DATA #12ab\n'
+    """
+    start = f"@{tag} {text}" if tag is not None else text
+    content = b"" if block is None else b" " + encode_block(block)
+    return start.encode("ascii") + content + b"\n"
+
+
+def encode_answer(tag: int | None, content: str | bytes) -> bytes:
+    r"""Return the bytes of a response: text as it is, bytes as a block.
+
+    Examples
+    --------
+    >>> encode_answer(7, "25.0")
+    b'@7 25.0\n'
+    """
+    start = b"" if tag is None else b"@%d " % tag
+    body = content.encode("ascii", "replace") if isinstance(content, str) else encode_block(content)
+    return start + body + b"\n"
+
+
+class HostLink:
+    """The host's end: collects the device's answers."""
+
+    def __init__(self, largest_block: int = DEFAULT_LARGEST_BLOCK) -> None:
+        self._largest_block = largest_block
+        self._line = bytearray()
+        self._ahead = bytearray(_READ_AHEAD)
+        self._tag: int | None = None
+        self._block: bytearray | None = None
+        self._filled = 0
+
+    @property
+    def is_inside_block(self) -> bool:
+        """Whether every byte of `writable` is known to be on its way."""
+        return self._block is not None and self._filled < len(self._block)
+
+    def writable(self) -> memoryview:
+        """Return where the next bytes shall be received; fill any part of it from its start."""
+        if self._block is not None and self._filled < len(self._block):
+            return memoryview(self._block)[self._filled :]
+        return memoryview(self._ahead)
+
+    def received(self, count: int) -> list[Answer]:
+        """Take note of `count` bytes put into `writable`; return the answers now complete.
+
+        Raises
+        ------
+        FrameError
+            If the bytes are no answer: a line or block that is too long, or a block that does
+            not end in a newline.
+        """
+        if self.is_inside_block:
+            self._filled += count
+            return []
+        return self._take(bytes(memoryview(self._ahead)[:count]))
+
+    def _take(self, data: bytes) -> list[Answer]:
+        answers: list[Answer] = []
+        rest = memoryview(data)
+        while rest:
+            if self._block is None:
+                rest = self._take_line(rest, answers)
+            elif self._filled < len(self._block):
+                part = rest[: len(self._block) - self._filled]
+                self._block[self._filled : self._filled + len(part)] = part
+                self._filled += len(part)
+                rest = rest[len(part) :]
+            else:
+                rest = self._take_block_end(rest, answers)
+        return answers
+
+    def _take_line(self, rest: memoryview, answers: list[Answer]) -> memoryview:
+        known = len(self._line)
+        self._line += rest[: LONGEST_LINE - known + 1]
+        tag = _TAG.match(self._line)
+        body = tag.end() if tag else 0
+        length = _block_length(self._line, body, self._largest_block)
+        if length is not None:
+            self._tag = int(tag[1]) if tag else None
+            start, size = length
+            self._line.clear()
+            self._block, self._filled = bytearray(size), 0
+            return rest[start - known :]
+        newline = self._line.find(b"\n")
+        if newline < 0:
+            if len(self._line) > LONGEST_LINE:
+                raise FrameError(
+                    f"the device sent {len(self._line)} bytes without a newline: an answer has at "
+                    f"most {LONGEST_LINE}"
+                )
+            return rest[len(self._line) - known :]
+        text = bytes(self._line[body:newline]).decode("ascii", "replace").strip()
+        answers.append(Answer(tag=int(tag[1]) if tag else None, text=text, block=None))
+        self._line.clear()
+        return rest[newline + 1 - known :]
+
+    def _take_block_end(self, rest: memoryview, answers: list[Answer]) -> memoryview:
+        end = bytes(rest[:1])
+        if end == b"\r":
+            return rest[1:]
+        if end != b"\n":
+            raise FrameError(
+                f"byte {end!r} after a block of {self._filled} bytes: must be a newline"
+            )
+        answers.append(Answer(tag=self._tag, text="", block=self._block))
+        self._block = None
+        return rest[1:]
+
+
+class DeviceLink:
+    """The device's end: collects the host's requests."""
+
+    def __init__(self, largest_block: int = DEFAULT_LARGEST_BLOCK) -> None:
+        self._largest_block = largest_block
+        self._buffer = bytearray()
+
+    def receive(self, data: bytes) -> list[Request]:
+        """Take bytes; return the requests now complete.
+
+        Raises
+        ------
+        FrameError
+            If a line or a block is too long, or a block does not end its message.
+        """
+        self._buffer += data
+        requests = []
+        while (request := self._next_request()) is not None:
+            requests.append(request)
+        return requests
+
+    def _next_request(self) -> Request | None:
+        newline = self._buffer.find(b"\n", 0, LONGEST_LINE + 1)
+        end = newline if newline >= 0 else len(self._buffer)
+        sign = _unquoted_hash(self._buffer, min(end, LONGEST_LINE))
+        if sign is None:
+            if newline >= 0:
+                return self._finish(newline, newline + 1, None)
+            if len(self._buffer) > LONGEST_LINE:
+                raise FrameError(f"message without a newline: at most {LONGEST_LINE} bytes")
+            return None
+        length = _block_length(self._buffer, sign, self._largest_block)
+        if length is None:
+            if len(self._buffer) > sign + 1 and not _BLOCK_START.match(self._buffer, sign):
+                raise FrameError("malformed block: '#' must be followed by a digit 1 to 9")
+            return None
+        start, size = length
+        tail = self._buffer[start + size : start + size + 2]
+        if tail.startswith(b"\n"):
+            return self._finish(sign, start + size + 1, bytes(self._buffer[start : start + size]))
+        if tail == b"\r\n":
+            return self._finish(sign, start + size + 2, bytes(self._buffer[start : start + size]))
+        if tail and tail != b"\r":
+            raise FrameError(f"byte {bytes(tail[:1])!r} after a block: must be a newline")
+        return None
+
+    def _finish(self, text_end: int, message_end: int, block: bytes | None) -> Request:
+        line = bytes(self._buffer[:text_end])
+        del self._buffer[:message_end]
+        tag = _TAG.match(line)
+        text = line[tag.end() if tag else 0 :].decode("ascii", "replace").strip()
+        return Request(tag=int(tag[1]) if tag else None, text=text, block=block)
+
+
+def _block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int] | None:
+    """Return where a block's content starts and its size, or None while that is not known."""
+    start = _BLOCK_START.match(buffer, sign)
+    if not start:
+        return None
+    content = start.end() + int(start[1])
+    digits = bytes(buffer[start.end() : content])
+    if digits and not digits.isdigit():
+        raise FrameError(f"block length {digits!r}: must be {int(start[1])} digits")
+    if len(buffer) < content:
+        return None
+    size = int(digits)
+    if size > largest:
+        raise FrameError(f"block of {size} bytes: at most {largest} are taken")
+    return content, size
+
+
+def _unquoted_hash(buffer: bytearray, end: int) -> int | None:
+    quote = 0
+    for position in range(end):
+        byte = buffer[position]
+        if quote:
+            quote = 0 if byte == quote else quote
+        elif byte in b"\"'":
+            quote = byte
+        elif byte == ord("#"):
+            return position
+    return None

@@ -1,0 +1,70 @@
+"""From a resource string to an open `Transport`."""
+
+import re
+from enum import StrEnum
+
+from hil.core.errors import TransportError
+from hil_drivers.tcp import TcpTransport
+from hil_drivers.transport import Transport
+from hil_drivers.visa import VisaTransport
+
+_SOCKET = re.compile(
+    r"TCPIP\d*::(?P<host>[^:\s]+|\[[^\]]+\])::(?P<port>\d+)::SOCKET", re.IGNORECASE
+)
+_VISA = re.compile(r"(TCPIP|ASRL|USB|GPIB|VXI|PXI)\w*\S*::(SOCKET|INSTR|RAW)", re.IGNORECASE)
+
+FORMS = (
+    "TCPIP0::HOST::PORT::SOCKET for a raw socket, or another VISA resource string ending in "
+    "::INSTR, ::SOCKET or ::RAW"
+)
+"""What a resource string may look like."""
+
+
+class TransportChoice(StrEnum):
+    """Who carries the bytes."""
+
+    AUTO = "auto"
+    """A raw socket where the resource is one, else VISA."""
+    TCP = "tcp"
+    """A raw socket."""
+    VISA = "visa"
+    """pyvisa with the pyvisa-py backend."""
+
+
+def is_resource(resource: str) -> bool:
+    """Tell whether a string looks like a resource that can be opened."""
+    return bool(_SOCKET.fullmatch(resource) or _VISA.fullmatch(resource))
+
+
+def open_transport(
+    resource: str, *, timeout_s: float, choice: TransportChoice = TransportChoice.AUTO
+) -> Transport:
+    """Open the link to a device.
+
+    Parameters
+    ----------
+    resource
+        ``TCPIP0::HOST::PORT::SOCKET``, or another VISA resource string.
+    timeout_s
+        How long opening may take, in seconds.
+    choice
+        Who carries the bytes.
+
+    Raises
+    ------
+    TransportError
+        If the string is no resource, or the device cannot be reached.
+    """
+    socket_resource = _SOCKET.fullmatch(resource)
+    if not is_resource(resource):
+        raise TransportError(f"{resource!r} is no resource: use {FORMS}")
+    if choice is TransportChoice.VISA or (choice is TransportChoice.AUTO and not socket_resource):
+        return VisaTransport(resource, timeout_s=timeout_s)
+    if socket_resource is None:
+        raise TransportError(f"{resource!r} is no raw socket: use TCPIP0::HOST::PORT::SOCKET")
+    port = int(socket_resource["port"])
+    if not 1 <= port <= 65535:
+        raise TransportError(f"{resource!r}: port {port} must be 1 to 65535")
+    return TcpTransport(
+        socket_resource["host"].strip("[]"), port, resource=resource, timeout_s=timeout_s
+    )

@@ -1,0 +1,132 @@
+"""The text of the protocol: IEEE 488.2 program messages, blocks, and this protocol's tags.
+
+A message is a command header, then its parameters after a blank, then a newline. A header ending
+in ``?`` is a query. Keywords have a short form, their upper-case letters in the tables here
+(``TEMPerature`` may be sent ``TEMP`` or ``TEMPERATURE``), in any case. One parameter may be a
+definite-length block, ``#`` then the number of digits of the length, the length, the bytes
+(IEEE 488.2-1992, 7.7.6); it is the last one.
+
+A message may begin with a tag, ``@`` and a decimal number of up to 32 bits. A tagged message holds
+one command and gets exactly one answer that begins with the same tag; that is how a host knows
+which answer belongs to which request. An untagged message is plain SCPI, for people and for other
+programs.
+"""
+
+from enum import IntEnum
+
+LONGEST_LINE = 4096
+"""Most bytes of a message before its block, newline included."""
+
+
+class ScpiError(IntEnum):
+    """Standard error numbers used by this protocol (SCPI-99, volume 2, chapter 21)."""
+
+    NO_ERROR = 0
+    SYNTAX_ERROR = -102
+    PARAMETER_NOT_ALLOWED = -108
+    MISSING_PARAMETER = -109
+    UNDEFINED_HEADER = -113
+    BLOCK_DATA_ERROR = -160
+    EXECUTION_ERROR = -200
+    SETTINGS_CONFLICT = -221
+    DATA_OUT_OF_RANGE = -222
+    DATA_CORRUPT_OR_STALE = -230
+    ILLEGAL_PARAMETER = -224
+    HARDWARE_ERROR = -240
+    MASS_STORAGE_MISSING = -251
+    QUEUE_OVERFLOW = -350
+
+    @property
+    def words(self) -> str:
+        """The standard's words for it."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    ScpiError.NO_ERROR: "No error",
+    ScpiError.SYNTAX_ERROR: "Syntax error",
+    ScpiError.PARAMETER_NOT_ALLOWED: "Parameter not allowed",
+    ScpiError.MISSING_PARAMETER: "Missing parameter",
+    ScpiError.UNDEFINED_HEADER: "Undefined header",
+    ScpiError.BLOCK_DATA_ERROR: "Block data error",
+    ScpiError.EXECUTION_ERROR: "Execution error",
+    ScpiError.SETTINGS_CONFLICT: "Settings conflict",
+    ScpiError.DATA_OUT_OF_RANGE: "Data out of range",
+    ScpiError.DATA_CORRUPT_OR_STALE: "Data corrupt or stale",
+    ScpiError.ILLEGAL_PARAMETER: "Illegal parameter value",
+    ScpiError.HARDWARE_ERROR: "Hardware error",
+    ScpiError.MASS_STORAGE_MISSING: "Missing media",
+    ScpiError.QUEUE_OVERFLOW: "Queue overflow",
+}
+
+
+def encode_block(data: bytes) -> bytes:
+    """Return data as an IEEE 488.2 definite-length block, without a newline.
+
+    Examples
+    --------
+    >>> encode_block(b"hello")
+    b'#15hello'
+    """
+    length = str(len(data)).encode()
+    return b"#%d%s%s" % (len(length), length, data)
+
+
+def matches(pattern: str, header: str) -> bool:
+    """Tell whether a header is a command, in its long or short form, in any case.
+
+    Examples
+    --------
+    >>> matches("SYSTem:ERRor[:NEXT]?", "syst:err?")
+    True
+    >>> matches("SYSTem:ERRor[:NEXT]?", "SYSTem:ERRO?")
+    False
+    """
+    return header.upper().removeprefix(":") in _spellings(pattern)
+
+
+def _spellings(pattern: str) -> set[str]:
+    if "[" in pattern:
+        before, _, rest = pattern.partition("[")
+        optional, _, after = rest.partition("]")
+        return _spellings(before + after) | _spellings(before + optional + after)
+    query = "?" if pattern.endswith("?") else ""
+    spellings = {""}
+    for keyword in pattern.removesuffix("?").split(":"):
+        short = "".join(letter for letter in keyword if not letter.islower())
+        spellings = {
+            f"{start}:{form}" if start else form
+            for start in spellings
+            for form in (short.upper(), keyword.upper())
+        }
+    return {spelling + query for spelling in spellings}
+
+
+def split_parameters(text: str) -> list[str]:
+    """Split parameters at commas outside quotes; quotes around a whole parameter are dropped.
+
+    Examples
+    --------
+    >>> split_parameters('1, ONE, "a,b"')
+    ['1', 'ONE', 'a,b']
+    """
+    parameters, current, quote = [], "", ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+            current += letter
+        elif letter in "\"'":
+            quote = letter
+            current += letter
+        elif letter == ",":
+            parameters.append(current)
+            current = ""
+        else:
+            current += letter
+    stripped = [part.strip() for part in [*parameters, current]]
+    if stripped == [""]:
+        return []
+    return [
+        part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part
+        for part in stripped
+    ]

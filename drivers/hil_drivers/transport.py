@@ -1,0 +1,39 @@
+"""What carries bytes to a device: the seam that TCP, VISA and the in-process loopback share."""
+
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """An open byte stream to one device.
+
+    ``tests/contracts/test_transport.py`` says what implementing it means. Every method raises
+    `TransportTimeoutError` when its time is up and `LinkLostError` when the other end is gone.
+    """
+
+    @property
+    def resource(self) -> str:
+        """The resource string it was opened with."""
+        ...
+
+    def send(self, data: bytes, *, timeout_s: float) -> None:
+        """Send all of `data`."""
+        ...
+
+    def receive_into(self, buffer: memoryview, *, is_whole: bool, timeout_s: float) -> int:
+        """Receive at least one byte into the start of `buffer`; return how many.
+
+        Parameters
+        ----------
+        buffer
+            Where the bytes go; never more than its length arrive.
+        is_whole
+            Whether the caller knows that bytes for all of `buffer` are on their way. A transport
+            that cannot return what is there must otherwise stop after a newline.
+        timeout_s
+            How long to wait for the first byte, in seconds.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the stream; closing twice is no error."""
+        ...

@@ -1,0 +1,1 @@
+"""Campaigns: from a file to a plan of steps, from steps to a finished run."""

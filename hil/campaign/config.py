@@ -1,0 +1,170 @@
+"""The campaign file: TOML, checked as a whole before anything touches a device."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from hil.campaign.bench import check_resource
+from hil.core.nmpu_format import NmpuFormat
+from hil.core.readout import ReadMode
+from hil.core.toml_file import parse_toml, read_toml_bytes
+from hil_calibration.quality import QualityLimits
+from hil_drivers.open_transport import TransportChoice
+
+START_PLACEHOLDER = "{start}"
+"""Stands in ``campaign.out`` for the UTC time at which the run begins."""
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+_LIMITS = QualityLimits()
+
+
+class CampaignSection(BaseModel):
+    """What to calibrate."""
+
+    model_config = _STRICT
+
+    title: str = Field(min_length=1, max_length=200)
+    """For people and for the files."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Decides the campaign's own weights and vectors, and the mock chip unless it has a seed."""
+    out: str = Field(default="runs/{start}", min_length=1)
+    """Output folder, relative to where the command runs; ``{start}`` becomes the UTC time."""
+    cores: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
+    """Core numbers; every core, or as many as the workload needs, where left out."""
+    read_modes: list[ReadMode] = Field(default=list(ReadMode), min_length=1)
+    """Read modes."""
+    workload: str | None = None
+    """An ``.npz`` with real ``weights`` and ``inputs``, relative to the campaign file."""
+
+    @field_validator("cores", "read_modes")
+    @classmethod
+    def _are_different(cls, items: list[Any] | None) -> list[Any] | None:
+        if items is not None and len(set(items)) != len(items):
+            raise ValueError(f"names one twice: {', '.join(map(str, items))}")
+        return items
+
+    @field_validator("out")
+    @classmethod
+    def _has_known_placeholders(cls, out: str) -> str:
+        rest = out.replace(START_PLACEHOLDER, "")
+        if "{" in rest or "}" in rest:
+            raise ValueError(f"the only placeholder is {START_PLACEHOLDER}, got {out!r}")
+        return out
+
+
+class DeviceSection(BaseModel):
+    """Which device, and how to talk to it."""
+
+    model_config = _STRICT
+
+    resource: str
+    """``mock://PROFILE[?seed=N]`` or a VISA resource string."""
+    timeout_s: float = Field(default=10.0, gt=0, le=3600, allow_inf_nan=False)
+    """How long an answer may take."""
+    transport: TransportChoice = TransportChoice.AUTO
+    """Who carries the bytes."""
+    has_nmpu: bool = True
+    """Whether the device can load registers and correct by itself."""
+
+    @field_validator("resource")
+    @classmethod
+    def _is_resource(cls, resource: str) -> str:
+        check_resource(resource)
+        return resource
+
+
+class VectorsSection(BaseModel):
+    """How many vectors, and of what kind."""
+
+    model_config = _STRICT
+
+    calibration: int = Field(default=512, ge=4, le=10_000_000)
+    """Vectors that the fit sees."""
+    verification: int = Field(default=256, ge=1, le=1_000_000)
+    """Vectors held out."""
+    zeros: float = Field(default=0.3, ge=0, lt=1)
+    """Share of zero inputs among the campaign's own vectors."""
+    block: int = Field(default=128, ge=1, le=4096)
+    """Vectors sent, read and stored at a time."""
+
+
+class CalibrationSection(BaseModel):
+    """How to fit and when to complain."""
+
+    model_config = _STRICT
+
+    headroom: float = Field(default=1.5, ge=1, le=16)
+    """Factor left free in the scale registers, for drift."""
+    dead_r_squared: float = Field(default=_LIMITS.dead_r_squared, ge=0, le=1)
+    """A column whose fit explains less than this is dead."""
+    poor_fit_ratio: float = Field(default=_LIMITS.poor_fit_ratio, ge=1)
+    """A residual this many times the core's median is a poor fit."""
+    saturated_share: float = Field(default=_LIMITS.saturated_share, ge=0, le=1)
+    """A column with more clipped counts than this is saturated."""
+
+    @property
+    def limits(self) -> QualityLimits:
+        """The limits as the calibration wants them."""
+        return QualityLimits(
+            dead_r_squared=self.dead_r_squared,
+            poor_fit_ratio=self.poor_fit_ratio,
+            saturated_share=self.saturated_share,
+        )
+
+
+class CampaignConfig(BaseModel):
+    """A whole campaign file; ``docs/reference/campaign-file.md`` lists every key."""
+
+    model_config = _STRICT
+
+    schema_version: Literal[1]
+    """Version of this file form."""
+    campaign: CampaignSection
+    """What to calibrate."""
+    device: DeviceSection
+    """Which device."""
+    vectors: VectorsSection = VectorsSection()
+    """How many vectors."""
+    nmpu: NmpuFormat = NmpuFormat()
+    """The NMPU's format."""
+    calibration: CalibrationSection = CalibrationSection()
+    """How to fit."""
+
+    @model_validator(mode="after")
+    def _leaves_the_shift_alone(self) -> Self:
+        if self.nmpu.shift != 0:
+            raise ValueError("nmpu.shift is chosen per core by the calibration; leave it out")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A checked campaign file, with its bytes and its place."""
+
+    config: CampaignConfig
+    """What it says."""
+    content: bytes
+    """The file, byte for byte."""
+    base: Path
+    """Folder that relative paths in it start from."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def load_campaign(path: Path) -> Campaign:
+    """Read and check a campaign file.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or wrong; every problem is listed with its key path.
+    """
+    content = read_toml_bytes(path)
+    config = parse_toml(CampaignConfig, content, source=str(path))
+    return Campaign(config=config, content=content, base=path.parent)

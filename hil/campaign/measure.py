@@ -1,0 +1,181 @@
+"""One step: stream the readouts, fit, quantise, load the registers back, verify, store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.campaign.config import CampaignConfig
+from hil.campaign.plan import PlannedStep
+from hil.core.errors import DeviceError
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_calibration.calibrate import SEARCH_VECTORS, CoreCalibration, calibrate_core
+from hil_calibration.expected import expected_outputs
+from hil_calibration.moments import ColumnMoments
+from hil_calibration.nmpu import saturated_inputs
+from hil_calibration.quality import is_calibrated
+from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
+from hil_datasets.step import StepConclusion
+from hil_datasets.step_writer import StepWriter
+from hil_drivers.chip import Chip
+from hil_drivers.scpi import ScpiError
+
+IntArray8 = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBench:
+    """What a step works with."""
+
+    chip: Chip
+    """The chip, already holding the step's weights."""
+    writer: StepWriter
+    """Where its readouts and conclusions go."""
+    config: CampaignConfig
+    """How to calibrate."""
+    counter_bits: int
+    """Width of the chip's counters."""
+    on_vectors: Callable[[int], None]
+    """Called with the number of vectors read since the last call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeldOut:
+    counts: npt.NDArray[np.uint16]
+    expected: npt.NDArray[np.int32]
+    outputs: IntArray8 | None
+
+
+def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
+    """Take one step.
+
+    Raises
+    ------
+    CalibrationError
+        If the readouts allow no calibration.
+    DeviceError, TransportError, FrameError
+        If the device refuses, is lost, or answers nonsense.
+    """
+    calibration = _calibrate(step, bench)
+    if bench.config.device.has_nmpu:
+        _load_registers(step, bench, calibration.fmt, calibration.registers)
+    held_out = _read_held_out(step, bench)
+    return _conclude(step, calibration, held_out)
+
+
+def _calibrate(step: PlannedStep, bench: StepBench) -> CoreCalibration:
+    config, key, work = bench.config, step.key, step.work
+    moments = ColumnMoments.empty(work.weights.shape[1])
+    saturated = np.zeros(work.weights.shape[1], dtype=np.int64)
+    largest = 0.0
+    sample_counts, sample_expected = [], []
+    for first in range(0, step.calibration_vectors, config.vectors.block):
+        stop = min(first + config.vectors.block, step.calibration_vectors)
+        inputs = work.inputs[first:stop]
+        counts = bench.chip.read_counts(key.core, key.read_mode, inputs)
+        expected = expected_outputs(inputs, work.weights)
+        bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
+        moments = moments.merge(ColumnMoments.of(counts, expected))
+        saturated += saturated_inputs(
+            counts, in_bits=config.nmpu.in_bits, counter_bits=bench.counter_bits
+        )
+        largest = max(largest, float(np.abs(expected).max()))
+        if first < SEARCH_VECTORS:
+            sample_counts.append(counts[: SEARCH_VECTORS - first])
+            sample_expected.append(expected[: SEARCH_VECTORS - first])
+        bench.on_vectors(stop - first)
+    return calibrate_core(
+        moments,
+        fmt=config.nmpu,
+        saturated_counts=saturated,
+        sample_counts=np.concatenate(sample_counts),
+        sample_expected=np.concatenate(sample_expected),
+        largest_expected=largest,
+        headroom=config.calibration.headroom,
+        limits=config.calibration.limits,
+    )
+
+
+def _load_registers(
+    step: PlannedStep, bench: StepBench, fmt: NmpuFormat, registers: NmpuRegisters
+) -> None:
+    key = step.key
+    bench.chip.write_nmpu(key.core, key.read_mode, fmt, registers)
+    if bench.chip.read_nmpu(key.core, key.read_mode) != (fmt, registers):
+        raise DeviceError(
+            ScpiError.DATA_CORRUPT_OR_STALE,
+            "the NMPU registers read back differ from those written",
+            request=f"registers of core {key.core}, {key.read_mode}",
+        )
+
+
+def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
+    key, work = step.key, step.work
+    corrects = bench.config.device.has_nmpu
+    all_counts, all_expected, all_outputs = [], [], []
+    for first in range(step.calibration_vectors, len(work.inputs), bench.config.vectors.block):
+        inputs = work.inputs[first : first + bench.config.vectors.block]
+        outputs = _read_corrected(step, bench, inputs) if corrects else None
+        counts = (
+            bench.chip.latched_counts(key.core, key.read_mode, len(inputs))
+            if corrects
+            else bench.chip.read_counts(key.core, key.read_mode, inputs)
+        )
+        expected = expected_outputs(inputs, work.weights)
+        bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
+        all_counts.append(counts)
+        all_expected.append(expected)
+        all_outputs.append(outputs)
+        bench.on_vectors(len(inputs))
+    known = [outputs for outputs in all_outputs if outputs is not None]
+    return _HeldOut(
+        counts=np.concatenate(all_counts),
+        expected=np.concatenate(all_expected),
+        outputs=np.concatenate(known) if len(known) == len(all_outputs) else None,
+    )
+
+
+def _read_corrected(step: PlannedStep, bench: StepBench, inputs: IntArray8) -> IntArray8 | None:
+    try:
+        return bench.chip.read_corrected(step.key.core, step.key.read_mode, inputs)
+    except DeviceError as error:
+        # A recording knows the NMPU's outputs only for the registers it was recorded with; its
+        # counts are latched all the same.
+        if error.code == ScpiError.MASS_STORAGE_MISSING:
+            return None
+        raise
+
+
+def _conclude(
+    step: PlannedStep, calibration: CoreCalibration, held_out: _HeldOut
+) -> StepConclusion:
+    expected = held_out.expected / calibration.output_lsb
+    outputs = correct_all_ways(
+        held_out.counts,
+        global_gain=calibration.global_gain,
+        correction=calibration.correction,
+        fmt=calibration.fmt,
+        registers=calibration.registers,
+    )
+    in_use = np.arange(expected.shape[1]) < step.work.columns_used
+    mismatches = None if held_out.outputs is None else int((held_out.outputs != outputs.nmpu).sum())
+    return StepConclusion(
+        output_lsb=calibration.output_lsb,
+        global_gain=calibration.global_gain,
+        correction=calibration.correction,
+        a_p_se=calibration.a_p_se,
+        a_n_se=calibration.a_n_se,
+        b_se=calibration.b_se,
+        residual_rms=calibration.residual_rms,
+        r_squared=calibration.r_squared,
+        saturated_counts=calibration.saturated_counts,
+        fmt=calibration.fmt,
+        registers=calibration.registers,
+        flags=calibration.flags,
+        outputs=held_out.outputs,
+        column_rms=column_rms(outputs, expected),
+        nmpu_mismatches=mismatches,
+        errors=errors_by_correction(outputs, expected, is_calibrated(calibration.flags)),
+        errors_all_columns=errors_by_correction(outputs, expected, in_use),
+    )

@@ -1,0 +1,197 @@
+"""From a campaign and a chip's size to the steps to take, with their weights and vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.campaign.config import Campaign, CampaignConfig
+from hil.campaign.workload import Tile, Workload, cut_into_tiles, load_workload
+from hil.core.errors import ConfigError, Problem
+from hil.core.readout import ChipGeometry
+from hil_calibration.stimulus import gaussian_weights, uniform_inputs
+from hil_datasets.recording import Recording
+from hil_datasets.step import StepKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreWork:
+    """What one core holds and is asked."""
+
+    weights: npt.NDArray[np.int8]
+    """Shape (row, column) of the core; unused rows and columns are 0."""
+    inputs: npt.NDArray[np.int8]
+    """Shape (vector, row): calibration vectors, then verification vectors."""
+    tile: Tile
+    """Which part of the whole weight matrix it is."""
+
+    @property
+    def rows_used(self) -> int:
+        """Rows that carry inputs."""
+        return int(self.tile.rows.stop - self.tile.rows.start)
+
+    @property
+    def columns_used(self) -> int:
+        """Columns that carry weights."""
+        return int(self.tile.columns.stop - self.tile.columns.start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One step to take."""
+
+    key: StepKey
+    """Core and read mode."""
+    work: CoreWork
+    """What the core holds and is asked."""
+    calibration_vectors: int
+    """How many of the vectors, from the first, the fit sees."""
+    measured_utc: str | None = None
+    """When it was measured, where it is replayed."""
+
+
+def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedStep]:
+    """Plan the steps of a campaign, ordered so that each core is programmed once.
+
+    Raises
+    ------
+    ConfigError
+        If the campaign names a core that the chip does not have, or its workload does not fit.
+    """
+    config = campaign.config
+    works = (
+        _own_works(config, geometry)
+        if config.campaign.workload is None
+        else _workload_works(config, geometry, campaign.base / config.campaign.workload)
+    )
+    return [
+        PlannedStep(
+            key=StepKey(core, read_mode),
+            work=work,
+            calibration_vectors=config.vectors.calibration,
+        )
+        for core, work in works
+        for read_mode in config.campaign.read_modes
+    ]
+
+
+def plan_replay(recording: Recording) -> list[PlannedStep]:
+    """Plan exactly the recorded steps, with the recorded weights and vectors."""
+    steps = []
+    for key in recording.keys:
+        record = recording.record(key)
+        origin = record.origin
+        tile = Tile(
+            rows=slice(origin.first_row, origin.first_row + origin.rows_used),
+            columns=slice(origin.first_column, origin.first_column + origin.columns_used),
+        )
+        steps.append(
+            PlannedStep(
+                key=key,
+                work=CoreWork(weights=record.weights, inputs=record.inputs, tile=tile),
+                calibration_vectors=origin.calibration_vectors,
+                measured_utc=origin.measured_utc,
+            )
+        )
+    return steps
+
+
+def _own_works(config: CampaignConfig, geometry: ChipGeometry) -> list[tuple[int, CoreWork]]:
+    cores = config.campaign.cores or range(geometry.cores)
+    _check_cores(cores, geometry)
+    vectors = config.vectors
+    whole = Tile(rows=slice(0, geometry.rows), columns=slice(0, geometry.columns))
+    works = []
+    for core in cores:
+        rng = np.random.default_rng([config.campaign.seed, core])
+        weights = gaussian_weights(rng, rows=geometry.rows, columns=geometry.columns)
+        inputs = uniform_inputs(
+            rng,
+            vectors=vectors.calibration + vectors.verification,
+            rows=geometry.rows,
+            zeros=vectors.zeros,
+        )
+        works.append((core, CoreWork(weights=weights, inputs=inputs, tile=whole)))
+    return works
+
+
+def _workload_works(
+    config: CampaignConfig, geometry: ChipGeometry, path: Path
+) -> list[tuple[int, CoreWork]]:
+    workload = load_workload(path)
+    tiles = cut_into_tiles(workload.weights.shape, rows=geometry.rows, columns=geometry.columns)
+    cores = config.campaign.cores or range(geometry.cores)
+    _check_cores(cores, geometry)
+    if len(tiles) > len(cores):
+        rows, columns = workload.weights.shape
+        raise ConfigError(
+            str(path),
+            [
+                Problem(
+                    "weights",
+                    f"{rows} x {columns} need {len(tiles)} cores of {geometry.rows} x "
+                    f"{geometry.columns}; the campaign has {len(cores)}",
+                )
+            ],
+        )
+    if config.campaign.cores is not None and len(cores) > len(tiles):
+        raise ConfigError(
+            str(path),
+            [
+                Problem(
+                    "weights",
+                    f"need {len(tiles)} cores: campaign.cores names {len(cores)}, name "
+                    f"{len(tiles)} or leave it out",
+                )
+            ],
+        )
+    vectors = _choose_vectors(config, workload, path)
+    return [
+        (core, _tile_work(workload, vectors, tile, geometry))
+        for core, tile in zip(cores, tiles, strict=False)
+    ]
+
+
+def _choose_vectors(
+    config: CampaignConfig, workload: Workload, path: Path
+) -> npt.NDArray[np.int64]:
+    wanted = config.vectors.calibration + config.vectors.verification
+    if wanted > len(workload.inputs):
+        raise ConfigError(
+            str(path),
+            [
+                Problem(
+                    "inputs",
+                    f"hold {len(workload.inputs)} vectors: vectors.calibration + "
+                    f"vectors.verification ask for {wanted}",
+                )
+            ],
+        )
+    rng = np.random.default_rng(config.campaign.seed)
+    return rng.permutation(len(workload.inputs))[:wanted]
+
+
+def _tile_work(
+    workload: Workload, vectors: npt.NDArray[np.int64], tile: Tile, geometry: ChipGeometry
+) -> CoreWork:
+    part = workload.weights[tile.rows, tile.columns]
+    weights = np.zeros((geometry.rows, geometry.columns), dtype=np.int8)
+    weights[: part.shape[0], : part.shape[1]] = part
+    inputs = np.zeros((len(vectors), geometry.rows), dtype=np.int8)
+    inputs[:, : part.shape[0]] = workload.inputs[vectors, tile.rows]
+    return CoreWork(weights=weights, inputs=inputs, tile=tile)
+
+
+def _check_cores(cores: Sequence[int], geometry: ChipGeometry) -> None:
+    problems = [
+        Problem(
+            f"campaign.cores[{position}]",
+            f"core {core} does not exist: the chip has cores 0 to {geometry.cores - 1}",
+        )
+        for position, core in enumerate(cores)
+        if core >= geometry.cores
+    ]
+    if problems:
+        raise ConfigError("campaign", problems)

@@ -1,0 +1,306 @@
+"""Running a plan into a run directory, step by step, losing nothing that is finished."""
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+
+import hil
+from hil.campaign.bench import open_chip, open_recording
+from hil.campaign.config import START_PLACEHOLDER, Campaign
+from hil.campaign.measure import StepBench, measure_step
+from hil.campaign.plan import PlannedStep, plan_campaign, plan_replay
+from hil.core.errors import CalibrationError, ConfigError, DatasetError, Problem
+from hil_datasets.index import write_index
+from hil_datasets.recording import Recording
+from hil_datasets.run_directory import RunDirectory, create_run, open_run
+from hil_datasets.step import StepKey, StepOrigin
+from hil_datasets.step_writer import StepWriter
+from hil_drivers.chip import Chip
+
+
+class RunObserver(Protocol):
+    """Who is told how a run goes."""
+
+    def on_start(self, *, steps: int, vectors: int, run: RunDirectory) -> None:
+        """Hear how much there is to do."""
+        ...
+
+    def on_step(self, key: StepKey) -> None:
+        """Hear that a step begins."""
+        ...
+
+    def on_vectors(self, vectors: int) -> None:
+        """Hear how many more vectors were read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended."""
+
+    run: RunDirectory
+    """Where it is."""
+    failed: tuple[str, ...]
+    """Steps that could not be calibrated, and why; empty if all could."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    campaign: Campaign
+    plan: Sequence[PlannedStep]
+    run: RunDirectory
+    chip: Chip
+    resource: str
+    software: dict[str, str]
+    observer: RunObserver
+    now: Callable[[], datetime]
+
+
+def run_campaign(
+    campaign: Campaign,
+    *,
+    out: Path | None,
+    observer: RunObserver,
+    now: Callable[[], datetime],
+) -> RunOutcome:
+    """Run a campaign on its device.
+
+    Parameters
+    ----------
+    campaign
+        The checked campaign file.
+    out
+        Output folder; the campaign's own where None.
+    observer
+        Who is told how it goes.
+    now
+        The time, UTC.
+
+    Raises
+    ------
+    ConfigError
+        If the campaign does not fit the chip, or the folder cannot be used.
+    TransportError, FrameError, DeviceError
+        If the device is absent, lost, refuses or answers nonsense. Finished steps stay.
+    """
+    config = campaign.config
+    with open_chip(
+        config.device.resource,
+        base=campaign.base,
+        seed=config.campaign.seed,
+        timeout_s=config.device.timeout_s,
+        choice=config.device.transport,
+    ) as chip:
+        plan = plan_campaign(campaign, chip.geometry())
+        _check_block(campaign, chip)
+        folder = out or Path(config.campaign.out.replace(START_PLACEHOLDER, _stamp(now())))
+        run = create_run(folder, campaign.content)
+        job = _Job(
+            campaign=campaign,
+            plan=plan,
+            run=run,
+            chip=chip,
+            resource=config.device.resource,
+            software=_software(),
+            observer=observer,
+            now=now,
+        )
+        return _take_steps(job, started_from={})
+
+
+def replay_run(
+    source: Path,
+    campaign: Campaign,
+    *,
+    out: Path | None,
+    observer: RunObserver,
+    now: Callable[[], datetime],
+) -> RunOutcome:
+    """Calibrate again from the stored readouts of a run; no device is involved.
+
+    The recording stands in for the device behind the real driver, so every line of the way is the
+    one that a measurement takes.
+
+    Parameters
+    ----------
+    source
+        The run to replay.
+    campaign
+        Its campaign file.
+    out
+        Output folder; ``SOURCE-replay-TIME`` where None.
+    observer, now
+        As in `run_campaign`.
+
+    Raises
+    ------
+    DatasetError
+        If the run or one of its steps is damaged.
+    ConfigError
+        If the output folder cannot be used.
+    """
+    recorded = open_run(source)
+    recording = Recording(recorded.read_steps())
+    first = recording.record(recording.keys[0])
+    if campaign.sha256 != first.origin.campaign_sha256:
+        raise DatasetError(
+            str(recorded.campaign_path),
+            [Problem("", "was changed since the run: its hash differs from the recorded one")],
+        )
+    with open_recording(recording) as chip:
+        folder = out or source.with_name(f"{source.name}-replay-{_stamp(now())}")
+        job = _Job(
+            campaign=campaign,
+            plan=plan_replay(recording),
+            run=create_run(folder, campaign.content),
+            chip=chip,
+            resource=first.origin.resource,
+            software=_software(),
+            observer=observer,
+            now=now,
+        )
+        replayed = {record.name: recording.record(record).raw_sha256 for record in recording.keys}
+        return _take_steps(job, started_from={"replay_of": replayed})
+
+
+def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
+    chip, run = job.chip, job.run
+    identity = chip.identify()
+    run.journal.append(
+        "start",
+        utc=_utc(job.now()),
+        title=job.campaign.config.campaign.title,
+        campaign_sha256=job.campaign.sha256,
+        resource=job.resource,
+        chip=str(identity),
+        software=job.software,
+        planned=[step.key.name for step in job.plan],
+        **started_from,
+    )
+    vectors = sum(len(step.work.inputs) for step in job.plan)
+    job.observer.on_start(steps=len(job.plan), vectors=vectors, run=run)
+    finished: list[StepKey] = []
+    failed: list[str] = []
+    status, reason = "aborted", ""
+    try:
+        chip.reset()
+        programmed = None
+        for step in job.plan:
+            job.observer.on_step(step.key)
+            if programmed != step.key.core:
+                chip.program(step.key.core, step.work.weights)
+                programmed = step.key.core
+            problem = _take_step(job, step)
+            if problem:
+                failed.append(f"{step.key.name}: {problem}")
+            else:
+                finished.append(step.key)
+        status = "complete" if not failed else "incomplete"
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise
+    finally:
+        if finished:
+            write_index(run, finished)
+        run.journal.append("stop", utc=_utc(job.now()), status=status, reason=reason, failed=failed)
+    return RunOutcome(run=run, failed=tuple(failed))
+
+
+def _take_step(job: _Job, step: PlannedStep) -> str | None:
+    """Take a step; return what kept it from being calibrated, if anything did."""
+    path = job.run.step_path(step.key)
+    origin = _origin(job, step)
+    with StepWriter(path, key=step.key, origin=origin, weights=step.work.weights) as writer:
+        bench = StepBench(
+            chip=job.chip,
+            writer=writer,
+            config=job.campaign.config,
+            counter_bits=origin.counter_bits,
+            on_vectors=job.observer.on_vectors,
+        )
+        try:
+            conclusion = measure_step(step, bench)
+        except CalibrationError as error:
+            job.run.journal.append(
+                "failure", utc=_utc(job.now()), step=step.key.name, reason=str(error)
+            )
+            return str(error)
+        raw_sha256 = writer.finish(conclusion)
+    job.run.journal.append(
+        "step",
+        utc=_utc(job.now()),
+        core=step.key.core,
+        read_mode=str(step.key.read_mode),
+        file=str(path.relative_to(job.run.path)),
+        raw_sha256=raw_sha256,
+        errors=conclusion.errors,
+    )
+    if conclusion.nmpu_mismatches:
+        return (
+            f"{conclusion.nmpu_mismatches} outputs of the device's NMPU differ from the integer "
+            "model; the step is stored, its coefficients are not to be trusted on this device"
+        )
+    return None
+
+
+def _origin(job: _Job, step: PlannedStep) -> StepOrigin:
+    config = job.campaign.config
+    chip = job.chip
+    return StepOrigin(
+        title=config.campaign.title,
+        campaign_sha256=job.campaign.sha256,
+        resource=job.resource,
+        chip=chip.identify(),
+        counter_bits=chip.geometry().counter_bits,
+        measured_utc=step.measured_utc or _utc(job.now()),
+        temperature_c=chip.temperature_c(step.key.core, step.key.read_mode),
+        seed=config.campaign.seed,
+        calibration_vectors=step.calibration_vectors,
+        verification_vectors=len(step.work.inputs) - step.calibration_vectors,
+        rows_used=step.work.rows_used,
+        columns_used=step.work.columns_used,
+        first_row=step.work.tile.rows.start,
+        first_column=step.work.tile.columns.start,
+        software=job.software,
+        host=platform.node(),
+    )
+
+
+def _check_block(campaign: Campaign, chip: Chip) -> None:
+    largest = chip.geometry().max_vectors
+    block = campaign.config.vectors.block
+    if block > largest:
+        raise ConfigError(
+            "campaign", [Problem("vectors.block", f"is {block}: this device takes {largest}")]
+        )
+
+
+def _software() -> dict[str, str]:
+    return {
+        "aimc-hil": hil.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+        "pyvisa-py": metadata.version("pyvisa-py"),
+    }
+
+
+def utc_now() -> datetime:
+    """Return the time: the one place where the program asks for it."""
+    return datetime.now(UTC)
+
+
+def _utc(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
+
+
+def _stamp(time: datetime) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ")

@@ -1,0 +1,89 @@
+"""A real layer as a workload: its weight matrix over cores, its inputs as vectors."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A weight matrix and input vectors to multiply it with."""
+
+    weights: npt.NDArray[np.int8]
+    """Shape (row, column)."""
+    inputs: npt.NDArray[np.int8]
+    """Shape (vector, row)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """The part of a weight matrix that one core holds."""
+
+    rows: slice
+    """Rows of the matrix."""
+    columns: slice
+    """Columns of the matrix."""
+
+
+def load_workload(path: Path) -> Workload:
+    """Read an ``.npz`` with ``weights`` int8 (row, column) and ``inputs`` int8 (vector, row).
+
+    Raises
+    ------
+    ConfigError
+        If it is missing or damaged, or the arrays are not those; every problem is listed.
+    """
+    arrays: dict[str, npt.NDArray[np.int8]] = {}
+    problems = []
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in ("weights", "inputs"):
+                if name in file.files:
+                    arrays[name] = file[name]
+                else:
+                    problems.append(Problem(name, "this array is missing"))
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), [Problem("", "no such workload file")]) from error
+    except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
+        raise ConfigError(str(path), [Problem("", f"cannot be read as .npz: {error}")]) from error
+    for name, array in arrays.items():
+        if array.dtype != np.int8 or array.ndim != 2 or 0 in array.shape:
+            problems.append(
+                Problem(name, f"is {array.dtype} of shape {array.shape}: must be int8, two axes")
+            )
+        elif array.min() < -127:
+            problems.append(Problem(name, "holds -128: sign and magnitude reach -127 to 127"))
+    if not problems and arrays["weights"].shape[0] != arrays["inputs"].shape[1]:
+        rows, inputs = arrays["weights"].shape[0], arrays["inputs"].shape[1]
+        problems.append(Problem("inputs", f"have {inputs} rows, the weights {rows}"))
+    if problems:
+        raise ConfigError(str(path), problems)
+    return Workload(weights=arrays["weights"], inputs=arrays["inputs"])
+
+
+def cut_into_tiles(shape: tuple[int, int], *, rows: int, columns: int) -> list[Tile]:
+    """Cut a matrix into as few tiles as fit cores of the given size, as even as can be.
+
+    Examples
+    --------
+    576 rows need three cores of 256, 192 rows each:
+
+    >>> [tile.rows for tile in cut_into_tiles((576, 64), rows=256, columns=256)]
+    [slice(0, 192, None), slice(192, 384, None), slice(384, 576, None)]
+    """
+    return [
+        Tile(rows=row_slice, columns=column_slice)
+        for column_slice in _cut_evenly(shape[1], columns)
+        for row_slice in _cut_evenly(shape[0], rows)
+    ]
+
+
+def _cut_evenly(length: int, largest: int) -> list[slice]:
+    pieces = -(-length // largest)
+    edges = [length * piece // pieces for piece in range(pieces + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]

@@ -1,0 +1,51 @@
+"""The command line: words the user types, exit codes, nothing else.
+
+Commands are imported when they are called, so that ``hil --help`` stays quick.
+"""
+
+import importlib
+from typing import Any
+
+import click
+
+import hil
+
+_COMMANDS = {
+    "run": ("hil.cli.run", "Run a calibration campaign on its device."),
+    "replay": ("hil.cli.replay", "Calibrate again from the stored readouts of a run."),
+    "export": ("hil.cli.export", "Write a run's coefficients as JSON, CSV or NPZ."),
+    "info": ("hil.cli.info", "Print what a run holds."),
+    "mock": ("hil.cli.mock", "Serve the mock chip, or a recording, as a device."),
+}
+"""Name to module (its attribute ``command``) and one line of help."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(hil.__version__, prog_name="hil")
+def command_line(**_: Any) -> None:
+    """Calibrate analog in-memory-computing chips, with the hardware in the loop.
+
+    Exit codes: 0 done, 1 some steps failed, 2 usage, 3 campaign file or folder, 4 device or link,
+    5 damaged data, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line: the entry point ``hil``."""
+    command_line()

@@ -1,0 +1,69 @@
+"""From errors to exit codes and one line for the user."""
+
+from collections.abc import Callable
+from enum import IntEnum
+from functools import wraps
+from typing import Any, ParamSpec
+
+import click
+
+from hil.core.errors import (
+    CalibrationError,
+    ConfigError,
+    DatasetError,
+    DeviceError,
+    FrameError,
+    HilError,
+    TransportError,
+)
+
+ParametersT = ParamSpec("ParametersT")
+
+
+class ExitCode(IntEnum):
+    """What the process returns; documented in ``docs/reference/command-line.md``."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    DEVICE = 4
+    DATA = 5
+    INTERRUPTED = 130
+
+
+_EXIT_CODES: dict[type[HilError], ExitCode] = {
+    ConfigError: ExitCode.CONFIG,
+    TransportError: ExitCode.DEVICE,
+    FrameError: ExitCode.DEVICE,
+    DeviceError: ExitCode.DEVICE,
+    CalibrationError: ExitCode.SOME_FAILED,
+    DatasetError: ExitCode.DATA,
+}
+
+
+def reports_errors(
+    function: Callable[ParametersT, Any],
+) -> Callable[ParametersT, None]:
+    """Turn this project's errors, and Ctrl-C, into a message and an exit code."""
+
+    @wraps(function)
+    def command(*args: ParametersT.args, **kwargs: ParametersT.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt:
+            click.echo("interrupted: every finished step is stored", err=True)
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        except HilError as error:
+            click.echo(f"error: {error}", err=True)
+            raise SystemExit(exit_code_of(error)) from None
+
+    return command
+
+
+def exit_code_of(error: HilError) -> ExitCode:
+    """Return the exit code for an error."""
+    for kind, code in _EXIT_CODES.items():
+        if isinstance(error, kind):
+            return code
+    return ExitCode.SOME_FAILED

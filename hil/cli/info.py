@@ -1,0 +1,18 @@
+"""``hil info``."""
+
+from pathlib import Path
+
+import click
+
+from hil.cli.errors import reports_errors
+from hil.cli.output import echo_run
+from hil_datasets.run_directory import open_run
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@reports_errors
+def command(run: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Print what the folder RUN holds: chip, steps, errors, flagged columns, files."""
+    echo_run(open_run(run), as_json=as_json)

@@ -1,0 +1,81 @@
+"""``hil mock``: serving and describing the mock chip."""
+
+from pathlib import Path
+
+import click
+
+from hil.cli.errors import reports_errors
+from hil.core.errors import ConfigError, Problem
+from hil_datasets.recording import Recording
+from hil_datasets.run_directory import open_run
+from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.player import RecordedChip
+from hil_mock_device.profile import BUILT_IN, built_in_text, load_profile
+from hil_mock_device.server import TcpAddress, serve
+from hil_mock_device.silicon import Silicon
+
+
+@click.group()
+def command() -> None:
+    """Serve the mock chip, or a recording, as a device."""
+
+
+@command.command("serve")
+@click.option(
+    "--tcp",
+    default="127.0.0.1:5025",
+    show_default=True,
+    help="HOST:PORT to listen on; port 0 takes any free one.",
+)
+@click.option(
+    "--profile",
+    default=BUILT_IN[0],
+    show_default=True,
+    help="Built-in profile, or path of a profile file ending in .toml.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Which chip; the profile's if left out.")
+@click.option(
+    "--truth",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what the simulated chip really is to this new .npz file.",
+)
+@click.option(
+    "--replay",
+    type=click.Path(path_type=Path),
+    help="Serve the recording in this run folder instead of a simulated chip.",
+)
+@reports_errors
+def serve_command(
+    tcp: str, profile: str, seed: int | None, truth: Path | None, replay: Path | None
+) -> None:
+    """Run the mock by itself until Ctrl-C.
+
+    A recording answers exactly what was recorded for the inputs that were recorded, and refuses
+    every other request.
+    """
+    address = TcpAddress.parse(tcp)
+    silicon: Silicon
+    if replay is not None:
+        if seed is not None or truth is not None:
+            raise ConfigError("--replay", [Problem("", "a recording has no --seed and no --truth")])
+        silicon = RecordedChip(Recording(open_run(replay).read_steps()))
+    else:
+        chosen = load_profile(profile, base=Path())
+        if seed is not None:
+            chosen = chosen.model_copy(update={"seed": seed})
+        chip = ChipModel(chosen)
+        if truth is not None:
+            chip.write_truth(truth)
+        silicon = chip
+
+    def announce(resource: str) -> None:
+        click.echo(f"serving {silicon.identity} at {resource} (Ctrl-C ends it)")
+
+    serve(silicon, address, on_ready=announce)
+
+
+@command.command("profile")
+@click.argument("name", type=click.Choice(BUILT_IN), default=BUILT_IN[0])
+def profile_command(name: str) -> None:
+    """Print the built-in profile NAME, as a start for one of your own."""
+    click.echo(built_in_text(name), nl=False)

@@ -1,0 +1,67 @@
+"""The progress bar of a run, on stderr, and only where somebody watches."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepKey
+
+
+class ProgressBar:
+    """A `RunObserver` that draws a bar with the time left; silent if stderr is no terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("vectors,"),
+            TimeElapsedColumn(),
+            TextColumn("gone,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("connecting", total=None)
+        self._steps = 0
+        self._step = 0
+
+    def on_start(self, *, steps: int, vectors: int, run: RunDirectory) -> None:
+        """Take note of how much there is to do."""
+        self._steps = steps
+        self._progress.update(self._task, total=vectors)
+
+    def on_step(self, key: StepKey) -> None:
+        """Name the step."""
+        self._step += 1
+        words = f"step {self._step} of {self._steps}: core {key.core} {key.read_mode}"
+        self._progress.update(self._task, description=words)
+
+    def on_vectors(self, vectors: int) -> None:
+        """Advance."""
+        self._progress.advance(self._task, vectors)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()

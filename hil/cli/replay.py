@@ -1,0 +1,32 @@
+"""``hil replay``."""
+
+from pathlib import Path
+
+import click
+
+from hil.campaign.config import load_campaign
+from hil.campaign.runner import replay_run, utc_now
+from hil.cli.errors import reports_errors
+from hil.cli.progress import ProgressBar
+from hil.cli.run import finish
+from hil_datasets.run_directory import open_run
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Output folder; RUN-replay-TIME if left out. Never one that holds a run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@reports_errors
+def command(run: Path, out: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Calibrate again from the raw readouts stored in the folder RUN; no device is involved.
+
+    The same software gives the same coefficients, byte for byte.
+    """
+    campaign = load_campaign(open_run(run).campaign_path)
+    with ProgressBar() as progress:
+        outcome = replay_run(run, campaign, out=out, observer=progress, now=utc_now)
+    finish(outcome, as_json=as_json)

@@ -1,0 +1,1 @@
+"""Values, fixed-point formats and errors: the words every other package speaks."""

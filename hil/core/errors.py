@@ -1,0 +1,125 @@
+"""Every error this project raises on purpose.
+
+::
+
+    HilError
+     +-- ConfigError(ValueError)        .problems: every problem, each with its place
+     +-- TransportError(OSError)
+     |    +-- TransportTimeoutError(TimeoutError)
+     |    +-- LinkLostError(ConnectionError)
+     +-- FrameError                     bytes that are no frame, or no answer
+     +-- DeviceError                    the device said no: its code and its words
+     +-- CalibrationError               the fit is not usable, and why
+     +-- DatasetError(ValueError)       .problems: every problem, each with its place
+
+Each class also derives from the built-in that a caller would look for. Messages say what was
+wrong, the offending value, the allowed range, where, and what to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class HilError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a file, and where."""
+
+    where: str
+    """Key path in a campaign file, or object path in an HDF5 file."""
+    message: str
+    """What is wrong there, with the value and what is allowed."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class _ProblemListError(HilError, ValueError):
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.source}: {self.problems[0]}"
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        return f"{self.source}: {len(self.problems)} problems:{lines}"
+
+
+class ConfigError(_ProblemListError):
+    """What the user asked for cannot be done.
+
+    Example scenarios
+    -----------------
+    - a campaign file with an unknown key, a wrong type or an impossible value
+    - an output folder that already holds a run
+    - a core that the chip does not have
+    """
+
+
+class DatasetError(_ProblemListError):
+    """A stored file is missing, damaged, or not what it says it is.
+
+    Example scenarios
+    -----------------
+    - a step file that was truncated
+    - an index that names a step file which is not there
+    """
+
+
+class TransportError(HilError, OSError):
+    """The link to the device cannot carry bytes.
+
+    Example scenarios
+    -----------------
+    - nothing listens on the port
+    - the resource string is not one that can be opened
+    """
+
+
+class TransportTimeoutError(TransportError, TimeoutError):
+    """The device did not answer in time.
+
+    Example scenarios
+    -----------------
+    - the board hangs, or its firmware is in a debugger
+    - the deadline is shorter than the conversion takes
+    """
+
+
+class LinkLostError(TransportError, ConnectionError):
+    """The link was there and is gone.
+
+    Example scenarios
+    -----------------
+    - the cable was pulled, the board rebooted, the mock was stopped
+    """
+
+
+class FrameError(HilError):
+    """Bytes arrived that are no frame, or no answer to the request made.
+
+    Example scenarios
+    -----------------
+    - a CRC that does not match: the link flips bits
+    - text where a block is due: another instrument, or another firmware
+    """
+
+
+class DeviceError(HilError):
+    """The device understood the request and refused it."""
+
+    def __init__(self, code: int, words: str, *, request: str = "") -> None:
+        self.code = code
+        self.words = words
+        self.request = request
+        asked = f" (request: {request})" if request else ""
+        super().__init__(f"device error {code}: {words}{asked}")
+
+
+class CalibrationError(HilError):
+    """No usable correction can be made from these readouts, or held in this format."""

@@ -1,0 +1,221 @@
+"""What a run found, in numbers: per core and read mode, and for the layer they make up."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.correction import ColumnFlag
+from hil.core.errors import DatasetError, Problem
+from hil.core.readout import ReadMode
+from hil_calibration.quality import is_calibrated
+from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
+from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepRecord
+
+_QUIET = ColumnFlag.UNUSED | ColumnFlag.NEGATIVE_GAIN | ColumnFlag.SINGLE_POLARITY
+"""Flags that say how a column is, not that something is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlaggedColumn:
+    """A column that deserves a look, with the numbers behind it."""
+
+    column: int
+    """Column number."""
+    flags: tuple[str, ...]
+    """Names of its flags."""
+    r_squared: float
+    """Share of the expected output's variance that its fit explains."""
+    residual_rms: float
+    """Residual of its fit, output LSB."""
+    saturated_counts: int
+    """Clipped calibration counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSummary:
+    """What one step found."""
+
+    core: int
+    """Core number."""
+    read_mode: str
+    """Read mode."""
+    measured_utc: str
+    """When it was measured."""
+    temperature_c: float
+    """At which temperature."""
+    calibration_vectors: int
+    """Vectors that the fit saw."""
+    verification_vectors: int
+    """Vectors held out."""
+    columns_used: int
+    """Columns that carry weights."""
+    columns_calibrated: int
+    """Columns with a fitted correction."""
+    shift: int
+    """NMPU shift of the tile."""
+    output_lsb: float
+    """Size of one output code, in product units."""
+    gain_spread: float
+    """Standard deviation over mean of the fitted gains, P and N together."""
+    errors: dict[str, float]
+    """Relative L2 error per correction on the held-out vectors, over the calibrated columns."""
+    errors_all_columns: dict[str, float]
+    """The same over every column that carries weights."""
+    nmpu_mismatches: int | None
+    """Outputs of the device's NMPU that differ from the model; None if not compared."""
+    flagged: tuple[FlaggedColumn, ...]
+    """Columns that deserve a look."""
+    raw_sha256: str
+    """Content hash of the readouts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a run found."""
+
+    path: str
+    """Its folder."""
+    title: str
+    """Title of the campaign."""
+    status: str
+    """``complete``, ``incomplete``, ``aborted``, or ``unfinished`` if it was cut off."""
+    chip: str
+    """Who the device said it was."""
+    resource: str
+    """Resource string."""
+    started_utc: str
+    """When the run began."""
+    steps_planned: int
+    """Steps that it was to take."""
+    failures: tuple[str, ...]
+    """Steps that failed, and why."""
+    steps: tuple[StepSummary, ...]
+    """Finished steps."""
+    layer: dict[str, dict[str, float]]
+    """Per read mode, the relative L2 error of a layer that is spread over several cores."""
+
+
+def summarize_run(run: RunDirectory) -> RunSummary:
+    """Read a run and sum it up.
+
+    Raises
+    ------
+    DatasetError
+        If it is damaged.
+    """
+    events = run.events()
+    start = next((event for event in events if event["event"] == "start"), None)
+    if start is None:
+        raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
+    stop = next((event for event in events if event["event"] == "stop"), None)
+    steps, layer = [], _LayerSum()
+    if run.finished_steps():
+        for record in run.read_steps():
+            steps.append(summarize_step(record))
+            layer.add(record)
+    failures = () if stop is None else tuple(stop.get("failed", ()))
+    status = "unfinished" if stop is None else str(stop.get("status", ""))
+    return RunSummary(
+        path=str(run.path),
+        title=str(start.get("title", "")),
+        status=status,
+        chip=str(start.get("chip", "")),
+        resource=str(start.get("resource", "")),
+        started_utc=str(start.get("utc", "")),
+        steps_planned=len(start.get("planned", ())),
+        failures=failures,
+        steps=tuple(steps),
+        layer=layer.errors() if status == "complete" else {},
+    )
+
+
+def summarize_step(record: StepRecord) -> StepSummary:
+    """Sum up one finished step."""
+    conclusion, origin = record.conclusion, record.origin
+    is_live = is_calibrated(conclusion.flags)
+    gains = np.concatenate([conclusion.correction.a_p[is_live], conclusion.correction.a_n[is_live]])
+    magnitudes = np.abs(gains[gains != 0])
+    spread = float(magnitudes.std() / magnitudes.mean()) if len(magnitudes) else float("nan")
+    return StepSummary(
+        core=record.key.core,
+        read_mode=str(record.key.read_mode),
+        measured_utc=origin.measured_utc,
+        temperature_c=origin.temperature_c,
+        calibration_vectors=origin.calibration_vectors,
+        verification_vectors=origin.verification_vectors,
+        columns_used=origin.columns_used,
+        columns_calibrated=int(is_live.sum()),
+        shift=conclusion.fmt.shift,
+        output_lsb=conclusion.output_lsb,
+        gain_spread=spread,
+        errors=conclusion.errors,
+        errors_all_columns=conclusion.errors_all_columns,
+        nmpu_mismatches=conclusion.nmpu_mismatches,
+        flagged=tuple(_flagged(record)),
+        raw_sha256=record.raw_sha256,
+    )
+
+
+def _flagged(record: StepRecord) -> Iterable[FlaggedColumn]:
+    conclusion = record.conclusion
+    for column in range(record.origin.columns_used):
+        flags = ColumnFlag(int(conclusion.flags[column]))
+        if flags & ~_QUIET:
+            yield FlaggedColumn(
+                column=column,
+                flags=tuple(flags.names()),
+                r_squared=float(conclusion.r_squared[column]),
+                residual_rms=float(conclusion.residual_rms[column]),
+                saturated_counts=int(conclusion.saturated_counts[column]),
+            )
+
+
+class _LayerSum:
+    """Adds up the partial sums of a layer whose rows are spread over cores."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[tuple[ReadMode, str], dict[int, Any]] = defaultdict(dict)
+        self._expected: dict[ReadMode, dict[int, Any]] = defaultdict(dict)
+        self._tiles: dict[ReadMode, list[tuple[int, int]]] = defaultdict(list)
+
+    def add(self, record: StepRecord) -> None:
+        origin, conclusion, mode = record.origin, record.conclusion, record.key.read_mode
+        held_out = slice(origin.calibration_vectors, None)
+        columns = slice(0, origin.columns_used)
+        outputs = correct_all_ways(
+            record.raw[held_out],
+            global_gain=conclusion.global_gain,
+            correction=conclusion.correction,
+            fmt=conclusion.fmt,
+            registers=conclusion.registers,
+        )
+        self._tiles[mode].append((origin.first_row, origin.first_column))
+        _accumulate(self._expected[mode], origin.first_column, record.expected[held_out, columns])
+        for name in CORRECTIONS:
+            products = getattr(outputs, name)[:, columns] * conclusion.output_lsb
+            _accumulate(self._outputs[mode, name], origin.first_column, products)
+
+    def errors(self) -> dict[str, dict[str, float]]:
+        """Return the errors per read mode in which the cores are tiles of one matrix."""
+        return {
+            str(mode): {
+                name: relative_l2(_joined(self._outputs[mode, name]), _joined(self._expected[mode]))
+                for name in CORRECTIONS
+            }
+            for mode, tiles in self._tiles.items()
+            # Cores that all begin at row 0 are independent, not parts of one sum.
+            if any(first_row > 0 for first_row, _ in tiles)
+        }
+
+
+def _accumulate(sums: dict[int, Any], at: int, part: npt.NDArray[Any]) -> None:
+    sums[at] = sums[at] + part if at in sums else part
+
+
+def _joined(sums: dict[int, Any]) -> npt.NDArray[np.float64]:
+    return np.concatenate([sums[at] for at in sorted(sums)], axis=1).astype(np.float64)

@@ -1,0 +1,98 @@
+"""A run as tables on a terminal, or as plain text in a pipe."""
+
+from collections.abc import Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hil.report.summary import RunSummary, StepSummary
+from hil_calibration.verify import CORRECTIONS
+
+_HEADINGS = {
+    "uncorrected": "uncorrected",
+    "float": "float",
+    "fp16": "FP16",
+    "nmpu": "NMPU",
+}
+_MOST_FLAGGED = 12
+"""Flagged columns shown; all of them are in the files and in ``--json``."""
+
+
+def print_summary(summary: RunSummary, console: Console) -> None:
+    """Print a run's tables."""
+    console.print(Group(*_parts(summary)))
+
+
+def _parts(summary: RunSummary) -> Iterator[RenderableType]:
+    yield Text(f"{summary.title}: {summary.status}", style="bold")
+    yield Text(f"{summary.chip} ({summary.resource})")
+    if summary.steps:
+        yield _error_table(summary)
+    yield from _flagged_lines(summary)
+    for failure in summary.failures:
+        yield Text(f"FAILED {failure}", style="red")
+    left = summary.steps_planned - len(summary.steps)
+    if left > 0 and summary.status in {"aborted", "unfinished"}:
+        yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")
+
+
+def _error_table(summary: RunSummary) -> Table:
+    first = summary.steps[0]
+    table = Table(
+        title=f"Relative L2 error on {first.verification_vectors} held-out vectors "
+        f"(fitted on {first.calibration_vectors})",
+        title_justify="left",
+    )
+    table.add_column("core", justify="right")
+    table.add_column("read mode")
+    for name in CORRECTIONS:
+        table.add_column(_HEADINGS[name], justify="right")
+    table.add_column("gain spread", justify="right")
+    table.add_column("columns", justify="right")
+    table.add_column("shift", justify="right")
+    table.add_column("NMPU on chip", justify="right")
+    for step in summary.steps:
+        table.add_row(
+            str(step.core),
+            step.read_mode,
+            *(_percent(step.errors[name]) for name in CORRECTIONS),
+            _percent(step.gain_spread, digits=1),
+            f"{step.columns_calibrated}/{step.columns_used}",
+            str(step.shift),
+            _agreement(step),
+        )
+    for read_mode, errors in summary.layer.items():
+        table.add_section()
+        table.add_row(
+            "sum", read_mode, *(_percent(errors[name]) for name in CORRECTIONS), style="bold"
+        )
+    return table
+
+
+def _flagged_lines(summary: RunSummary) -> Iterator[Text]:
+    lines = [
+        f"core {step.core} {step.read_mode} column {flagged.column}: {', '.join(flagged.flags)} "
+        f"(R^2 {flagged.r_squared:.3f}, residual {flagged.residual_rms:.2f} LSB, "
+        f"{flagged.saturated_counts} counts clipped)"
+        for step in summary.steps
+        for flagged in step.flagged
+    ]
+    if not lines and summary.steps:
+        yield Text("no column is flagged")
+    if lines:
+        yield Text(f"{len(lines)} flagged:", style="yellow")
+    for line in lines[:_MOST_FLAGGED]:
+        yield Text(f"  {line}", style="yellow")
+    if len(lines) > _MOST_FLAGGED:
+        yield Text(f"  and {len(lines) - _MOST_FLAGGED} more: hil info --json", style="yellow")
+
+
+def _percent(value: float, digits: int = 2) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def _agreement(step: StepSummary) -> str:
+    if step.nmpu_mismatches is None:
+        return "not read"
+    return "exact" if step.nmpu_mismatches == 0 else f"{step.nmpu_mismatches} differ"

@@ -1,0 +1,50 @@
+"""``python -m hil_mock_device``: the server process behind ``mock://`` resources.
+
+Prints one JSON line, with the resource string once clients can connect or with what went wrong,
+and stops at the end of its standard input. People use ``hil mock serve`` instead.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from hil.core.errors import HilError
+from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.profile import load_profile
+from hil_mock_device.server import TcpAddress, serve
+
+
+def main() -> int:
+    """Serve until told to stop; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hil_mock_device")
+    parser.add_argument("--profile", required=True)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--truth", type=Path)
+    arguments = parser.parse_args()
+    try:
+        profile = load_profile(arguments.profile, base=Path())
+        if arguments.seed is not None:
+            profile = profile.model_copy(update={"seed": arguments.seed})
+        chip = ChipModel(profile)
+        if arguments.truth is not None:
+            chip.write_truth(arguments.truth)
+        serve(
+            chip,
+            TcpAddress("127.0.0.1", 0),
+            on_ready=lambda resource: _announce(resource=resource),
+            stops_with_stdin=True,
+        )
+    except HilError as error:
+        _announce(error=str(error))
+        return 1
+    return 0
+
+
+def _announce(**what: str) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The simulated chip: crossbars, converters and NMPUs, repeatable from a seed.
+
+Every random number comes from a stream of its own, named by the chip's seed, what it is for, and
+the core: so what one core does never changes what another one draws.
+
+- The chip itself (gains, offsets, stuck cells) depends on the seed only.
+- Programming noise depends on the seed, the core and the weights: the same weights give the same
+  array.
+- Read noise is one sequence per core and read mode, which begins again at a reset and when the core
+  is programmed. How vectors are grouped into blocks does not matter.
+"""
+
+import zlib
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import ConfigError, DeviceError, Problem
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
+from hil_calibration.nmpu import apply_nmpu
+from hil_drivers.scpi import ScpiError
+from hil_mock_device.converter import convert, draw_converters
+from hil_mock_device.crossbar import FloatMatrix, multiply, program_weights
+from hil_mock_device.profile import MockProfile
+
+MAX_VECTORS = 4096
+"""Most input vectors of one block."""
+
+_PHASES = {ReadMode.ONE_PHASE: 1, ReadMode.FOUR_PHASE: 2}
+"""Phases that one counter adds up: its noise grows with their square root."""
+
+
+class _Stream(IntEnum):
+    CONVERTERS = 0
+    STUCK_CELLS = 1
+    PROGRAMMING = 2
+    READ_NOISE = 3
+
+
+class ChipModel:
+    """A simulated chip, as `Silicon`.
+
+    Parameters
+    ----------
+    profile
+        What kind of chip, and which one of the kind (its seed).
+    """
+
+    def __init__(self, profile: MockProfile) -> None:
+        self._profile = profile
+        self._converters = draw_converters(profile, self._rng(_Stream.CONVERTERS))
+        self._weights: dict[int, FloatMatrix] = {}
+        self._noise: dict[tuple[int, ReadMode], np.random.Generator] = {}
+        identity, array = profile.identity, profile.array
+        self.identity = ChipIdentity(
+            manufacturer=identity.manufacturer,
+            model=identity.model,
+            serial=identity.serial or f"{profile.name}-{profile.seed}",
+            firmware=identity.firmware,
+        )
+        self.geometry = ChipGeometry(
+            cores=array.cores,
+            rows=array.rows,
+            columns=array.columns,
+            counter_bits=profile.counter.bits,
+            max_vectors=MAX_VECTORS,
+        )
+
+    def reset(self) -> None:
+        """Begin every sequence of read noise again."""
+        self._noise.clear()
+
+    def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
+        """Program weights, shape (row, column)."""
+        digest = zlib.crc32(np.ascontiguousarray(weights).data)
+        self._weights[core] = program_weights(
+            weights,
+            self._profile.array,
+            chip_rng=self._rng(_Stream.STUCK_CELLS, core),
+            programming_rng=self._rng(_Stream.PROGRAMMING, core, digest),
+        )
+        for read_mode in ReadMode:
+            self._noise.pop((core, read_mode), None)
+
+    def convert(
+        self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
+    ) -> npt.NDArray[np.uint16]:
+        """Return counts (vector, polarity, column) for inputs (vector, row)."""
+        if core not in self._weights:
+            raise DeviceError(
+                ScpiError.SETTINGS_CONFLICT, f"Settings conflict; core {core} is not programmed"
+            )
+        counter = self._profile.counter
+        positive, negative = multiply(inputs, self._weights[core], read_mode)
+        currents = np.stack([positive, negative], axis=1) / np.float32(counter.full_scale_products)
+        noise = self._noise_of(core, read_mode).standard_normal(currents.shape, dtype=np.float32)
+        noise *= np.float32(counter.read_noise_counts * np.sqrt(_PHASES[read_mode]))
+        return convert(
+            currents,
+            self._converters.curve(core, self._profile),
+            noise_counts=noise,
+            bits=counter.bits,
+        )
+
+    def correct(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        counts: npt.NDArray[np.uint16],
+        fmt: NmpuFormat,
+        registers: NmpuRegisters,
+    ) -> npt.NDArray[np.int8]:
+        """Return the NMPU's outputs (vector, column) for counts (vector, polarity, column)."""
+        return apply_nmpu(counts[:, 0], counts[:, 1], registers, fmt)
+
+    def temperature_c(self, core: int, read_mode: ReadMode) -> float:
+        """Return the temperature of the profile."""
+        return self._profile.temperature_c
+
+    def write_truth(self, path: Path) -> None:
+        """Write what the chip really is, for judging a fit: never read by the fit itself.
+
+        An ``.npz`` with ``gain_p, gain_n`` (A, relative to nominal), ``curvature_p, curvature_n``
+        (B), ``offset_p, offset_n`` (C, counts), each of shape (core, column), and
+        ``counts_per_product``, the nominal gain. A profile can name it as its ``measured`` chip.
+
+        Raises
+        ------
+        ConfigError
+            If the file exists or cannot be written.
+        """
+        counter = self._profile.counter
+        curves = self._converters
+        arrays = {
+            f"{name}_{side}": values[polarity]
+            for polarity, side in enumerate("pn")
+            for name, values in (
+                ("gain", curves.gain),
+                ("curvature", curves.curvature),
+                ("offset", curves.offset),
+            )
+        }
+        nominal = counter.counts_at_full_scale / counter.full_scale_products
+        try:
+            with path.open("xb") as file:
+                np.savez(file, counts_per_product=np.float64(nominal), **arrays)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(
+                str(path), [Problem("", f"cannot be written as truth file: {reason}")]
+            ) from error
+
+    def _noise_of(self, core: int, read_mode: ReadMode) -> np.random.Generator:
+        key = (core, read_mode)
+        if key not in self._noise:
+            self._noise[key] = self._rng(_Stream.READ_NOISE, core, list(ReadMode).index(read_mode))
+        return self._noise[key]
+
+    def _rng(self, stream: _Stream, *path: int) -> np.random.Generator:
+        return np.random.default_rng([self._profile.seed, stream, *path])

@@ -1,0 +1,82 @@
+"""The crossbar: what becomes of weights when they are programmed, and of inputs when driven."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.readout import ReadMode
+from hil_mock_device.profile import ArrayProfile
+
+LARGEST_CODE = 127
+"""Weight and input codes are sign and magnitude: -127 to 127."""
+
+_CONDUCTANCE = (0.0, 0.25, 0.5, 0.75, 1.0)
+_PROGRAMMING_SIGMA = {
+    1: (0.015, 0.059, 0.084, 0.094, 0.097),
+    2: (0.008, 0.043, 0.048, 0.044, 0.053),
+}
+"""Programming noise, share of the largest conductance, at `_CONDUCTANCE`, by devices per cell.
+
+Source: the HERMES noise model of aihwkit (specification, section 7)."""
+
+FloatMatrix = npt.NDArray[np.float32]
+
+
+def program_weights(
+    weights: npt.NDArray[np.int8], array: ArrayProfile, *, chip_rng: np.random.Generator,
+    programming_rng: np.random.Generator,
+) -> FloatMatrix:  # fmt: skip
+    """Return the weights that the array holds after programming.
+
+    Parameters
+    ----------
+    weights
+        Wanted weight codes, shape (row, column).
+    array
+        Noise and stuck cells.
+    chip_rng
+        Randomness that belongs to the core: which cells are stuck, and where.
+    programming_rng
+        Randomness of this programming.
+
+    Returns
+    -------
+    Shape (row, column), in weight codes, real-valued.
+    """
+    wanted = weights.astype(np.float32) / LARGEST_CODE
+    sigma = np.interp(np.abs(wanted), _CONDUCTANCE, _PROGRAMMING_SIGMA[array.devices_per_cell])
+    noise = programming_rng.standard_normal(weights.shape)
+    held = wanted + array.programming_noise * sigma * noise
+
+    is_stuck = chip_rng.random(weights.shape) < array.stuck_share
+    is_high = chip_rng.random(weights.shape) < array.stuck_high_share
+    sign = np.where(chip_rng.random(weights.shape) < 0.5, -1.0, 1.0)
+    held = np.where(is_stuck, np.where(is_high, sign, 0.0), held)
+    return (held * LARGEST_CODE).astype(np.float32)
+
+
+def multiply(
+    inputs: npt.NDArray[np.int8], weights: FloatMatrix, read_mode: ReadMode
+) -> tuple[FloatMatrix, FloatMatrix]:
+    """Multiply input vectors with the array.
+
+    Parameters
+    ----------
+    inputs
+        Input codes, shape (vector, row).
+    weights
+        What the array holds, shape (row, column).
+    read_mode
+        Four-phase: P sums the positive products and N the negative ones. One-phase: P is the
+        positive part of the net sum, N the negative part.
+
+    Returns
+    -------
+    P and N, each of shape (vector, column), product units, not negative.
+    """
+    driven = inputs.astype(np.float32)
+    net = driven @ weights
+    if read_mode is ReadMode.ONE_PHASE:
+        return np.maximum(net, 0), np.maximum(-net, 0)
+    magnitude = np.abs(driven) @ np.abs(weights)
+    # Rounding in float32 may leave a sum of no products a hair below zero.
+    return np.maximum(magnitude + net, 0) / 2, np.maximum(magnitude - net, 0) / 2

@@ -1,0 +1,82 @@
+"""Starting a private mock server process, and ending it for certain."""
+
+import json
+import selectors
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from hil.core.errors import ConfigError, Problem, TransportError
+
+_START_S = 60.0
+"""How long the process may take to listen; importing on a cold disk takes seconds."""
+
+
+class MockProcess:
+    """A mock server in a process of its own, on a free loopback port.
+
+    It ends with the ``with`` block, and also when this process dies, however that happens: its
+    standard input then comes to its end.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of ``python -m hil_mock_device``.
+    """
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, our own module
+            [sys.executable, "-m", "hil_mock_device", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Ctrl-C at the terminal reaches this process only, which then ends the mock in order.
+            start_new_session=True,
+        )
+        try:
+            self.resource = self._await_resource()
+            """Resource string of the server."""
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        process = self._process
+        if process.stdin:
+            process.stdin.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _await_resource(self) -> str:
+        stdout = self._process.stdout
+        if stdout is None:
+            raise TransportError("the mock server has no standard output")
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            if not selector.select(_START_S):
+                raise TransportError(f"the mock server did not start within {_START_S:g} s")
+        line = stdout.readline()
+        if not line:
+            raise TransportError("the mock server ended before it listened")
+        announcement = json.loads(line)
+        if "error" in announcement:
+            raise ConfigError("mock device", [Problem("", announcement["error"])])
+        return str(announcement["resource"])

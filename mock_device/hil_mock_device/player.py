@@ -1,0 +1,81 @@
+"""A recording as `Silicon`: it answers what was recorded, and refuses everything else."""
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import DeviceError
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
+from hil_datasets.recording import NotRecordedError, Recording
+from hil_datasets.step import StepKey
+from hil_drivers.scpi import ScpiError
+from hil_mock_device.chip_model import MAX_VECTORS
+
+
+class RecordedChip:
+    """A recorded chip, as `Silicon`.
+
+    Parameters
+    ----------
+    recording
+        What was recorded of it.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        record = recording.record(recording.keys[0])
+        rows, columns = record.weights.shape
+        self.identity: ChipIdentity = record.origin.chip
+        self.geometry = ChipGeometry(
+            cores=max(key.core for key in recording.keys) + 1,
+            rows=rows,
+            columns=columns,
+            counter_bits=record.origin.counter_bits,
+            max_vectors=MAX_VECTORS,
+        )
+
+    def reset(self) -> None:
+        """Give repeated readouts from their first again."""
+        self._recording.rewind()
+
+    def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
+        """Accept exactly the recorded weights."""
+        try:
+            self._recording.check_weights(core, weights)
+        except NotRecordedError as error:
+            raise _refusal(error) from error
+
+    def convert(
+        self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
+    ) -> npt.NDArray[np.uint16]:
+        """Return the recorded counts of exactly these inputs."""
+        try:
+            return self._recording.counts(StepKey(core, read_mode), inputs)
+        except NotRecordedError as error:
+            raise _refusal(error) from error
+
+    def correct(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        counts: npt.NDArray[np.uint16],
+        fmt: NmpuFormat,
+        registers: NmpuRegisters,
+    ) -> npt.NDArray[np.int8]:
+        """Return the recorded outputs, if they were recorded with these registers."""
+        try:
+            return self._recording.outputs(StepKey(core, read_mode), fmt, registers)
+        except NotRecordedError as error:
+            raise _refusal(error) from error
+
+    def temperature_c(self, core: int, read_mode: ReadMode) -> float:
+        """Return the recorded temperature of a step."""
+        key = StepKey(core, read_mode)
+        if key not in self._recording.keys:
+            raise _refusal(NotRecordedError(f"{key.name} was not recorded"))
+        return self._recording.record(key).origin.temperature_c
+
+
+def _refusal(error: NotRecordedError) -> DeviceError:
+    code = ScpiError.MASS_STORAGE_MISSING
+    return DeviceError(code, f"{code.words}; {error}")

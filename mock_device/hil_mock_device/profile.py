@@ -1,0 +1,190 @@
+"""What kind of chip the mock is: every magnitude of its physics, as a TOML file."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from hil.core.errors import ConfigError, Problem
+from hil.core.toml_file import parse_toml, read_toml_bytes
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Magnitude = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Word = Annotated[str, Field(pattern=r"^[^,;\r\n]*$", max_length=64)]
+
+_FROZEN = ConfigDict(extra="forbid", frozen=True)
+
+
+class IdentityProfile(BaseModel):
+    """What the mock says it is: the fields of ``*IDN?``."""
+
+    model_config = _FROZEN
+
+    manufacturer: Word = "aimc-hil"
+    """First field."""
+    model: Word = "mock-chip"
+    """Second field."""
+    serial: Word = ""
+    """Third field; made of the profile's name and the seed where empty."""
+    firmware: Word = "1.0"
+    """Fourth field."""
+
+
+class ArrayProfile(BaseModel):
+    """The crossbars."""
+
+    model_config = _FROZEN
+
+    cores: int = Field(default=4, ge=1, le=1024)
+    """Number of cores."""
+    rows: int = Field(default=256, ge=1, le=4096)
+    """Inputs of a core (K, HERMES: 256)."""
+    columns: int = Field(default=256, ge=1, le=4096)
+    """Outputs of a core (K, HERMES: 256)."""
+    devices_per_cell: Literal[1, 2] = 2
+    """Devices that share a weight; decides the programming noise."""
+    programming_noise: Magnitude = 1.0
+    """Factor on the published programming noise; 0 switches it off."""
+    stuck_share: Share = 0.001
+    """Share of stuck cells (A: 0.1 to 1 %)."""
+    stuck_high_share: Share = 0.1
+    """Share of those stuck at the largest conductance, not at zero (A)."""
+    dead_column_chance: Share = 0.5
+    """Chance that a core has one dead column (A: 0 to 1 per core)."""
+
+
+class CounterProfile(BaseModel):
+    """The converters: one counter per column and polarity."""
+
+    model_config = _FROZEN
+
+    bits: int = Field(default=12, ge=1, le=16)
+    """Width (K, HERMES: 12)."""
+    counts_at_full_scale: float = Field(default=420.0, gt=0, le=65535)
+    """Counts of a nominal converter at the full-scale current of one phase (K2: about 420)."""
+    full_scale_products: float = Field(default=200_000.0, gt=0)
+    """Sum of input code times weight code that makes the full-scale current (A: 4.5 sigma of the
+    net sum of 256 rows of uniform inputs and Gaussian weights)."""
+    gain_sigma: Magnitude = 0.071
+    """Relative spread of the gains, P and N independent (K: 7.1 %)."""
+    gain_limit: Share = 0.21
+    """Largest deviation of a gain (K: 21 %)."""
+    offset_mean_counts: float = 10.0
+    """Mean offset: trimmed above zero, so that noise at zero input is not clipped (A)."""
+    offset_sigma_counts: Magnitude = 2.0
+    """Spread of the offsets (A: 1 to 3 counts)."""
+    curvature_sigma: Magnitude = 0.001
+    """Spread of B in A*i/(1+B*i) + C, clipped at two sigma: below 1 LSB INL (K: after trim)."""
+    read_noise_counts: Magnitude = 0.7
+    """Noise of one phase, rms (A: 0.5 to 1)."""
+
+
+class MockProfile(BaseModel):
+    """One kind of chip; the defaults are the profile ``quickstart``.
+
+    Source of the magnitudes: ``docs/reference/mock-profile.md`` (K known, K2 second hand, A
+    assumed).
+    """
+
+    model_config = _FROZEN
+
+    schema_version: Literal[1] = 1
+    """Version of this file form."""
+    name: Word = "quickstart"
+    """Name of the kind."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Which chip of the kind."""
+    temperature_c: float = Field(default=25.0, ge=-100, le=300)
+    """Chip temperature."""
+    identity: IdentityProfile = IdentityProfile()
+    """What it says it is."""
+    array: ArrayProfile = ArrayProfile()
+    """The crossbars."""
+    counter: CounterProfile = CounterProfile()
+    """The converters."""
+    measured: Path | None = None
+    """An ``.npz`` with ``gain_p, gain_n`` (relative to nominal) and ``offset_p, offset_n``
+    (counts), shape (core, column), that replaces the drawn ones: somebody's measured chip. A truth
+    file of the mock is one, too."""
+
+
+BUILT_IN = ("quickstart",)
+"""Names of the profiles that ship with the mock."""
+
+
+def built_in_text(name: str) -> str:
+    """Return the TOML text of a built-in profile."""
+    return resources.files("hil_mock_device").joinpath(f"profiles/{name}.toml").read_text("utf-8")
+
+
+def load_profile(name_or_path: str, *, base: Path) -> MockProfile:
+    """Load a built-in profile by name, or a profile file.
+
+    Parameters
+    ----------
+    name_or_path
+        A name from `BUILT_IN`, or a path ending in ``.toml``.
+    base
+        Folder that a relative path starts from.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such profile, or its file is wrong.
+    """
+    if name_or_path in BUILT_IN:
+        content = built_in_text(name_or_path).encode()
+        return parse_toml(MockProfile, content, source=f"profile {name_or_path}")
+    if not name_or_path.endswith(".toml"):
+        raise ConfigError(
+            f"mock profile {name_or_path!r}",
+            [Problem("", f"no such profile: use {', '.join(BUILT_IN)} or a path ending in .toml")],
+        )
+    path = base / name_or_path
+    profile = parse_toml(MockProfile, read_toml_bytes(path), source=str(path))
+    if profile.measured is None:
+        return profile
+    return profile.model_copy(update={"measured": path.parent / profile.measured})
+
+
+def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.float64]]:
+    """Read the arrays of a measured chip.
+
+    Returns
+    -------
+    The arrays present among ``gain_p, gain_n, offset_p, offset_n`` (all required) and
+    ``curvature_p, curvature_n``, each of shape (core, column).
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or damaged, an array is missing, of another shape, or not finite.
+    """
+    required = ("gain_p", "gain_n", "offset_p", "offset_n")
+    shape = (profile.array.cores, profile.array.columns)
+    arrays: dict[str, npt.NDArray[np.float64]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in (*required, "curvature_p", "curvature_n"):
+                if name in file.files:
+                    arrays[name] = np.asarray(file[name])
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(str(path), [Problem("", f"cannot be read as .npz: {error}")]) from error
+    problems = [
+        Problem(name, f"is missing: must be an array (core, column) {shape}")
+        for name in required
+        if name not in arrays
+    ]
+    for name, array in arrays.items():
+        if array.shape != shape or array.dtype.kind not in "iuf":
+            problems.append(
+                Problem(name, f"is {array.dtype} {array.shape}: must be numbers, shape {shape}")
+            )
+        elif not np.isfinite(array).all():
+            problems.append(Problem(name, "holds a value that is not finite"))
+    if problems:
+        raise ConfigError(str(path), problems)
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
