@@ -1,7 +1,8 @@
 """A run's coefficients as one value: what the exporters write."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +60,11 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
     Raises
     ------
     DatasetError
-        If there are none, or they do not belong to one chip, campaign and NMPU format.
+        If there are none, if one comes twice, or if they do not belong to one chip, campaign,
+        NMPU format and software version.
     """
     tiles: list[TileCoefficients] = []
-    common: set[tuple[NmpuFormat, ChipIdentity, str, str]] = set()
+    common: list[dict[str, Any]] = []
     for record in steps:
         conclusion = record.conclusion
         tiles.append(
@@ -75,19 +77,42 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
                 raw_sha256=record.raw_sha256,
             )
         )
-        software = f"aimc-hil {record.origin.software.get('aimc-hil', 'unknown')}"
-        origin = record.origin
-        common.add((conclusion.fmt.with_shift(0), origin.chip, origin.campaign_sha256, software))
-    if len(common) != 1:
-        raise DatasetError(
-            source,
-            [Problem("", "its steps differ in chip, campaign, NMPU format or software version")],
+        common.append(
+            {
+                "chip": record.origin.chip,
+                "campaign": record.origin.campaign_sha256,
+                "NMPU format": conclusion.fmt.with_shift(0),
+                "software": f"aimc-hil {record.origin.software.get('aimc-hil', 'unknown')}",
+                "number of columns": len(conclusion.flags),
+            }
         )
-    fmt, chip, campaign_sha256, software = common.pop()
+    _check_one_run(source, tiles, common)
     return CoefficientSet(
-        fmt=fmt,
-        chip=chip,
-        campaign_sha256=campaign_sha256,
-        software=software,
+        fmt=common[0]["NMPU format"],
+        chip=common[0]["chip"],
+        campaign_sha256=common[0]["campaign"],
+        software=common[0]["software"],
         tiles=tuple(sorted(tiles, key=lambda tile: tile.key)),
     )
+
+
+def _check_one_run(
+    source: str, tiles: Sequence[TileCoefficients], common: Sequence[Mapping[str, Any]]
+) -> None:
+    if not tiles:
+        raise DatasetError(source, [Problem("", "has no finished step")])
+    problems = [
+        Problem("", f"its steps differ in {name}: {first} and {step[name]}")
+        for name, first in common[0].items()
+        for step in common
+        if step[name] != first
+    ]
+    keys = [tile.key for tile in tiles]
+    problems += [
+        Problem("", f"has {key.name} {keys.count(key)} times")
+        for key in sorted(set(keys))
+        if keys.count(key) > 1
+    ]
+    if problems:
+        # One of a kind is enough: a hundred steps would repeat it.
+        raise DatasetError(source, list(dict.fromkeys(problems)))

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hil.core.errors import DatasetError, Problem
+
 PART_SUFFIX = ".part"
 """Ending of a file that is not finished; such a file is never read."""
 
 
 def sync_file(path: Path) -> None:
-    """Force a file's content to the disk."""
+    """Force a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -29,3 +31,80 @@ def finished_file(path: Path) -> Iterator[Path]:
     sync_file(part)
     part.replace(path)
     sync_file(path.parent)  # the new name itself
+
+
+@contextmanager
+def names_failed_writes(path: Path) -> Iterator[None]:
+    """Turn a failure to write, in the body, into a `DatasetError` with the file and the reason."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(str(path), [Problem("", f"cannot be written: {reason}")]) from error
+
+
+class WriteLatch:
+    """A file for HDF5 to write to: it keeps its first failure, and drops all that follows.
+
+    HDF5 cannot let go of what it failed to write: on a full disk its close fails, and the process
+    ends in a segmentation fault (seen with HDF5 2.0). So it never hears of a failure;
+    whoever owns the file asks with `check` after every flush. What was written before the failure
+    stays as it is.
+
+    Parameters
+    ----------
+    path
+        File to write, emptied if it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def write(self, content: memoryview) -> int:
+        """Write all of `content`, unless a write has failed."""
+        rest = memoryview(content).cast("B")
+        length = len(rest)
+        try:
+            while rest and self._failure is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._failure = error
+        return length
+
+    def truncate(self, size: int) -> int:
+        """Set the size, unless a write has failed."""
+        try:
+            if self._failure is None:
+                self._file.truncate(size)
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: every write goes to the operating system at once."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Set the place of the next read or write."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place of the next read or write."""
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes."""
+        return self._file.read(size)
+
+    def readinto(self, buffer: bytearray) -> int:
+        """Read bytes into a buffer."""
+        return self._file.readinto(buffer)

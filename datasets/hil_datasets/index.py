@@ -4,13 +4,17 @@ Raw readouts appear as virtual datasets over the step files, ``cores/00/one_phas
 nothing is stored twice; coefficients appear as tables of shape (core, read_mode, column).
 """
 
+import io
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
-from hil_datasets.durable import finished_file
+from hil.core.errors import DatasetError, Problem
+from hil_datasets.durable import finished_file, names_failed_writes
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.schema import (
     FORMAT_VERSION,
@@ -18,68 +22,108 @@ from hil_datasets.schema import (
     RAW_DATASETS,
     STEP_DATASET_BY_PATH,
     STEP_DATASETS,
+    DatasetSpec,
 )
 from hil_datasets.step import StepKey
 from hil_datasets.step_writer import describe
 
-TABLES = tuple(spec.path for spec in STEP_DATASETS if spec.axes == ("column",))
+_TILE_AXES = ("core", "read_mode")
+
+TABLES = tuple(
+    DatasetSpec(spec.path, spec.dtype, (*_TILE_AXES, "column"), spec.units, spec.long_name)
+    for spec in STEP_DATASETS
+    if spec.axes == ("column",)
+)
 """Step datasets that become tables over all cores and read modes."""
+
+TILE_TABLES = (
+    DatasetSpec("tables/finished", "uint8", _TILE_AXES, "bit", "this step is finished"),
+    DatasetSpec("tables/shift", "int16", _TILE_AXES, "bit", "NMPU right shift of the tile"),
+    DatasetSpec(
+        "tables/output_lsb", "float64", _TILE_AXES, "product / output LSB", "size of an output code"
+    ),
+)
+"""One value per core and read mode."""
+
+ABSENT = {"weights": -128, "inputs": -128, "raw": 65535, "expected": -(2**31)}
+"""What a virtual dataset shows where its step file is missing: no value that can be measured."""
 
 
 def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
-    """Write the index over the given finished steps; an older index is replaced as a whole."""
+    """Write the index over the given finished steps; an older index is replaced as a whole.
+
+    Raises
+    ------
+    DatasetError
+        If a step file cannot be read, or the index not be written. An older index stays.
+    """
     ordered = sorted(keys)
-    with finished_file(run.index_path) as part, h5py.File(part, "w") as index:
+    content = io.BytesIO()  # small, and HDF5 does not survive a full disk: see `WriteLatch`
+    with h5py.File(content, "w") as index:
         index.attrs["file_format"] = INDEX_FORMAT
         index.attrs["format_version"] = FORMAT_VERSION
+        tables = _Tables(ordered)
         for key in ordered:
-            _link_step(index, run, key)
-        _write_tables(index, run, ordered)
+            path = run.step_path(key)
+            try:
+                with h5py.File(path, "r") as step:
+                    _link_step(index, step, key, str(path.relative_to(run.path)))
+                    tables.add(key, step)
+            except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+                problem = Problem("", f"cannot be indexed: {error}")
+                raise DatasetError(str(path), [problem]) from error
+        tables.write(index)
+    with names_failed_writes(run.index_path), finished_file(run.index_path) as part:
+        part.write_bytes(content.getbuffer())
 
 
-def _link_step(index: h5py.File, run: RunDirectory, key: StepKey) -> None:
-    step_path = run.step_path(key)
-    # Relative to the index, so that a run directory can be moved and mailed as a whole.
-    relative = str(step_path.relative_to(run.path))
+def _link_step(index: h5py.File, step: h5py.File, key: StepKey, step_file: str) -> None:
     group = index.create_group(f"cores/{key.core:02d}/{key.read_mode}")
-    group.attrs["step_file"] = relative
-    with h5py.File(step_path, "r") as step:
-        for name, value in step.attrs.items():
-            group.attrs[name] = value
-        for name in RAW_DATASETS:
-            source = step[name]
-            layout = h5py.VirtualLayout(source.shape, source.dtype)
-            layout[...] = h5py.VirtualSource(relative, name, source.shape, source.dtype)
-            describe(group.create_virtual_dataset(name, layout), STEP_DATASET_BY_PATH[name])
+    # Relative to the index, so that a run directory can be moved and mailed as a whole.
+    group.attrs["step_file"] = step_file
+    for name, value in step.attrs.items():
+        group.attrs[name] = value
+    for name in RAW_DATASETS:
+        source = step[name]
+        layout = h5py.VirtualLayout(source.shape, source.dtype)
+        layout[...] = h5py.VirtualSource(step_file, name, source.shape, source.dtype)
+        dataset = group.create_virtual_dataset(name, layout, fillvalue=ABSENT[name])
+        describe(dataset, STEP_DATASET_BY_PATH[name])
 
 
-def _write_tables(index: h5py.File, run: RunDirectory, keys: Sequence[StepKey]) -> None:
-    cores = sorted({key.core for key in keys})
-    modes = sorted({key.read_mode for key in keys})
-    is_finished = np.zeros((len(cores), len(modes)), dtype=np.uint8)
-    shift = np.zeros((len(cores), len(modes)), dtype=np.int16)
-    output_lsb = np.full((len(cores), len(modes)), np.nan)
-    tables: dict[str, np.ndarray] = {}
-    for key in keys:
-        at = (cores.index(key.core), modes.index(key.read_mode))
-        with h5py.File(run.step_path(key), "r") as step:
-            is_finished[at] = 1
-            shift[at] = json.loads(step["coefficients"].attrs["nmpu"])["shift"]
-            output_lsb[at] = step["correction"].attrs["output_lsb"]
-            for path in TABLES:
-                values = step[path][...]
-                shape = (len(cores), len(modes), len(values))
-                table = tables.setdefault(path, np.zeros(shape, dtype=values.dtype))
-                table[at] = values
-    index["core"] = np.array(cores, dtype=np.int64)
-    index["read_mode"] = [str(mode) for mode in modes]
-    scalars = {"finished": is_finished, "shift": shift, "output_lsb": output_lsb}
-    for name, array in scalars.items():
-        dataset = index.create_dataset(f"tables/{name}", data=array)
-        dataset.dims[0].label, dataset.dims[1].label = "core", "read_mode"
-    for path, array in tables.items():
-        spec = STEP_DATASET_BY_PATH[path]
-        dataset = index.create_dataset(path, data=array)
-        dataset.attrs["units"], dataset.attrs["long_name"] = spec.units, spec.long_name
-        for axis, name in enumerate(("core", "read_mode", "column")):
-            dataset.dims[axis].label = name
+class _Tables:
+    """Gathers the tables of all cores and read modes; integers are 0, reals NaN where unknown."""
+
+    def __init__(self, keys: Sequence[StepKey]) -> None:
+        self._cores = sorted({key.core for key in keys})
+        self._modes = sorted({key.read_mode for key in keys})
+        self._nmpu: dict[str, Any] = {}
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def add(self, key: StepKey, step: h5py.File) -> None:
+        nmpu = json.loads(step["coefficients"].attrs["nmpu"])
+        self._nmpu = nmpu | {"shift": None}
+        values = {
+            "tables/finished": 1,
+            "tables/shift": nmpu["shift"],
+            "tables/output_lsb": step["correction"].attrs["output_lsb"],
+        } | {spec.path: step[spec.path][...] for spec in TABLES}
+        at = (self._cores.index(key.core), self._modes.index(key.read_mode))
+        for spec in (*TILE_TABLES, *TABLES):
+            self._table(spec, columns=np.shape(values[spec.path]))[at] = values[spec.path]
+
+    def write(self, index: h5py.File) -> None:
+        index["core"] = np.array(self._cores, dtype=np.int64)
+        index["read_mode"] = [str(mode) for mode in self._modes]
+        for spec in (*TILE_TABLES, *TABLES):
+            if spec.path in self._arrays:
+                describe(index.create_dataset(spec.path, data=self._arrays[spec.path]), spec)
+        if self._nmpu:
+            index["coefficients"].attrs["nmpu"] = json.dumps(self._nmpu)
+
+    def _table(self, spec: DatasetSpec, *, columns: tuple[int, ...]) -> npt.NDArray[Any]:
+        if spec.path not in self._arrays:
+            shape = (len(self._cores), len(self._modes), *columns)
+            unknown = np.nan if spec.dtype == "float64" else 0
+            self._arrays[spec.path] = np.full(shape, unknown, dtype=spec.dtype)
+        return self._arrays[spec.path]

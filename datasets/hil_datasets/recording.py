@@ -42,11 +42,17 @@ class Recording:
     Raises
     ------
     DatasetError
-        If there are none, or they come from different chips.
+        If there are none, one comes twice, or they come from different chips.
     """
 
     def __init__(self, steps: Iterable[StepRecord]) -> None:
-        self._steps = {record.key: _StepPlayback(record) for record in steps}
+        self._steps: dict[StepKey, _StepPlayback] = {}
+        for record in steps:
+            if record.key in self._steps:
+                raise DatasetError("recording", [Problem("", f"holds {record.key.name} twice")])
+            self._steps[record.key] = _StepPlayback(record)
+        if not self._steps:
+            raise DatasetError("recording", [Problem("", "holds no step")])
         chips = {playback.record.origin.chip for playback in self._steps.values()}
         if len(chips) != 1:
             raise DatasetError(
@@ -87,13 +93,14 @@ class Recording:
             If the step, or any one of the vectors, was not recorded.
         """
         playback = self._playback(key)
-        vectors = np.empty(len(inputs), dtype=np.int64)
         for position, codes in enumerate(inputs):
-            recorded = playback.rows_of_input.get(codes.tobytes())
-            if recorded is None:
+            if codes.tobytes() not in playback.rows_of_input:
                 raise NotRecordedError(
                     f"input vector {position} of this request was not recorded for {key.name}"
                 )
+        vectors = np.empty(len(inputs), dtype=np.int64)
+        for position, codes in enumerate(inputs):
+            recorded = playback.rows_of_input[codes.tobytes()]
             turn = playback.next_of_input[codes.tobytes()]
             playback.next_of_input[codes.tobytes()] = turn + 1
             vectors[position] = recorded[turn % len(recorded)]

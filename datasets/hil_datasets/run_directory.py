@@ -15,6 +15,7 @@ from typing import Any
 
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.readout import ReadMode
+from hil_datasets.durable import sync_file
 from hil_datasets.journal import Journal, read_journal
 from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_reader import read_step
@@ -60,11 +61,11 @@ class RunDirectory:
         keys = []
         for event in self.events():
             if event["event"] == "step":
-                try:
-                    keys.append(StepKey(int(event["core"]), ReadMode(event["read_mode"])))
-                except (KeyError, ValueError, TypeError) as error:
+                core, read_mode = event.get("core"), event.get("read_mode")
+                if type(core) is not int or core < 0 or read_mode not in list(ReadMode):
                     problem = Problem("", f"a step event is damaged: {event}")
-                    raise DatasetError(str(self.journal_path), [problem]) from error
+                    raise DatasetError(str(self.journal_path), [problem])
+                keys.append(StepKey(core, ReadMode(read_mode)))
         return keys
 
     def read_steps(self) -> Iterator[StepRecord]:
@@ -73,13 +74,18 @@ class RunDirectory:
         Raises
         ------
         DatasetError
-            If a finished step cannot be read whole, or there is none.
+            If a finished step cannot be read whole or is not the step that its name says, or
+            there is none.
         """
         keys = sorted(set(self.finished_steps()))
         if not keys:
             raise DatasetError(str(self.path), [Problem("", "this run has no finished step")])
         for key in keys:
-            yield read_step(self.step_path(key))
+            path = self.step_path(key)
+            record = read_step(path)
+            if record.key != key:
+                raise DatasetError(str(path), [Problem("/", f"holds step {record.key.name}")])
+            yield record
 
 
 def create_run(path: Path, campaign: bytes) -> RunDirectory:
@@ -101,6 +107,8 @@ def create_run(path: Path, campaign: bytes) -> RunDirectory:
             )
         (path / "steps").mkdir()
         run.campaign_path.write_bytes(campaign)
+        for written in (run.campaign_path, path, path.parent):
+            sync_file(written)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(
@@ -118,7 +126,11 @@ def open_run(path: Path) -> RunDirectory:
         If it is none.
     """
     run = RunDirectory(path)
-    if not run.journal_path.is_file():
-        what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
-        raise DatasetError(str(path), [Problem("", what)])
+    try:
+        if not run.journal_path.is_file():
+            what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
+            raise DatasetError(str(path), [Problem("", what)])
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
     return run

@@ -1,14 +1,19 @@
-"""Every dataset of a step file: name, element type, axes, unit. The one table of it.
+"""Every dataset and attribute of a step file: name, type, axes, unit. The one table of it.
 
-Readers check files against this table before they allocate anything; writers create from it; the
-page ``docs/reference/run-directory.md`` is held to it by a test.
+Readers check files against these tables before they allocate anything; writers create from them;
+the page ``docs/reference/run-directory.md`` is held to them by a test.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 FILE_FORMAT = "hil-step"
 INDEX_FORMAT = "hil-campaign"
 FORMAT_VERSION = 1
+
+
+CORRECTION_NAMES = ("uncorrected", "float", "fp16", "nmpu")
+"""The corrections that errors are stored of: the places along the axis ``correction``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +83,85 @@ STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
 
 RAW_DATASETS = ("weights", "inputs", "raw", "expected")
 """The datasets that were measured or sent, as against concluded."""
+
+
+class AttributeKind(StrEnum):
+    """How an attribute is stored; every one is a scalar."""
+
+    TEXT = "text"
+    """UTF-8 string."""
+    INTEGER = "integer"
+    """64-bit integer."""
+    REAL = "real"
+    """64-bit float."""
+    JSON = "JSON"
+    """UTF-8 string that holds JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSpec:
+    """One attribute of a step file."""
+
+    path: str
+    """Group and name; without a group, an attribute of the file itself."""
+    kind: AttributeKind
+    """How it is stored."""
+    meaning: str
+    """What it says."""
+
+    @property
+    def owner(self) -> str:
+        """Path of the object that carries it."""
+        return "/" + self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name there."""
+        return self.path.rpartition("/")[2]
+
+
+_TEXT, _INTEGER, _REAL, _JSON = AttributeKind
+
+STEP_ATTRIBUTES = (
+    AttributeSpec("file_format", _TEXT, "`hil-step`"),
+    AttributeSpec("format_version", _INTEGER, "1"),
+    AttributeSpec("core", _INTEGER, "core number"),
+    AttributeSpec("read_mode", _TEXT, "`one_phase` or `four_phase`"),
+    AttributeSpec("title", _TEXT, "title of the campaign"),
+    AttributeSpec("campaign_sha256", _TEXT, "SHA-256 of `campaign.toml`, byte for byte"),
+    AttributeSpec("resource", _TEXT, "resource string of the device"),
+    AttributeSpec("chip", _JSON, "answer to `*IDN?`: manufacturer, model, serial, firmware"),
+    AttributeSpec("counter_bits", _INTEGER, "width of the counters; the highest code is overflow"),
+    AttributeSpec("measured_utc", _TEXT, "when the step began, ISO 8601, UTC"),
+    AttributeSpec("temperature_c", _REAL, "chip temperature when it began, degrees Celsius"),
+    AttributeSpec("seed", _INTEGER, "seed of the campaign's own weights and vectors"),
+    AttributeSpec(
+        "calibration_vectors", _INTEGER, "how many vectors, from the first, the fit has seen"
+    ),
+    AttributeSpec("verification_vectors", _INTEGER, "how many follow them, held out"),
+    AttributeSpec("rows_used", _INTEGER, "rows that carry inputs; the others are driven with 0"),
+    AttributeSpec(
+        "columns_used", _INTEGER, "columns that carry weights; the others are programmed with 0"
+    ),
+    AttributeSpec("first_row", _INTEGER, "row of the workload's matrix where the tile begins"),
+    AttributeSpec("first_column", _INTEGER, "column of it where the tile begins"),
+    AttributeSpec("software", _JSON, "name and version of what computed and stored"),
+    AttributeSpec("host", _TEXT, "name of the computer"),
+    AttributeSpec("raw_sha256", _TEXT, "content hash of what was sent and read"),
+    AttributeSpec("correction/output_lsb", _REAL, "size of one output code, in product units"),
+    AttributeSpec(
+        "correction/global_gain", _REAL, "the one gain of `uncorrected`, output LSB / count"
+    ),
+    AttributeSpec("coefficients/nmpu", _JSON, "every NMPU parameter, the tile's shift among them"),
+    AttributeSpec(
+        "verification/errors", _JSON, "relative L2 error per correction, over calibrated columns"
+    ),
+    AttributeSpec(
+        "verification/errors_all_columns", _JSON, "the same over every column that carries weights"
+    ),
+    AttributeSpec(
+        "verification/nmpu_mismatches",
+        _JSON,
+        "outputs of the device that differ from the integer model; `null` if not compared",
+    ),
+)

@@ -1,10 +1,12 @@
 """Reading a step file, trusting nothing in it.
 
-Names, element types, axes and sizes are checked against the schema and against each other before
-an array is allocated; datasets that would reach outside the file are refused.
+Its seal is checked first: HDF5 never sees a file that was damaged since it was written. Names,
+types, axes and sizes are then checked against the schema and against each other before an array is
+allocated; whatever would reach outside the file, or needs room that the file does not have, is
+refused before it is opened.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,26 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import Correction
+from hil.core.array_types import read_only
 from hil.core.errors import DatasetError, Problem
-from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
-from hil.core.readout import ChipIdentity, ReadMode
-from hil_datasets.schema import FILE_FORMAT, FORMAT_VERSION, STEP_DATASETS, DatasetSpec
-from hil_datasets.step import StepConclusion, StepKey, StepOrigin, StepRecord, hash_readouts
+from hil_datasets.schema import (
+    CORRECTION_NAMES,
+    FILE_FORMAT,
+    FORMAT_VERSION,
+    STEP_ATTRIBUTES,
+    STEP_DATASETS,
+    AttributeKind,
+    AttributeSpec,
+    DatasetSpec,
+)
+from hil_datasets.seal import check_seal
+from hil_datasets.step import StepRecord
+from hil_datasets.step_content import StepContent
 
 _OPTIONAL = {"verification/outputs"}
+
+# h5py passes on whatever the HDF5 library, NumPy or its own code trip over in a damaged file.
+_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 
 
 def read_step(path: Path) -> StepRecord:
@@ -28,157 +42,165 @@ def read_step(path: Path) -> StepRecord:
     Raises
     ------
     DatasetError
-        If the file is missing, truncated, no step file, of another version, or contradicts the
-        schema, itself or its content hash. Every problem found is listed.
+        If the file is missing, damaged, no step file, of another version, or contradicts the
+        schema or itself. Every problem found is listed with its object.
     """
     try:
+        _check_regular(path)
+        _check_seal(path)
         with h5py.File(path, "r") as file:
-            return _read(path, file)
-    except FileNotFoundError as error:
-        raise DatasetError(str(path), [Problem("", "no such file")]) from error
-    except (OSError, RuntimeError) as error:  # what h5py raises for damaged files
-        raise DatasetError(
-            str(path), [Problem("", f"cannot be read as HDF5, it is damaged: {error}")]
-        ) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(str(path), [Problem("", f"an attribute is damaged: {error}")]) from error
+            _check_format(path, file)
+            attributes = _read_attributes(path, file)
+            arrays = _read_arrays(path, file, attributes)
+    except DatasetError:
+        raise
+    except _DAMAGE as error:
+        # Only the operating system's own refusals have words of their own.
+        refusal = error.strerror if isinstance(error, OSError) and error.errno else None
+        problem = (
+            Problem("", f"cannot be read: {refusal}")
+            if refusal
+            else Problem("/", f"cannot be read as HDF5, it is damaged: {error}")
+        )
+        raise DatasetError(str(path), [problem]) from error
+    return StepContent(str(path), attributes, arrays).record()
 
 
-def _read(path: Path, file: h5py.File) -> StepRecord:
-    attributes = dict(file.attrs)
-    file_format, version = attributes.get("file_format"), attributes.get("format_version")
-    if file_format != FILE_FORMAT:
-        raise DatasetError(
-            str(path), [Problem("/", f"file_format is {file_format!r}: must be {FILE_FORMAT!r}")]
-        )
-    if version != FORMAT_VERSION:
-        raise DatasetError(
-            str(path),
-            [Problem("/", f"format_version is {version}: this software reads {FORMAT_VERSION}")],
-        )
-    origin = _read_origin(attributes)
-    problems = _check_datasets(file, path.stat().st_size, origin)
+def _check_regular(path: Path) -> None:
+    if not path.is_file():  # a pipe would keep the reader waiting
+        what = "is no regular file" if path.exists() else "no such file"
+        raise DatasetError(str(path), [Problem("", what)])
+
+
+def _check_seal(path: Path) -> None:
+    try:
+        check_seal(path)
+    except ValueError as error:
+        raise DatasetError(str(path), [Problem("/", str(error))]) from error
+
+
+def _check_format(path: Path, file: h5py.File) -> None:
+    for spec, wanted in zip(STEP_ATTRIBUTES[:2], (FILE_FORMAT, FORMAT_VERSION), strict=True):
+        value = _read_attribute(file, spec)
+        if isinstance(value, Problem):
+            raise DatasetError(str(path), [value])
+        if value != wanted:
+            message = f"attribute {spec.name}: is {value!r}: this software reads {wanted!r}"
+            raise DatasetError(str(path), [Problem("/", message)])
+
+
+def _read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
+    values = {spec.path: _read_attribute(file, spec) for spec in STEP_ATTRIBUTES}
+    problems = [value for value in values.values() if isinstance(value, Problem)]
     if problems:
         raise DatasetError(str(path), problems)
-    arrays = {spec.path: file[spec.path][...] for spec in STEP_DATASETS if spec.path in file}
-    raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
-    if raw_sha256 != attributes["raw_sha256"]:
-        raise DatasetError(
-            str(path),
-            [Problem("/raw", "weights, inputs and counts do not match their content hash")],
-        )
-    return StepRecord(
-        key=StepKey(int(attributes["core"]), ReadMode(attributes["read_mode"])),
-        origin=origin,
-        weights=arrays["weights"],
-        inputs=arrays["inputs"],
-        raw=arrays["raw"],
-        expected=arrays["expected"],
-        conclusion=_read_conclusion(file, arrays),
-        raw_sha256=raw_sha256,
-    )
+    return values
 
 
-def _read_origin(attributes: dict[str, Any]) -> StepOrigin:
-    return StepOrigin(
-        title=str(attributes["title"]),
-        campaign_sha256=str(attributes["campaign_sha256"]),
-        resource=str(attributes["resource"]),
-        chip=ChipIdentity(**json.loads(attributes["chip"])),
-        counter_bits=int(attributes["counter_bits"]),
-        measured_utc=str(attributes["measured_utc"]),
-        temperature_c=float(attributes["temperature_c"]),
-        seed=int(attributes["seed"]),
-        calibration_vectors=int(attributes["calibration_vectors"]),
-        verification_vectors=int(attributes["verification_vectors"]),
-        rows_used=int(attributes["rows_used"]),
-        columns_used=int(attributes["columns_used"]),
-        first_row=int(attributes["first_row"]),
-        first_column=int(attributes["first_column"]),
-        software=json.loads(attributes["software"]),
-        host=str(attributes["host"]),
-    )
+def _read_attribute(file: h5py.File, spec: AttributeSpec) -> str | int | float | Problem:
+    owner = _find(file, spec.owner)
+    if not isinstance(owner, h5py.Group):
+        return Problem(spec.owner, "missing" if owner is None else "is not a group of this file")
+    try:
+        return _checked_value(owner.attrs, spec)
+    except _DAMAGE as error:
+        return Problem(spec.owner, f"attribute {spec.name}: {error}")
 
 
-def _check_datasets(file: h5py.File, file_bytes: int, origin: StepOrigin) -> list[Problem]:
+def _checked_value(attributes: h5py.AttributeManager, spec: AttributeSpec) -> str | int | float:
+    if spec.name not in attributes:
+        raise ValueError("missing")
+    if attributes.get_id(spec.name).shape != ():  # before it is read: it could claim any size
+        raise ValueError("is no single value")
+    value = attributes[spec.name]
+    if spec.kind is AttributeKind.INTEGER and isinstance(value, np.integer):
+        return int(value)
+    if spec.kind is AttributeKind.REAL and isinstance(value, np.floating):
+        return float(value)
+    if spec.kind in {AttributeKind.TEXT, AttributeKind.JSON} and isinstance(value, str):
+        value.encode()  # h5py lets bytes that are no UTF-8 pass as surrogates
+        return value
+    raise ValueError(f"is {value!r}: must be {spec.kind}")
+
+
+def _find(file: h5py.File, path: str) -> Any:
+    """Return the object at a path; None if there is none, a link if one leads elsewhere.
+
+    Nothing is followed: a link could lead to another file, or to none.
+    """
+    found: Any = file
+    for name in path.strip("/").split("/") if path != "/" else ():
+        link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            return link
+        found = found[name]
+    return found
+
+
+def _read_arrays(
+    path: Path, file: h5py.File, attributes: Mapping[str, Any]
+) -> dict[str, npt.NDArray[Any]]:
     problems: list[Problem] = []
+    datasets: dict[str, h5py.Dataset] = {}
+    for spec in STEP_DATASETS:
+        try:
+            dataset = _find(file, spec.path)
+            if dataset is None:
+                message = None if spec.path in _OPTIONAL else "missing"
+            else:
+                datasets[spec.path] = dataset
+                message = _misfit(dataset, spec)
+        except _DAMAGE as error:
+            message = f"cannot be read: {error}"
+        if message:
+            problems.append(Problem(f"/{spec.path}", message))
+    if not problems:
+        problems = _check_sizes(datasets, attributes, file_bytes=path.stat().st_size)
+    arrays = {}
+    if not problems:
+        for name, dataset in datasets.items():
+            try:
+                arrays[name] = read_only(dataset[...])
+            except _DAMAGE as error:
+                problems.append(Problem(f"/{name}", f"cannot be read: {error}"))
+    if problems:
+        raise DatasetError(str(path), problems)
+    return arrays
+
+
+def _misfit(dataset: Any, spec: DatasetSpec) -> str | None:
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        return "is not a plain dataset of this file"
+    if dataset.dtype != np.dtype(spec.dtype) or dataset.ndim != len(spec.axes):
+        return (
+            f"is {dataset.dtype} with {dataset.ndim} axes: must be {spec.dtype} with "
+            f"{len(spec.axes)}"
+        )
+    stored = dataset.id.get_storage_size()
+    if dataset.chunks is not None or stored != dataset.nbytes:
+        return f"claims {dataset.nbytes} bytes and stores {stored}: must be contiguous and whole"
+    return None
+
+
+def _check_sizes(
+    datasets: Mapping[str, h5py.Dataset], attributes: Mapping[str, Any], *, file_bytes: int
+) -> list[Problem]:
+    claimed = sum(dataset.nbytes for dataset in datasets.values())
+    if claimed > file_bytes:
+        return [Problem("/", f"its datasets claim {claimed} bytes in a file of {file_bytes}")]
+    held_out = attributes["verification_vectors"]
     sizes: dict[str, int] = {
         "polarity": 2,
-        "correction": 4,
-        "vector": origin.calibration_vectors + origin.verification_vectors,
-        "verification_vector": origin.verification_vectors,
+        "correction": len(CORRECTION_NAMES),
+        "vector": attributes["calibration_vectors"] + held_out,
+        "verification_vector": held_out,
     }
+    problems = []
     for spec in STEP_DATASETS:
-        where = f"/{spec.path}"
-        dataset = file.get(spec.path)
-        if dataset is None:
-            if spec.path not in _OPTIONAL:
-                problems.append(Problem(where, "missing"))
+        if spec.path not in datasets:
             continue
-        if not isinstance(dataset, h5py.Dataset) or _reaches_outside(file, spec):
-            problems.append(Problem(where, "is not a plain dataset of this file"))
-            continue
-        if dataset.dtype != np.dtype(spec.dtype) or dataset.ndim != len(spec.axes):
-            problems.append(
-                Problem(
-                    where,
-                    f"is {dataset.dtype} with {dataset.ndim} axes: must be {spec.dtype} with "
-                    f"{len(spec.axes)}",
-                )
-            )
-            continue
-        if dataset.nbytes > file_bytes:
-            problems.append(
-                Problem(where, f"claims {dataset.nbytes} bytes in a file of {file_bytes}")
-            )
-        for axis, size in zip(spec.axes, dataset.shape, strict=True):
+        for axis, size in zip(spec.axes, datasets[spec.path].shape, strict=True):
             if sizes.setdefault(axis, size) != size:
-                problems.append(Problem(where, f"has {size} along {axis}: must have {sizes[axis]}"))
+                message = f"has {size} along {axis}: must have {sizes[axis]}"
+                problems.append(Problem(f"/{spec.path}", message))
     return problems
-
-
-def _reaches_outside(file: h5py.File, spec: DatasetSpec) -> bool:
-    parts = spec.path.split("/")
-    links = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
-    if any(not isinstance(file.get(link, getlink=True), h5py.HardLink) for link in links):
-        return True
-    dataset = file[spec.path]
-    return bool(dataset.is_virtual or dataset.external)
-
-
-def _read_conclusion(file: h5py.File, arrays: dict[str, npt.NDArray[Any]]) -> StepConclusion:
-    correction, verification = file["correction"].attrs, file["verification"].attrs
-    return StepConclusion(
-        output_lsb=float(correction["output_lsb"]),
-        global_gain=float(correction["global_gain"]),
-        correction=Correction(
-            a_p=arrays["correction/a_p"],
-            a_n=arrays["correction/a_n"],
-            b=arrays["correction/b"],
-        ),
-        a_p_se=arrays["correction/a_p_se"],
-        a_n_se=arrays["correction/a_n_se"],
-        b_se=arrays["correction/b_se"],
-        residual_rms=arrays["correction/residual_rms"],
-        r_squared=arrays["correction/r_squared"],
-        saturated_counts=arrays["correction/saturated_counts"],
-        fmt=NmpuFormat(**json.loads(file["coefficients"].attrs["nmpu"])),
-        registers=NmpuRegisters(
-            scale_p=arrays["coefficients/scale_p"],
-            scale_n=arrays["coefficients/scale_n"],
-            offset=arrays["coefficients/offset"],
-            swap=arrays["coefficients/swap"].astype(np.bool_),
-        ),
-        flags=arrays["coefficients/flags"],
-        outputs=arrays.get("verification/outputs"),
-        column_rms=arrays["verification/column_rms"],
-        nmpu_mismatches=json.loads(verification["nmpu_mismatches"]),
-        errors=_read_errors(verification["errors"]),
-        errors_all_columns=_read_errors(verification["errors_all_columns"]),
-    )
-
-
-def _read_errors(text: str) -> dict[str, float]:
-    return {str(name): float(value) for name, value in json.loads(text).items()}

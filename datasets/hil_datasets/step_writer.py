@@ -1,6 +1,7 @@
 """Writing a step file: blocks as they arrive, conclusions at the end, then its final name."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -10,13 +11,31 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from hil_datasets.durable import PART_SUFFIX, finished_file
-from hil_datasets.schema import FILE_FORMAT, FORMAT_VERSION, STEP_DATASET_BY_PATH, DatasetSpec
+from hil_datasets.durable import PART_SUFFIX, WriteLatch, finished_file, names_failed_writes
+from hil_datasets.schema import (
+    FILE_FORMAT,
+    FORMAT_VERSION,
+    STEP_ATTRIBUTES,
+    STEP_DATASET_BY_PATH,
+    AttributeKind,
+    DatasetSpec,
+)
+from hil_datasets.seal import SEAL_BYTES, seal_file
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin, hash_readouts
+
+_STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
+    AttributeKind.TEXT: str,
+    AttributeKind.INTEGER: int,
+    AttributeKind.REAL: float,
+    AttributeKind.JSON: json.dumps,
+}
 
 
 class StepWriter:
     """A step file under construction, ``STEP.h5.part``.
+
+    From the moment this returns until `finish` begins, the partial file opens with any HDF5 reader
+    and holds every block that was written, whatever becomes of this process.
 
     Parameters
     ----------
@@ -26,27 +45,41 @@ class StepWriter:
         Which step, and where its data come from.
     weights
         Programmed weights, shape (row, column).
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be written; so do `write_block` and `finish`.
     """
 
     def __init__(
         self, path: Path, *, key: StepKey, origin: StepOrigin, weights: npt.NDArray[np.int8]
     ) -> None:
         self._path = path
-        self._vectors = origin.calibration_vectors + origin.verification_vectors
+        self._part = path.with_name(path.name + PART_SUFFIX)
+        vectors = origin.calibration_vectors + origin.verification_vectors
         rows, columns = weights.shape
-        self._file = h5py.File(path.with_name(path.name + PART_SUFFIX), "w")
-        attributes = self._file.attrs
-        attributes["file_format"] = FILE_FORMAT
-        attributes["format_version"] = FORMAT_VERSION
-        attributes["core"] = key.core
-        attributes["read_mode"] = str(key.read_mode)
-        for name, value in asdict(origin).items():
-            attributes[name] = json.dumps(value) if isinstance(value, dict) else value
-        self._create("weights", weights.shape, weights)
-        self._create("inputs", (self._vectors, rows))
-        self._create("raw", (self._vectors, 2, columns))
-        self._create("expected", (self._vectors, columns))
-        self._file.flush()
+        self._is_written = np.zeros(vectors, dtype=np.bool_)
+        attributes = {
+            "file_format": FILE_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "core": key.core,
+            "read_mode": str(key.read_mode),
+        }
+        with names_failed_writes(self._part):
+            self._latch = WriteLatch(self._part)
+        self._file = h5py.File(self._latch, "w", userblock_size=SEAL_BYTES)
+        try:
+            with names_failed_writes(self._part):
+                self._write_attributes(attributes | asdict(origin))
+                self._create("weights", weights.shape, weights)
+                self._create("inputs", (vectors, rows))
+                self._create("raw", (vectors, 2, columns))
+                self._create("expected", (vectors, columns))
+                self._flush()
+        except BaseException:
+            self.close()
+            raise
 
     def write_block(
         self,
@@ -56,7 +89,7 @@ class StepWriter:
         counts: npt.NDArray[np.uint16],
         expected: npt.NDArray[np.int32],
     ) -> None:
-        """Store the readouts of one block and flush them to the operating system.
+        """Store the readouts of one block and hand them to the operating system.
 
         Parameters
         ----------
@@ -70,44 +103,42 @@ class StepWriter:
             Shape (vector, column).
         """
         block = slice(first_vector, first_vector + len(inputs))
-        self._file["inputs"][block] = inputs
-        self._file["raw"][block] = counts
-        self._file["expected"][block] = expected
-        self._file.flush()
+        with names_failed_writes(self._part):
+            self._file["inputs"][block] = inputs
+            self._file["raw"][block] = counts
+            self._file["expected"][block] = expected
+            self._flush()
+        self._is_written[block] = True
 
     def finish(self, conclusion: StepConclusion) -> str:
-        """Store the conclusions, sync the file, give it its name; return its content hash."""
-        for name in ("a_p", "a_n", "b"):
-            self._create_from(f"correction/{name}", getattr(conclusion.correction, name))
-        for name in ("a_p_se", "a_n_se", "b_se", "residual_rms", "r_squared", "saturated_counts"):
-            self._create_from(f"correction/{name}", getattr(conclusion, name))
-        for name in ("scale_p", "scale_n", "offset"):
-            self._create_from(f"coefficients/{name}", getattr(conclusion.registers, name))
-        self._create_from("coefficients/swap", conclusion.registers.swap.astype(np.uint8))
-        self._create_from("coefficients/flags", conclusion.flags)
-        if conclusion.outputs is not None:
-            self._create_from("verification/outputs", conclusion.outputs)
-        self._create_from("verification/column_rms", conclusion.column_rms)
-        self._file["correction"].attrs["output_lsb"] = conclusion.output_lsb
-        self._file["correction"].attrs["global_gain"] = conclusion.global_gain
-        self._file["coefficients"].attrs["nmpu"] = json.dumps(conclusion.fmt.to_dict())
-        self._file["verification"].attrs["errors"] = json.dumps(conclusion.errors)
-        self._file["verification"].attrs["nmpu_mismatches"] = json.dumps(conclusion.nmpu_mismatches)
-        self._file["verification"].attrs["errors_all_columns"] = json.dumps(
-            conclusion.errors_all_columns
-        )
-        content = (self._file[name][...] for name in ("weights", "inputs", "raw"))
-        raw_sha256 = hash_readouts(*content)
-        self._file.attrs["raw_sha256"] = raw_sha256
-        self._file.close()
-        with finished_file(self._path):
-            pass
+        """Store the conclusions, sync the file, give it its name; return its readouts' hash.
+
+        Raises
+        ------
+        ValueError
+            If the readouts of some vector were never written.
+        """
+        if not self._is_written.all():
+            missing = int(np.argmin(self._is_written))
+            raise ValueError(f"{self._path.name}: vector {missing} was never written")
+        with names_failed_writes(self._path):
+            for path, array in _concluded_arrays(conclusion).items():
+                self._create(path, array.shape, array)
+            # From the file, not from memory: what is hashed is what will be read.
+            weights, inputs, raw = (self._file[path][...] for path in ("weights", "inputs", "raw"))
+            raw_sha256 = hash_readouts(weights, inputs, raw)
+            self._write_attributes(_concluded_attributes(conclusion) | {"raw_sha256": raw_sha256})
+            self.close()
+            self._latch.check()
+            seal_file(self._part)
+            with finished_file(self._path):
+                pass
         return raw_sha256
 
     def close(self) -> None:
         """Close the file; without `finish` it stays a ``.part`` file."""
-        if self._file:
-            self._file.close()
+        self._file.close()
+        self._latch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,14 +151,27 @@ class StepWriter:
     ) -> None:
         self.close()
 
-    def _create_from(self, path: str, array: npt.NDArray[Any]) -> None:
-        self._create(path, array.shape, array)
+    def _flush(self) -> None:
+        self._file.flush()
+        self._latch.check()
+
+    def _write_attributes(self, attributes: dict[str, Any]) -> None:
+        for spec in STEP_ATTRIBUTES:
+            if spec.path in attributes:
+                value = _STORED_AS[spec.kind](attributes[spec.path])
+                self._file[spec.owner].attrs[spec.name] = value
 
     def _create(
         self, path: str, shape: tuple[int, ...], array: npt.NDArray[Any] | None = None
     ) -> None:
         spec = STEP_DATASET_BY_PATH[path]
-        dataset = self._file.create_dataset(path, shape=shape, dtype=spec.dtype, data=array)
+        # Its place in the file is fixed at once: blocks then change no metadata, so that a crash
+        # in the middle of one cannot leave the file unreadable.
+        placement = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        placement.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        dataset = self._file.create_dataset(
+            path, shape=shape, dtype=spec.dtype, data=array, dcpl=placement
+        )
         describe(dataset, spec)
 
 
@@ -137,3 +181,38 @@ def describe(dataset: h5py.Dataset, spec: DatasetSpec) -> None:
     dataset.attrs["long_name"] = spec.long_name
     for axis, name in enumerate(spec.axes):
         dataset.dims[axis].label = name
+
+
+def _concluded_arrays(conclusion: StepConclusion) -> dict[str, npt.NDArray[Any]]:
+    correction, registers = conclusion.correction, conclusion.registers
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "correction/a_p": correction.a_p,
+        "correction/a_n": correction.a_n,
+        "correction/b": correction.b,
+        "correction/a_p_se": conclusion.a_p_se,
+        "correction/a_n_se": conclusion.a_n_se,
+        "correction/b_se": conclusion.b_se,
+        "correction/residual_rms": conclusion.residual_rms,
+        "correction/r_squared": conclusion.r_squared,
+        "correction/saturated_counts": conclusion.saturated_counts,
+        "coefficients/scale_p": registers.scale_p,
+        "coefficients/scale_n": registers.scale_n,
+        "coefficients/offset": registers.offset,
+        "coefficients/swap": registers.swap.astype(np.uint8),
+        "coefficients/flags": conclusion.flags,
+        "verification/column_rms": conclusion.column_rms,
+    }
+    if conclusion.outputs is not None:
+        arrays["verification/outputs"] = conclusion.outputs
+    return arrays
+
+
+def _concluded_attributes(conclusion: StepConclusion) -> dict[str, Any]:
+    return {
+        "correction/output_lsb": float(conclusion.output_lsb),
+        "correction/global_gain": float(conclusion.global_gain),
+        "coefficients/nmpu": conclusion.fmt.to_dict(),
+        "verification/errors": conclusion.errors,
+        "verification/errors_all_columns": conclusion.errors_all_columns,
+        "verification/nmpu_mismatches": conclusion.nmpu_mismatches,
+    }

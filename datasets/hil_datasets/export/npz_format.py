@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from dataclasses import asdict
 from typing import Any
 
@@ -41,12 +42,22 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
         "software": coefficients.software,
         "raw_sha256": {tile.key.name: tile.raw_sha256 for tile in coefficients.tiles},
     }
-    content = io.BytesIO()
     labels: dict[str, npt.NDArray[Any]] = {
-        "core": np.array(cores),
+        "core": np.array(cores, np.int64),
         "read_mode": np.array([str(mode) for mode in modes]),
         "nmpu": np.array(json.dumps(coefficients.fmt.to_dict() | {"shift": None})),
         "source": np.array(json.dumps(source)),
     }
-    np.savez(content, allow_pickle=False, **labels, **tables)
+    return _archive(labels | tables)
+
+
+def _archive(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
+    # Not numpy.savez: the date and order of what it writes are not promised.
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, member.getvalue())
     return content.getvalue()

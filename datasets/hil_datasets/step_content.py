@@ -1,0 +1,193 @@
+"""From what a step file holds, already checked for types and sizes, to what it says.
+
+What cannot be meant is refused although the file's seal and content hash fit, because whoever
+makes a file can make those.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.correction import Correction
+from hil.core.errors import DatasetError, Problem
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.schema import CORRECTION_NAMES
+from hil_datasets.step import (
+    StepConclusion,
+    StepKey,
+    StepOrigin,
+    StepRecord,
+    hash_readouts,
+)
+
+T = TypeVar("T")
+
+
+class StepContent:
+    """The content of one step file.
+
+    Parameters
+    ----------
+    source
+        Name of the file, for messages.
+    attributes
+        Value per path of `STEP_ATTRIBUTES`, JSON as its text.
+    arrays
+        Array per path of `STEP_DATASETS`, of matching sizes.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        attributes: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]],
+    ) -> None:
+        self._source = source
+        self._attributes = attributes
+        self._arrays = arrays
+
+    def record(self) -> StepRecord:
+        """Return what the file says.
+
+        Raises
+        ------
+        DatasetError
+            If it does not match its content hash, or a value is impossible.
+        """
+        arrays, attributes = self._arrays, self._attributes
+        raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
+        if raw_sha256 != attributes["raw_sha256"]:
+            raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
+        return StepRecord(
+            key=StepKey(self._count("core"), self._made("read_mode", ReadMode)),
+            origin=self._origin(),
+            weights=arrays["weights"],
+            inputs=arrays["inputs"],
+            raw=arrays["raw"],
+            expected=arrays["expected"],
+            conclusion=self._conclusion(),
+            raw_sha256=raw_sha256,
+        )
+
+    def _origin(self) -> StepOrigin:
+        attributes = self._attributes
+        rows, columns = self._arrays["weights"].shape
+        return StepOrigin(
+            title=attributes["title"],
+            campaign_sha256=attributes["campaign_sha256"],
+            resource=attributes["resource"],
+            chip=self._made("chip", _chip_identity),
+            counter_bits=self._count("counter_bits", lowest=1, highest=16),
+            measured_utc=attributes["measured_utc"],
+            temperature_c=attributes["temperature_c"],
+            seed=attributes["seed"],
+            calibration_vectors=self._count("calibration_vectors"),
+            verification_vectors=self._count("verification_vectors"),
+            rows_used=self._count("rows_used", highest=rows),
+            columns_used=self._count("columns_used", highest=columns),
+            first_row=self._count("first_row"),
+            first_column=self._count("first_column"),
+            software=self._made("software", _texts),
+            host=attributes["host"],
+        )
+
+    def _conclusion(self) -> StepConclusion:
+        arrays, attributes = self._arrays, self._attributes
+        fmt = self._made("coefficients/nmpu", _nmpu_format)
+        registers = NmpuRegisters(
+            scale_p=arrays["coefficients/scale_p"],
+            scale_n=arrays["coefficients/scale_n"],
+            offset=arrays["coefficients/offset"],
+            swap=arrays["coefficients/swap"].astype(np.bool_),
+        )
+        try:
+            registers.check_fits(fmt)
+        except ValueError as error:
+            raise self._error("/coefficients", str(error)) from error
+        if not 0 < attributes["correction/output_lsb"] < math.inf:
+            raise self._error("/correction", "attribute output_lsb: must be positive and finite")
+        return StepConclusion(
+            output_lsb=attributes["correction/output_lsb"],
+            global_gain=attributes["correction/global_gain"],
+            correction=Correction(
+                a_p=arrays["correction/a_p"],
+                a_n=arrays["correction/a_n"],
+                b=arrays["correction/b"],
+            ),
+            a_p_se=arrays["correction/a_p_se"],
+            a_n_se=arrays["correction/a_n_se"],
+            b_se=arrays["correction/b_se"],
+            residual_rms=arrays["correction/residual_rms"],
+            r_squared=arrays["correction/r_squared"],
+            saturated_counts=arrays["correction/saturated_counts"],
+            fmt=fmt,
+            registers=registers,
+            flags=arrays["coefficients/flags"],
+            outputs=arrays.get("verification/outputs"),
+            column_rms=arrays["verification/column_rms"],
+            errors=self._made("verification/errors", _errors),
+            nmpu_mismatches=self._made("verification/nmpu_mismatches", _count_or_none),
+            errors_all_columns=self._made("verification/errors_all_columns", _errors),
+        )
+
+    def _made(self, name: str, make: Callable[[str], T]) -> T:
+        try:
+            return make(self._attributes[name])
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
+            owner, _, short_name = name.rpartition("/")
+            raise self._error(f"/{owner}", f"attribute {short_name}: {error}") from error
+
+    def _count(self, name: str, *, lowest: int = 0, highest: int | None = None) -> int:
+        value = int(self._attributes[name])
+        if value < lowest or (highest is not None and value > highest):
+            allowed = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
+            raise self._error("/", f"attribute {name}: is {value}: must be {allowed}")
+        return value
+
+    def _error(self, where: str, message: str) -> DatasetError:
+        return DatasetError(self._source, [Problem(where, message)])
+
+
+def _texts(text: str) -> dict[str, str]:
+    values = json.loads(text)
+    if not isinstance(values, dict) or not all(isinstance(word, str) for word in values.values()):
+        raise ValueError("must be an object of texts")
+    return values
+
+
+def _chip_identity(text: str) -> ChipIdentity:
+    return ChipIdentity(**_texts(text))
+
+
+def _nmpu_format(text: str) -> NmpuFormat:
+    values = json.loads(text)
+    kinds = {field.name: field.type for field in fields(NmpuFormat)}
+    if not isinstance(values, dict) or values.keys() != kinds.keys():
+        raise ValueError(f"must be an object of {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        wanted = kind if kind in {int, bool} else str
+        if type(values[name]) is not wanted:
+            raise ValueError(f"{name} is {values[name]!r}")
+    return NmpuFormat(**values)
+
+
+def _errors(text: str) -> dict[str, float]:
+    values = json.loads(text)
+    if not isinstance(values, dict) or tuple(values) != CORRECTION_NAMES:
+        raise ValueError(f"must be an object of {', '.join(CORRECTION_NAMES)}")
+    if not all(type(value) in {int, float} for value in values.values()):
+        raise ValueError("must be an object of numbers")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _count_or_none(text: str) -> int | None:
+    value = json.loads(text)
+    if value is not None and (type(value) is not int or value < 0):
+        raise ValueError(f"is {value!r}: must be null, or 0 or more")
+    return value
