@@ -1,5 +1,6 @@
 """The chip driver for boards that speak ``docs/reference/protocol.md``."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -113,9 +114,12 @@ class AimcBoard:
         self._select(core, read_mode)
         answer = self._session.ask("TEMPerature?")
         try:
-            return float(answer)
+            temperature = float(answer)
         except ValueError as error:
             raise FrameError(f"TEMPerature?: {answer!r} is no number") from error
+        if not math.isfinite(temperature):
+            raise FrameError(f"TEMPerature?: {answer!r} is no temperature")
+        return temperature
 
     def safe(self) -> None:
         """Leave the chip with no input driven and the NMPU off."""

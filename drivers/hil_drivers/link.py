@@ -5,7 +5,9 @@ Rules
 1. However the byte stream is split, the events are the same.
 2. Buffers are bounded: a line by `scpi.LONGEST_LINE`, a block by the limit given. What is larger
    is a `FrameError`, raised before anything is allocated for it.
-3. After a `FrameError` the stream has no meaning any more; the link is only good for closing.
+3. Bytes that are none of the protocol's end the conversation: the events before them are still
+   returned, `failure` holds the `FrameError`, and every later call raises it. It is raised at
+   once where there is no event to return.
 
 The host side lends its buffer to be received into (``writable`` and ``received``), so that a block
 goes from the socket to the array without a copy in between.
@@ -20,7 +22,10 @@ from hil_drivers.scpi import LONGEST_LINE, encode_block
 DEFAULT_LARGEST_BLOCK = 64 << 20
 """Largest block taken, 64 MiB: 65,536 vectors of 256 columns, P and N."""
 
-_TAG = re.compile(rb"@(\d{1,10}) ?")
+HIGHEST_TAG = 0xFFFFFFFF
+"""Tags have 32 bits, like the sequence number of a frame."""
+
+_TAG = re.compile(rb"@(\d{1,10})(?: |(?=\r?\n)|$)")
 _BLOCK_START = re.compile(rb"#([1-9])")
 _READ_AHEAD = 1 << 16
 
@@ -85,6 +90,8 @@ class HostLink:
         self._tag: int | None = None
         self._block: bytearray | None = None
         self._filled = 0
+        self.failure: FrameError | None = None
+        """Why nothing that arrives can be understood any more."""
 
     @property
     def is_inside_block(self) -> bool:
@@ -106,13 +113,21 @@ class HostLink:
             If the bytes are no answer: a line or block that is too long, or a block that does
             not end in a newline.
         """
+        if self.failure is not None:
+            raise self.failure
         if self.is_inside_block:
             self._filled += count
             return []
-        return self._take(bytes(memoryview(self._ahead)[:count]))
-
-    def _take(self, data: bytes) -> list[Answer]:
         answers: list[Answer] = []
+        try:
+            self._take(bytes(memoryview(self._ahead)[:count]), answers)
+        except FrameError as error:
+            self.failure = error
+            if not answers:
+                raise
+        return answers
+
+    def _take(self, data: bytes, answers: list[Answer]) -> None:
         rest = memoryview(data)
         while rest:
             if self._block is None:
@@ -124,30 +139,28 @@ class HostLink:
                 rest = rest[len(part) :]
             else:
                 rest = self._take_block_end(rest, answers)
-        return answers
 
     def _take_line(self, rest: memoryview, answers: list[Answer]) -> memoryview:
         known = len(self._line)
-        self._line += rest[: LONGEST_LINE - known + 1]
-        tag = _TAG.match(self._line)
-        body = tag.end() if tag else 0
+        self._line += rest[: LONGEST_LINE - known]
+        tag, body = _split_tag(self._line)
         length = _block_length(self._line, body, self._largest_block)
         if length is not None:
-            self._tag = int(tag[1]) if tag else None
+            self._tag = tag
             start, size = length
             self._line.clear()
             self._block, self._filled = bytearray(size), 0
             return rest[start - known :]
         newline = self._line.find(b"\n")
         if newline < 0:
-            if len(self._line) > LONGEST_LINE:
+            if len(self._line) == LONGEST_LINE:
                 raise FrameError(
-                    f"the device sent {len(self._line)} bytes without a newline: an answer has at "
-                    f"most {LONGEST_LINE}"
+                    f"{LONGEST_LINE} bytes without a newline: an answer has at most {LONGEST_LINE} "
+                    "before its block, newline included"
                 )
             return rest[len(self._line) - known :]
         text = bytes(self._line[body:newline]).decode("ascii", "replace").strip()
-        answers.append(Answer(tag=int(tag[1]) if tag else None, text=text, block=None))
+        answers.append(Answer(tag=tag, text=text, block=None))
         self._line.clear()
         return rest[newline + 1 - known :]
 
@@ -170,6 +183,8 @@ class DeviceLink:
     def __init__(self, largest_block: int = DEFAULT_LARGEST_BLOCK) -> None:
         self._largest_block = largest_block
         self._buffer = bytearray()
+        self.failure: FrameError | None = None
+        """Why nothing that arrives can be understood any more."""
 
     def receive(self, data: bytes) -> list[Request]:
         """Take bytes; return the requests now complete.
@@ -179,21 +194,31 @@ class DeviceLink:
         FrameError
             If a line or a block is too long, or a block does not end its message.
         """
+        if self.failure is not None:
+            raise self.failure
         self._buffer += data
-        requests = []
-        while (request := self._next_request()) is not None:
-            requests.append(request)
+        requests: list[Request] = []
+        try:
+            while (request := self._next_request()) is not None:
+                requests.append(request)
+        except FrameError as error:
+            self.failure = error
+            if not requests:
+                raise
         return requests
 
     def _next_request(self) -> Request | None:
-        newline = self._buffer.find(b"\n", 0, LONGEST_LINE + 1)
+        newline = self._buffer.find(b"\n", 0, LONGEST_LINE)
         end = newline if newline >= 0 else len(self._buffer)
         sign = _unquoted_hash(self._buffer, min(end, LONGEST_LINE))
         if sign is None:
             if newline >= 0:
                 return self._finish(newline, newline + 1, None)
-            if len(self._buffer) > LONGEST_LINE:
-                raise FrameError(f"message without a newline: at most {LONGEST_LINE} bytes")
+            if len(self._buffer) >= LONGEST_LINE:
+                raise FrameError(
+                    f"{LONGEST_LINE} bytes without a newline: a message has at most {LONGEST_LINE} "
+                    "before its block, newline included"
+                )
             return None
         length = _block_length(self._buffer, sign, self._largest_block)
         if length is None:
@@ -213,9 +238,16 @@ class DeviceLink:
     def _finish(self, text_end: int, message_end: int, block: bytes | None) -> Request:
         line = bytes(self._buffer[:text_end])
         del self._buffer[:message_end]
-        tag = _TAG.match(line)
-        text = line[tag.end() if tag else 0 :].decode("ascii", "replace").strip()
-        return Request(tag=int(tag[1]) if tag else None, text=text, block=block)
+        tag, start = _split_tag(line)
+        return Request(tag=tag, text=line[start:].decode("ascii", "replace").strip(), block=block)
+
+
+def _split_tag(line: bytes | bytearray) -> tuple[int | None, int]:
+    """Return a message's tag and where its text starts; what is no tag is text."""
+    tag = _TAG.match(line)
+    if tag is None or int(tag[1]) > HIGHEST_TAG:
+        return None, 0
+    return int(tag[1]), tag.end()
 
 
 def _block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int] | None:
@@ -225,8 +257,11 @@ def _block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int]
         return None
     content = start.end() + int(start[1])
     digits = bytes(buffer[start.end() : content])
-    if digits and not digits.isdigit():
-        raise FrameError(f"block length {digits!r}: must be {int(start[1])} digits")
+    for digit in digits:
+        if digit not in b"0123456789":
+            raise FrameError(
+                f"byte {bytes([digit])!r} in a block's length: must be {int(start[1])} digits"
+            )
     if len(buffer) < content:
         return None
     size = int(digits)

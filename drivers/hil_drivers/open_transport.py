@@ -11,11 +11,13 @@ from hil_drivers.visa import VisaTransport
 _SOCKET = re.compile(
     r"TCPIP\d*::(?P<host>[^:\s]+|\[[^\]]+\])::(?P<port>\d+)::SOCKET", re.IGNORECASE
 )
-_VISA = re.compile(r"(TCPIP|ASRL|USB|GPIB|VXI|PXI)\w*\S*::(SOCKET|INSTR|RAW)", re.IGNORECASE)
+_VISA = re.compile(r"(TCPIP|ASRL|USB|GPIB|VXI|PXI)\w*\S*::(INSTR|RAW)", re.IGNORECASE)
+
+_HIGHEST_PORT = 65535
 
 FORMS = (
-    "TCPIP0::HOST::PORT::SOCKET for a raw socket, or another VISA resource string ending in "
-    "::INSTR, ::SOCKET or ::RAW"
+    "TCPIP0::HOST::PORT::SOCKET for a raw socket (port 1 to 65535), or another VISA resource "
+    "string ending in ::INSTR or ::RAW"
 )
 """What a resource string may look like."""
 
@@ -33,7 +35,10 @@ class TransportChoice(StrEnum):
 
 def is_resource(resource: str) -> bool:
     """Tell whether a string looks like a resource that can be opened."""
-    return bool(_SOCKET.fullmatch(resource) or _VISA.fullmatch(resource))
+    socket_resource = _SOCKET.fullmatch(resource)
+    if socket_resource is not None:
+        return 1 <= int(socket_resource["port"]) <= _HIGHEST_PORT
+    return _VISA.fullmatch(resource) is not None
 
 
 def open_transport(
@@ -62,9 +67,9 @@ def open_transport(
         return VisaTransport(resource, timeout_s=timeout_s)
     if socket_resource is None:
         raise TransportError(f"{resource!r} is no raw socket: use TCPIP0::HOST::PORT::SOCKET")
-    port = int(socket_resource["port"])
-    if not 1 <= port <= 65535:
-        raise TransportError(f"{resource!r}: port {port} must be 1 to 65535")
     return TcpTransport(
-        socket_resource["host"].strip("[]"), port, resource=resource, timeout_s=timeout_s
+        socket_resource["host"].strip("[]"),
+        int(socket_resource["port"]),
+        resource=resource,
+        timeout_s=timeout_s,
     )

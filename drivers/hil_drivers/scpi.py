@@ -55,7 +55,7 @@ _WORDS = {
     ScpiError.DATA_CORRUPT_OR_STALE: "Data corrupt or stale",
     ScpiError.ILLEGAL_PARAMETER: "Illegal parameter value",
     ScpiError.HARDWARE_ERROR: "Hardware error",
-    ScpiError.MASS_STORAGE_MISSING: "Missing media",
+    ScpiError.MASS_STORAGE_MISSING: "Missing mass storage",
     ScpiError.QUEUE_OVERFLOW: "Queue overflow",
 }
 

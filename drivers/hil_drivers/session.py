@@ -5,18 +5,30 @@ with an older tag belongs to a request whose time was up: it is dropped and coun
 for the answer to the next one.
 """
 
+import re
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from hil.core.errors import DeviceError, FrameError, TransportTimeoutError
+from hil.core.errors import (
+    DeviceError,
+    FrameError,
+    LinkLostError,
+    TransportError,
+    TransportTimeoutError,
+)
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request
 from hil_drivers.transport import Transport
 
 _LONGEST_QUOTE = 60
 """How much of a strange answer is shown in a message."""
+
+_REFUSAL = re.compile(r"!(-?\d{1,9})(?:,(.*))?", re.DOTALL)
+
+_LAST_WORDS_TAG = 0
+"""Tag of what a device says before it closes a link whose bytes it cannot read."""
 
 
 class Session:
@@ -44,6 +56,7 @@ class Session:
         self._clock = clock
         self._link = HostLink()
         self._tag = 0
+        self._is_half_sent = False
         self.stale_answers = 0
         """Late answers that were dropped."""
 
@@ -102,32 +115,69 @@ class Session:
         self._tag += 1
         block = make_frame(self._tag) if make_frame else None
         deadline = self._clock() + self._timeout_s
-        self._transport.send(encode_request(self._tag, text, block), timeout_s=self._timeout_s)
+        self._send(encode_request(self._tag, text, block), text)
         answer = self._await_answer(text, deadline)
         if answer.text.startswith("!"):
-            code, _, words = answer.text[1:].partition(",")
-            if not code.lstrip("-").isdigit():
+            refusal = _REFUSAL.fullmatch(answer.text)
+            if refusal is None:
                 raise FrameError(f"{text}: the device answered {_quoted(answer)}: no error number")
-            raise DeviceError(int(code), words.strip().strip('"'), request=text)
+            words = (refusal[2] or "").strip().strip('"')
+            raise DeviceError(int(refusal[1]), words, request=text)
         return answer
+
+    def _send(self, message: bytes, text: str) -> None:
+        if self._is_half_sent:
+            raise LinkLostError(
+                f"{self._transport.resource}: {text} cannot be sent: an earlier request was sent "
+                "in part only; connect again"
+            )
+        try:
+            self._transport.send(message, timeout_s=self._timeout_s)
+        except TransportError:
+            # The device would read the next request as the end of this one.
+            self._is_half_sent = True
+            raise
 
     def _await_answer(self, text: str, deadline: float) -> Answer:
         while True:
             left_s = deadline - self._clock()
             if left_s <= 0:
-                raise TransportTimeoutError(
-                    f"{self._transport.resource}: no whole answer to {text} within "
-                    f"{self._timeout_s:g} s"
-                )
+                raise self._too_late(text)
+            mine = None
+            for answer in self._receive(text, left_s):
+                if answer.tag == self._tag and mine is None:
+                    mine = answer
+                else:
+                    self._drop_stale(answer, text)
+            if mine is not None:
+                return mine
+
+    def _receive(self, text: str, left_s: float) -> list[Answer]:
+        link = self._link
+        try:
+            if link.failure is not None:
+                raise link.failure
             count = self._transport.receive_into(
-                self._link.writable(), is_whole=self._link.is_inside_block, timeout_s=left_s
+                link.writable(), is_whole=link.is_inside_block, timeout_s=left_s
             )
-            for answer in self._link.received(count):
-                if answer.tag == self._tag:
-                    return answer
-                self._drop_stale(answer, text)
+            return link.received(count)
+        except TransportTimeoutError as error:
+            raise self._too_late(text) from error
+        except FrameError as error:
+            raise FrameError(f"{self._transport.resource}: {text}: {error}") from error
+
+    def _too_late(self, text: str) -> TransportTimeoutError:
+        return TransportTimeoutError(
+            f"{self._transport.resource}: no whole answer to {text} within {self._timeout_s:g} s; "
+            "check that the device is on, and not busy for longer"
+        )
 
     def _drop_stale(self, answer: Answer, text: str) -> None:
+        if answer.tag == _LAST_WORDS_TAG:
+            raise LinkLostError(
+                f"{self._transport.resource}: {text}: the device could not read its bytes and "
+                f"closes the link: {_quoted(answer)}"
+            )
         if answer.tag is None:
             raise FrameError(
                 f"{text}: the device answered {_quoted(answer)} without the request's tag @"

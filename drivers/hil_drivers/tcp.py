@@ -33,9 +33,10 @@ class TcpTransport:
             raise TransportTimeoutError(
                 f"{resource}: no connection within {timeout_s:g} s; check the address and the cable"
             ) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+            reason = getattr(error, "strerror", None) or error
             raise TransportError(
-                f"{resource}: cannot connect: {error.strerror or error}; "
+                f"{resource}: cannot connect: {reason}; "
                 "check that the device is on and listens on this port"
             ) from error
         # Requests are small and wait for their answers: Nagle's algorithm would only delay them.

@@ -7,7 +7,9 @@ class Transport(Protocol):
     """An open byte stream to one device.
 
     ``tests/contracts/test_transport.py`` says what implementing it means. Every method raises
-    `TransportTimeoutError` when its time is up and `LinkLostError` when the other end is gone.
+    `TransportTimeoutError` when its time is up and `LinkLostError` when the other end is gone or
+    the link was closed. After a timeout of `receive_into` either no byte is lost, or the link says
+    that it is: every later `send` raises `LinkLostError`.
     """
 
     @property

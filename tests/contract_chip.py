@@ -1,0 +1,46 @@
+"""A small mock chip in a process of its own, and the same one in this process."""
+
+from pathlib import Path
+
+from hil_drivers.transport import Transport
+from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.device import MockDevice
+from hil_mock_device.firmware import Firmware
+from hil_mock_device.launch import MockProcess
+from hil_mock_device.loopback import LoopbackTransport
+from hil_mock_device.profile import load_profile
+
+PROFILE = """\
+schema_version = 1
+name = "small"
+temperature_c = 31.5
+[identity]
+serial = "S-1"
+[array]
+cores = 3
+rows = 16
+columns = 8
+dead_column_chance = 0.0
+stuck_share = 0.0
+[counter]
+full_scale_products = 200000.0
+"""
+
+
+def write_profile(folder: Path) -> Path:
+    """Write the small chip's profile into a folder."""
+    path = folder / "small.toml"
+    path.write_text(PROFILE, "utf-8")
+    return path
+
+
+def start_process(profile: Path) -> MockProcess:
+    """Serve the small chip over TCP."""
+    return MockProcess(["--profile", str(profile), "--seed", "5"])
+
+
+def open_loopback(profile: Path) -> Transport:
+    """Open a link to the small chip in this process."""
+    settings = load_profile(str(profile), base=Path())
+    device = MockDevice(Firmware(ChipModel(settings.model_copy(update={"seed": 5}))))
+    return LoopbackTransport(device, resource="loopback")
