@@ -19,7 +19,7 @@ def main() -> int:
     """Serve until told to stop; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hil_mock_device")
     parser.add_argument("--profile", required=True)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=_seed)
     parser.add_argument("--truth", type=Path)
     arguments = parser.parse_args()
     try:
@@ -39,6 +39,13 @@ def main() -> int:
         _announce(error=str(error))
         return 1
     return 0
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed < 0:
+        raise ValueError(text)
+    return seed
 
 
 def _announce(**what: str) -> None:

@@ -3,7 +3,8 @@
 Every random number comes from a stream of its own, named by the chip's seed, what it is for, and
 the core: so what one core does never changes what another one draws.
 
-- The chip itself (gains, offsets, stuck cells) depends on the seed only.
+- The chip itself (gains, offsets, stuck cells) depends on the seed, and on the profile's array size
+  and magnitudes.
 - Programming noise depends on the seed, the core and the weights: the same weights give the same
   array.
 - Read noise is one sequence per core and read mode, which begins again at a reset and when the core
@@ -21,16 +22,31 @@ from hil.core.errors import ConfigError, DeviceError, Problem
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_calibration.nmpu import apply_nmpu
+from hil_drivers.frames import CRC_BYTES, HEADER_BYTES
+from hil_drivers.link import DEFAULT_LARGEST_BLOCK
 from hil_drivers.scpi import ScpiError
 from hil_mock_device.converter import convert, draw_converters
 from hil_mock_device.crossbar import FloatMatrix, multiply, program_weights
 from hil_mock_device.profile import MockProfile
 
 MAX_VECTORS = 4096
-"""Most input vectors of one block."""
+"""Most input vectors of one block, where their counts fit the largest block of the link."""
 
 _PHASES = {ReadMode.ONE_PHASE: 1, ReadMode.FOUR_PHASE: 2}
 """Phases that one counter adds up: its noise grows with their square root."""
+
+
+def largest_request(columns: int) -> int:
+    """Return how many vectors a core of so many columns takes at once.
+
+    Examples
+    --------
+    >>> largest_request(256), largest_request(4096)
+    (4096, 4095)
+    """
+    frame_bytes = DEFAULT_LARGEST_BLOCK - HEADER_BYTES - CRC_BYTES
+    bytes_per_vector = 2 * columns * np.dtype(np.uint16).itemsize
+    return min(MAX_VECTORS, frame_bytes // bytes_per_vector)
 
 
 class _Stream(IntEnum):
@@ -66,7 +82,7 @@ class ChipModel:
             rows=array.rows,
             columns=array.columns,
             counter_bits=profile.counter.bits,
-            max_vectors=MAX_VECTORS,
+            max_vectors=largest_request(array.columns),
         )
 
     def reset(self) -> None:
@@ -95,7 +111,8 @@ class ChipModel:
             )
         counter = self._profile.counter
         positive, negative = multiply(inputs, self._weights[core], read_mode)
-        currents = np.stack([positive, negative], axis=1) / np.float32(counter.full_scale_products)
+        products = np.stack([positive, negative], axis=1)
+        currents = (products / counter.full_scale_products).astype(np.float32)
         noise = self._noise_of(core, read_mode).standard_normal(currents.shape, dtype=np.float32)
         noise *= np.float32(counter.read_noise_counts * np.sqrt(_PHASES[read_mode]))
         return convert(

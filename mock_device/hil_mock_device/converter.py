@@ -1,7 +1,7 @@
 """The converters: from currents to counts, one transfer curve per column and polarity.
 
 ``count = clip(round(A*i / (1 + B*i) + C + noise), 0, 2**bits - 1)``, where i is the current in
-units of the full-scale current of one phase (specification, section 6).
+units of the full-scale current of one phase (docs/explanation/mock-chip.md).
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from hil_mock_device.profile import MockProfile, load_measured
 
 CurveArray = npt.NDArray[np.float64]
+
+_SMALLEST_DENOMINATOR = np.float32(2.0**-20)
+"""A negative B has a pole at ``i = -1/B``: from there on the counter overflows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,5 +84,6 @@ def convert(
         Width of the counter.
     """
     slope, curvature, offset = (part.astype(np.float32) for part in curve)
-    analog = slope * currents / (1 + curvature * currents) + offset + noise_counts
+    denominator = np.maximum(1 + curvature * currents, _SMALLEST_DENOMINATOR)
+    analog = slope * currents / denominator + offset + noise_counts
     return np.asarray(np.clip(np.rint(analog), 0, (1 << bits) - 1), dtype=np.uint16)

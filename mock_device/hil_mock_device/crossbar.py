@@ -1,4 +1,9 @@
-"""The crossbar: what becomes of weights when they are programmed, and of inputs when driven."""
+"""The crossbar: what becomes of weights when they are programmed, and of inputs when driven.
+
+Held weights are multiples of ``2**-16`` codes, so that float64 holds every sum of products exactly,
+in whatever order it is taken: 12 bits of rows, 7 of inputs, 17 + 16 of weights, one for P + N.
+Counts then depend on neither the grouping of vectors into blocks nor the processor's BLAS.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +21,11 @@ _PROGRAMMING_SIGMA = {
 }
 """Programming noise, share of the largest conductance, at `_CONDUCTANCE`, by devices per cell.
 
-Source: the HERMES noise model of aihwkit (specification, section 7)."""
+Source: the HERMES noise model of aihwkit (docs/reference/mock-profile.md)."""
 
-FloatMatrix = npt.NDArray[np.float32]
+_FRACTIONS_PER_CODE = 1 << 16
+
+FloatMatrix = npt.NDArray[np.float64]
 
 
 def program_weights(
@@ -40,9 +47,9 @@ def program_weights(
 
     Returns
     -------
-    Shape (row, column), in weight codes, real-valued.
+    Shape (row, column), in weight codes, multiples of ``2**-16``.
     """
-    wanted = weights.astype(np.float32) / LARGEST_CODE
+    wanted = weights.astype(np.float64) / LARGEST_CODE
     sigma = np.interp(np.abs(wanted), _CONDUCTANCE, _PROGRAMMING_SIGMA[array.devices_per_cell])
     noise = programming_rng.standard_normal(weights.shape)
     held = wanted + array.programming_noise * sigma * noise
@@ -51,7 +58,7 @@ def program_weights(
     is_high = chip_rng.random(weights.shape) < array.stuck_high_share
     sign = np.where(chip_rng.random(weights.shape) < 0.5, -1.0, 1.0)
     held = np.where(is_stuck, np.where(is_high, sign, 0.0), held)
-    return (held * LARGEST_CODE).astype(np.float32)
+    return np.rint(held * (LARGEST_CODE * _FRACTIONS_PER_CODE)) / _FRACTIONS_PER_CODE
 
 
 def multiply(
@@ -73,10 +80,9 @@ def multiply(
     -------
     P and N, each of shape (vector, column), product units, not negative.
     """
-    driven = inputs.astype(np.float32)
+    driven = inputs.astype(np.float64)
     net = driven @ weights
     if read_mode is ReadMode.ONE_PHASE:
         return np.maximum(net, 0), np.maximum(-net, 0)
     magnitude = np.abs(driven) @ np.abs(weights)
-    # Rounding in float32 may leave a sum of no products a hair below zero.
-    return np.maximum(magnitude + net, 0) / 2, np.maximum(magnitude - net, 0) / 2
+    return (magnitude + net) / 2, (magnitude - net) / 2

@@ -3,6 +3,7 @@
 It knows the instrument's settings and error queue; it sees neither sockets nor physics.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +15,25 @@ from hil.core.errors import DeviceError, FrameError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_drivers.aimc_board import PROTOCOL_VERSION, READ_MODE_WORDS
-from hil_drivers.frames import Frame, FrameKind, decode_frame, encode_frame
+from hil_drivers.frames import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    Frame,
+    FrameKind,
+    decode_frame,
+    encode_frame,
+)
 from hil_drivers.link import Request, encode_answer
 from hil_drivers.scpi import ScpiError, matches, split_parameters
 from hil_mock_device.silicon import Silicon
 
 _QUEUE_LENGTH = 16
 """Errors kept for plain SCPI clients; SCPI-99 wants at least two."""
+
+_LONGEST_WORDS = 255
+"""Most characters of an error's words (SCPI-99, volume 2, chapter 21, SYSTem:ERRor)."""
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[list[str], bytes | None, int], str | bytes | None]
 
@@ -69,6 +82,18 @@ class Firmware:
             "SAFE": self._make_safe,
         }
 
+    @property
+    def largest_block(self) -> int:
+        """Most bytes a block parameter may have: twice the largest legal one.
+
+        A block that is somewhat too large is then still refused in an answer; only a senseless
+        one costs the client its connection.
+        """
+        size = self._silicon.geometry
+        registers_bytes = 4 * 2 * size.columns
+        payload = max(size.rows * max(size.columns, size.max_vectors), registers_bytes)
+        return 2 * (HEADER_BYTES + payload + CRC_BYTES)
+
     def handle(self, request: Request) -> bytes:
         """Carry out a request; return the bytes of its answer, which may be none."""
         if request.tag is None:
@@ -79,14 +104,14 @@ class Firmware:
         try:
             content = self._run(request.text, request.block, request.tag)
         except DeviceError as error:
-            return encode_answer(request.tag, f'!{error.code},"{error.words}"')
+            return encode_answer(request.tag, f"!{_spelled(error)}")
         return encode_answer(request.tag, "OK" if content is None else content)
 
     def report(self, error: FrameError) -> bytes:
         """Return the last words to a client whose bytes make no sense."""
-        code = ScpiError.BLOCK_DATA_ERROR
-        self._queue(f'{code.value},"{code.words}; {error}"')
-        return encode_answer(0, f'!{code.value},"{code.words}; {error}"')
+        refusal = _spelled(_error(ScpiError.BLOCK_DATA_ERROR, str(error)))
+        self._queue(refusal)
+        return encode_answer(0, f"!{refusal}")
 
     def _handle_plain(self, message: str, block: bytes | None) -> bytes:
         if not message:
@@ -94,16 +119,30 @@ class Firmware:
         try:
             content = self._run(message, block, 0)
         except DeviceError as error:
-            self._queue(f'{error.code},"{error.words}"')
+            self._queue(_spelled(error))
             return b""
         return b"" if content is None else encode_answer(None, content)
 
     def _run(self, text: str, block: bytes | None, sequence: int) -> str | bytes | None:
-        header, _, rest = text.partition(" ")
+        header, rest = (*text.split(maxsplit=1), "", "")[:2]
         for pattern, handler in self._commands.items():
             if matches(pattern, header):
-                return handler(split_parameters(rest), block, sequence)
+                return self._call(handler, split_parameters(rest), block, sequence)
         raise _error(ScpiError.UNDEFINED_HEADER, header[:40])
+
+    @staticmethod
+    def _call(
+        handler: Handler, parameters: list[str], block: bytes | None, sequence: int
+    ) -> str | bytes | None:
+        try:
+            return handler(parameters, block, sequence)
+        except DeviceError:
+            raise
+        except Exception as error:
+            # A bug in here must look to the client like a broken instrument, not like silence.
+            _log.exception("the mock failed at a request with parameters %.200r", parameters)
+            detail = f"{type(error).__name__}: {error}"
+            raise _error(ScpiError.HARDWARE_ERROR, detail) from error
 
     def _queue(self, error: str) -> None:
         if len(self._errors) == _QUEUE_LENGTH:
@@ -181,13 +220,14 @@ class Firmware:
         _none(parameters, block)
         if self._inputs is None:
             raise _error(ScpiError.SETTINGS_CONFLICT, "no input vectors: send INPut:DATA first")
+        fmt, registers = self._nmpu_settings()
+        if self._nmpu_is_on and registers is None:
+            raise _error(ScpiError.SETTINGS_CONFLICT, "no NMPU registers: send NMPU:REGisters")
+        self._latched = None  # after a refusal, older counts must not pass for these
         counts = self._silicon.convert(self._core, self._read_mode, self._inputs)
         self._latched = (self._core, self._read_mode, counts)
-        if not self._nmpu_is_on:
+        if not self._nmpu_is_on or registers is None:
             return self._fetch_counts([], None, sequence)
-        fmt, registers = self._nmpu_settings()
-        if registers is None:
-            raise _error(ScpiError.SETTINGS_CONFLICT, "no NMPU registers: send NMPU:REGisters")
         try:
             outputs = self._silicon.correct(self._core, self._read_mode, counts, fmt, registers)
         except ValueError as error:
@@ -292,7 +332,13 @@ def _nothing(*_: Any) -> None:
 
 
 def _error(code: ScpiError, detail: str) -> DeviceError:
-    return DeviceError(code, f"{code.words}; {detail}".replace('"', "'"))
+    return DeviceError(code, f"{code.words}; {detail}")
+
+
+def _spelled(error: DeviceError) -> str:
+    """Return an error as it goes over the wire: its number, then its words in quotes, one line."""
+    words = " ".join(error.words.replace('"', "'").split())
+    return f'{int(error.code)},"{words[:_LONGEST_WORDS]}"'
 
 
 def _only(parameters: list[str], block: bytes | None) -> str:

@@ -28,7 +28,8 @@ class MockProcess:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, our own module
-            [sys.executable, "-m", "hil_mock_device", *arguments],
+            # -P: a signal.py in the user's folder must not become the standard library's.
+            [sys.executable, "-P", "-m", "hil_mock_device", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C at the terminal reaches this process only, which then ends the mock in order.
@@ -41,18 +42,20 @@ class MockProcess:
             self.close()
             raise
 
-    def close(self) -> None:
-        """End the process and wait for it."""
+    def close(self, *, wait_s: float = 5.0) -> None:
+        """End the process and wait for it; kill it if it takes longer than `wait_s`."""
         process = self._process
         if process.stdin:
             process.stdin.close()
         try:
-            process.wait(timeout=5)
+            process.wait(timeout=wait_s)
         except subprocess.TimeoutExpired:
+            pass
+        finally:  # after Ctrl-C in the wait, too
             process.kill()
             process.wait()
-        if process.stdout:
-            process.stdout.close()
+            if process.stdout:
+                process.stdout.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_datasets.recording import NotRecordedError, Recording
 from hil_datasets.step import StepKey
 from hil_drivers.scpi import ScpiError
-from hil_mock_device.chip_model import MAX_VECTORS
+from hil_mock_device.chip_model import largest_request
 
 
 class RecordedChip:
@@ -31,7 +31,7 @@ class RecordedChip:
             rows=rows,
             columns=columns,
             counter_bits=record.origin.counter_bits,
-            max_vectors=MAX_VECTORS,
+            max_vectors=largest_request(columns),
         )
 
     def reset(self) -> None:

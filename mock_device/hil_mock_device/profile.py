@@ -6,14 +6,24 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.toml_file import parse_toml, read_toml_bytes
 
+_MOST_COUNTS = 65535.0
+"""What the widest counter holds; no magnitude in counts means anything beyond it."""
+
+
+def _fits_identity(word: str) -> str:
+    if not all(" " <= letter <= "~" and letter not in ",;" for letter in word):
+        raise ValueError(f"must be printable ASCII without ',' and ';', got {word!r}")
+    return word
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
-Magnitude = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Word = Annotated[str, Field(pattern=r"^[^,;\r\n]*$", max_length=64)]
+Counts = Annotated[float, Field(ge=0, le=_MOST_COUNTS)]
+Word = Annotated[str, Field(max_length=64), AfterValidator(_fits_identity)]
 
 _FROZEN = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +56,7 @@ class ArrayProfile(BaseModel):
     """Outputs of a core (K, HERMES: 256)."""
     devices_per_cell: Literal[1, 2] = 2
     """Devices that share a weight; decides the programming noise."""
-    programming_noise: Magnitude = 1.0
+    programming_noise: float = Field(default=1.0, ge=0, le=100)
     """Factor on the published programming noise; 0 switches it off."""
     stuck_share: Share = 0.001
     """Share of stuck cells (A: 0.1 to 1 %)."""
@@ -65,20 +75,20 @@ class CounterProfile(BaseModel):
     """Width (K, HERMES: 12)."""
     counts_at_full_scale: float = Field(default=420.0, gt=0, le=65535)
     """Counts of a nominal converter at the full-scale current of one phase (K2: about 420)."""
-    full_scale_products: float = Field(default=200_000.0, gt=0)
+    full_scale_products: float = Field(default=200_000.0, ge=1, allow_inf_nan=False)
     """Sum of input code times weight code that makes the full-scale current (A: 4.5 sigma of the
     net sum of 256 rows of uniform inputs and Gaussian weights)."""
-    gain_sigma: Magnitude = 0.071
+    gain_sigma: Share = 0.071
     """Relative spread of the gains, P and N independent (K: 7.1 %)."""
     gain_limit: Share = 0.21
     """Largest deviation of a gain (K: 21 %)."""
-    offset_mean_counts: float = 10.0
+    offset_mean_counts: float = Field(default=10.0, ge=-_MOST_COUNTS, le=_MOST_COUNTS)
     """Mean offset: trimmed above zero, so that noise at zero input is not clipped (A)."""
-    offset_sigma_counts: Magnitude = 2.0
+    offset_sigma_counts: Counts = 2.0
     """Spread of the offsets (A: 1 to 3 counts)."""
-    curvature_sigma: Magnitude = 0.001
+    curvature_sigma: Share = 0.001
     """Spread of B in A*i/(1+B*i) + C, clipped at two sigma: below 1 LSB INL (K: after trim)."""
-    read_noise_counts: Magnitude = 0.7
+    read_noise_counts: Counts = 0.7
     """Noise of one phase, rms (A: 0.5 to 1)."""
 
 
@@ -161,17 +171,21 @@ def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.
     Raises
     ------
     ConfigError
-        If the file is missing or damaged, an array is missing, of another shape, or not finite.
+        If the file is missing or damaged, an array is missing, of another shape, or holds a value
+        that no counter could show.
     """
     required = ("gain_p", "gain_n", "offset_p", "offset_n")
     shape = (profile.array.cores, profile.array.columns)
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves a damaged file that it has opened itself open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for name in (*required, "curvature_p", "curvature_n"):
                 if name in file.files:
                     arrays[name] = np.asarray(file[name])
-    except (OSError, ValueError, EOFError) as error:
+    except FileNotFoundError as error:
+        raise ConfigError(str(path), [Problem("", "no such file")]) from error
+    except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
         raise ConfigError(str(path), [Problem("", f"cannot be read as .npz: {error}")]) from error
     problems = [
         Problem(name, f"is missing: must be an array (core, column) {shape}")
@@ -185,6 +199,8 @@ def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.
             )
         elif not np.isfinite(array).all():
             problems.append(Problem(name, "holds a value that is not finite"))
+        elif np.abs(array.astype(np.float64)).max() > _MOST_COUNTS:
+            problems.append(Problem(name, f"holds a value beyond +-{_MOST_COUNTS:g}"))
     if problems:
         raise ConfigError(str(path), problems)
     return {name: array.astype(np.float64) for name, array in arrays.items()}

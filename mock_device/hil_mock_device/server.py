@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from hil_mock_device.firmware import Firmware
 from hil_mock_device.silicon import Silicon
 
 _CHUNK_BYTES = 1 << 18
+_LAST_WORDS_S = 1.0
+"""How long a client that lost its way may take to read why; then it is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class TcpAddress:
             If it is none.
         """
         host, _, port = text.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
             raise ConfigError(
                 f"address {text!r}", [Problem("", "must be HOST:PORT, with a port of 0 to 65535")]
             )
@@ -87,39 +90,75 @@ async def _serve(
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     if stops_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_end_of_stdin, stop)
+        _watch_stdin(loop, stop)
+    talks: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _talk(MockDevice(firmware), reader, writer)
+    def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = loop.create_task(_talk(MockDevice(firmware), reader, writer))
+        talks.add(talk)
+        talk.add_done_callback(talks.discard)
 
     try:
-        server = await asyncio.start_server(talk, address.host, address.port)
-    except OSError as error:
+        server = await asyncio.start_server(greet, address.host, address.port)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host that can be no name
+        reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"address {address.host}:{address.port}",
-            [Problem("", f"cannot be listened on: {error.strerror or error}")],
+            [Problem("", f"cannot be listened on: {reason}")],
         ) from error
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        on_ready(TcpAddress(address.host, port).resource)
+    try:
+        on_ready(TcpAddress(address.host, server.sockets[0].getsockname()[1]).resource)
         await stop.wait()
+    finally:
+        # Not wait_closed: from Python 3.12 on it waits until every client has gone by itself.
+        server.close()
+        for talk in talks:
+            talk.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
 
 
 async def _talk(
     device: MockDevice, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     try:
-        while data := await reader.read(_CHUNK_BYTES):
-            writer.write(device.receive(data))
-            await writer.drain()
-            if device.is_lost:
-                break
-    except (ConnectionError, asyncio.CancelledError):
-        pass  # the client has gone, or the server stops
-    finally:
+        while not device.is_lost and (data := await reader.read(_CHUNK_BYTES)):
+            for answer in device.answers(data):
+                writer.write(answer)
+                await writer.drain()  # a client that does not read its answers waits for itself
+                await asyncio.sleep(0)  # and leaves room for the others
+        if device.is_lost:
+            await _take_leave(reader, writer)
         writer.close()
+        await writer.wait_closed()
+    except OSError:
+        pass  # the client has gone
+    finally:
+        # Where the server stops, what a client has not read is lost: it may never read it.
+        writer.transport.abort()
 
 
-def _stop_at_end_of_stdin(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):
-        stop.set()
+async def _take_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let the client read the last words: closing on bytes it still sends would discard them."""
+    writer.write_eof()
+    try:
+        async with asyncio.timeout(_LAST_WORDS_S):
+            while await reader.read(_CHUNK_BYTES):
+                pass
+    except TimeoutError:
+        pass
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def read() -> None:
+        if not os.read(stdin, 1024):
+            loop.remove_reader(stdin)
+            stop.set()
+
+    try:
+        stdin = sys.stdin.fileno()
+        loop.add_reader(stdin, read)
+    except (OSError, AttributeError) as error:  # a file, /dev/null, or closed altogether
+        raise ConfigError(
+            "standard input",
+            [Problem("", "must be a pipe or a terminal: its end stops the server")],
+        ) from error
