@@ -2,7 +2,8 @@
 
 Everything is fitted in *product units* (the integer sum of input code times weight code) and then
 expressed in output LSB, whose size is chosen here so that the expected outputs fill the output
-register and the largest gain still fits the scale register.
+register, the largest gain still fits the scale register, and the largest offset, if that is not
+too dear, the offset register.
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ import numpy.typing as npt
 from hil.core.array_types import read_only
 from hil.core.correction import ColumnFlag, Correction
 from hil.core.errors import CalibrationError
-from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters, OffsetAt
 from hil_calibration.fit import fit_columns, fit_global_gain, without_mixed_signs
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
 from hil_calibration.quantize import quantize, smallest_output_lsb
 
+OFFSET_COARSENING = 4.0
+"""Most that an offset may coarsen the output step; it serves one column and costs all of them."""
+OFFSET_ROOM_CODES = 2
+"""Codes kept free at both ends of the offset register, for fitting it again with rounded scales."""
 SEARCH_VECTORS = 512
 """Calibration vectors that the neighbour search looks at; more change hardly a code."""
 
@@ -96,8 +101,8 @@ def calibrate_core(
         If there are too few vectors, no column responds, or the format cannot hold the gains.
     """
     fits = fit_columns(moments, one_scale=fmt.shared_scale)
+    fits, is_mixed = without_mixed_signs(fits, moments)
     flags = flag_columns(moments, fits, saturated_counts, limits or QualityLimits())
-    fitted, is_mixed = without_mixed_signs(fits, moments)
     is_live = is_calibrated(flags)
     if not is_live.any():
         raise CalibrationError(
@@ -105,15 +110,15 @@ def calibrate_core(
             "expected output; check that the weights were programmed and the inputs are driven"
         )
     flags[is_mixed & is_live] |= np.uint16(ColumnFlag.MIXED_SIGN)
-    gain = float(np.maximum(abs(fitted.a_p), abs(fitted.a_n))[is_live].max())
-    output_lsb = max(
-        largest_expected / fmt.highest_output, smallest_output_lsb(gain, fmt, headroom)
-    )
-    correction = Correction(
+    fitted = Correction(
         **{
-            name: np.where(is_live, getattr(fitted, name) / output_lsb, 0.0)
+            name: np.where(is_live, getattr(fits.correction, name), 0.0)
             for name in ("a_p", "a_n", "b")
         }
+    )
+    output_lsb = _output_lsb(fitted, fmt, largest_expected=largest_expected, headroom=headroom)
+    correction = Correction(
+        a_p=fitted.a_p / output_lsb, a_n=fitted.a_n / output_lsb, b=fitted.b / output_lsb
     )
     quantized = quantize(
         correction,
@@ -138,3 +143,25 @@ def calibrate_core(
         fmt=quantized.fmt,
         registers=quantized.registers,
     )
+
+
+def _output_lsb(
+    correction: Correction, fmt: NmpuFormat, *, largest_expected: float, headroom: float
+) -> float:
+    """Return the finest output step that holds the outputs, the gains and, if it can, the offsets.
+
+    The correction is in product units, and so is the result.
+    """
+    gain = float(np.maximum(abs(correction.a_p), abs(correction.a_n)).max())
+    for_outputs = largest_expected / fmt.highest_output
+    needed = max(for_outputs, smallest_output_lsb(gain, fmt, headroom))
+    if fmt.offset_at is OffsetAt.BEFORE_SHIFT:
+        # A coarser step is answered by a larger shift, which takes the same from the offset.
+        return needed
+    register = fmt.offset_format
+    room = OFFSET_ROOM_CODES * register.step
+    for_offsets = np.maximum(
+        correction.b / max(register.highest - room, register.step),
+        correction.b / min(register.lowest + room, -register.step),
+    )
+    return max(needed, min(float(for_offsets.max()), OFFSET_COARSENING * for_outputs))

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 _FLOAT32_EXACT = 1 << 24
-_LARGEST_PRODUCT = 127 * 127
+_LARGEST_PRODUCT = 128 * 128
 
 
 def expected_outputs(
@@ -12,13 +12,13 @@ def expected_outputs(
 ) -> npt.NDArray[np.int32]:
     """Multiply inputs (vector, row) with weights (row, column), exactly.
 
-    Integer matrix products run without BLAS. Codes are at most 127, so up to 1,040 rows every
-    partial sum stays below 2**24, where float32 is exact; above that float64 is taken.
+    Integer matrix products run without BLAS. Codes are at most 128 in magnitude, so up to 1,024
+    rows no partial sum passes 2**24, where float32 is exact; above that float64 is taken.
 
     Returns
     -------
     Sums of input code times weight code, shape (vector, column).
     """
     rows = weights.shape[0]
-    exact = np.float32 if rows * _LARGEST_PRODUCT < _FLOAT32_EXACT else np.float64
+    exact = np.float32 if rows * _LARGEST_PRODUCT <= _FLOAT32_EXACT else np.float64
     return np.asarray(inputs.astype(exact) @ weights.astype(exact), dtype=np.int32)

@@ -16,7 +16,17 @@ from hil.core.errors import CalibrationError
 from hil_calibration.moments import ColumnMoments
 
 _COLLINEAR = 1e-9
-"""Least share of the variance of P and N that must be independent, det / (var P * var N)."""
+"""Least share of the variance of P and N that must be independent, det / (var P * var N).
+
+The sums are good to about 1e-13, so what passes is known to 4 digits, and the gains of two
+counters that move together exactly are not taken from rounding errors.
+"""
+_ROUNDING = 1e-12
+"""Share of the sum of squares of y below which a residual is the rounding of the sums.
+
+The residual is a difference of sums; what is left of a perfect fit is some 1e-16 of them, of
+either sign.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,67 +79,41 @@ def fit_columns(moments: ColumnMoments, *, one_scale: bool = False) -> ColumnFit
             f"{moments.vectors} calibration vectors: a fit of three numbers per column needs at "
             "least 4 (a useful one 256)"
         )
-    products = moments.products
-    s_pp, s_nn, s_pn = products[0, 0], products[1, 1], products[0, 1]
-    s_py, s_ny, s_yy = products[0, 2], products[1, 2], products[2, 2]
-    moves_p, moves_n = s_pp > 0, s_nn > 0
-    determinant = s_pp * s_nn - s_pn * s_pn
-    is_full = (determinant > _COLLINEAR * s_pp * s_nn) & (not one_scale)
-    is_shared = moves_p & moves_n & ~is_full
-
-    # Inverse of the 2 x 2 matrix of (P, -N), column by column; zeros where a regressor is out.
-    inv_pp = np.where(is_full, _ratio(s_nn, determinant), _ratio(moves_p, s_pp))
-    inv_nn = np.where(is_full, _ratio(s_pp, determinant), _ratio(moves_n, s_nn))
-    inv_pn = np.where(is_full, _ratio(s_pn, determinant), 0.0)
-    # Collinear columns: one gain for the single regressor P - N.
-    s_dd = s_pp + s_nn - 2 * s_pn
-    shared = _ratio(is_shared & (s_dd > _COLLINEAR * (s_pp + s_nn)), s_dd)
-    inv_pp, inv_nn, inv_pn = (
-        np.where(is_shared, shared, inverse) for inverse in (inv_pp, inv_nn, inv_pn)
-    )
-    a_p = np.where(is_shared, shared * (s_py - s_ny), inv_pp * s_py - inv_pn * s_ny)
-    a_n = np.where(is_shared, shared * (s_py - s_ny), inv_pn * s_py - inv_nn * s_ny)
-
-    mean_p, mean_n, mean_y = moments.mean
-    unknowns = 1 + moves_p.astype(int) + moves_n - is_shared
-    residual_sum = np.maximum(s_yy - a_p * s_py + a_n * s_ny, 0.0)
-    variance = residual_sum / (moments.vectors - unknowns)
-    b_variance = (
-        1 / moments.vectors + mean_p**2 * inv_pp + mean_n**2 * inv_nn - 2 * mean_p * mean_n * inv_pn
-    )
-    return ColumnFits(
-        correction=Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n),
-        a_p_se=np.sqrt(variance * inv_pp),
-        a_n_se=np.sqrt(variance * inv_nn),
-        b_se=np.sqrt(variance * np.maximum(b_variance, 0.0)),
-        residual_rms=np.sqrt(variance),
-        r_squared=np.clip(_ratio(s_yy - residual_sum, s_yy), 0.0, 1.0),
-        moves_p=moves_p,
-        moves_n=moves_n,
+    return _solve(
+        moments,
+        uses_p=moments.products[0, 0] > 0,
+        uses_n=moments.products[1, 1] > 0,
+        one_scale=one_scale,
     )
 
 
 def without_mixed_signs(
     fits: ColumnFits, moments: ColumnMoments
-) -> tuple[Correction, npt.NDArray[np.bool_]]:
-    """Return a correction that two unsigned scales and a swap bit can hold.
+) -> tuple[ColumnFits, npt.NDArray[np.bool_]]:
+    """Return a fit that two unsigned scales and a swap bit can hold.
 
     Where ``a_p`` and ``a_n`` differ in sign, the polarity that explains less of y is dropped
-    and the other is fitted again by itself.
+    and the other is fitted again by itself. That is the least-squares optimum among gains of one
+    sign: the residual is convex, so it is least on an edge of that region, where one gain is 0.
 
     Returns
     -------
-    The correction, and which columns were changed, shape (column,).
+    The fit, uncertainties included, and which columns were changed, shape (column,).
     """
-    correction = fits.correction
-    is_mixed = correction.a_p * correction.a_n < 0
-    products, (mean_p, mean_n, mean_y) = moments.products, moments.mean
-    only_p = _ratio(products[0, 2], products[0, 0])
-    only_n = -_ratio(products[1, 2], products[1, 1])
-    keeps_p = np.abs(only_p * products[0, 2]) >= np.abs(only_n * products[1, 2])
-    a_p = np.where(is_mixed, np.where(keeps_p, only_p, 0.0), correction.a_p)
-    a_n = np.where(is_mixed, np.where(keeps_p, 0.0, only_n), correction.a_n)
-    return Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n), is_mixed
+    is_mixed = fits.correction.a_p * fits.correction.a_n < 0
+    if not is_mixed.any():
+        return fits, is_mixed
+    products = moments.products
+    explained_by_p = _ratio(products[0, 2] ** 2, products[0, 0])
+    explained_by_n = _ratio(products[1, 2] ** 2, products[1, 1])
+    keeps_p = explained_by_p >= explained_by_n
+    refitted = _solve(
+        moments,
+        uses_p=fits.moves_p & ~(is_mixed & ~keeps_p),
+        uses_n=fits.moves_n & ~(is_mixed & keeps_p),
+        one_scale=False,  # one scale has one sign
+    )
+    return refitted, is_mixed
 
 
 def fit_global_gain(moments: ColumnMoments, columns: npt.NDArray[np.bool_]) -> float:
@@ -155,6 +139,71 @@ def fit_global_gain(moments: ColumnMoments, columns: npt.NDArray[np.bool_]) -> f
     sum_dd = products[0, 0] + products[1, 1] - 2 * products[0, 1] + moments.vectors * mean_d**2
     total_dd = float(sum_dd[columns].sum())
     return float(sum_dy[columns].sum()) / total_dd if total_dd > 0 else 0.0
+
+
+def _solve(
+    moments: ColumnMoments,
+    *,
+    uses_p: npt.NDArray[np.bool_],
+    uses_n: npt.NDArray[np.bool_],
+    one_scale: bool,
+) -> ColumnFits:
+    """Fit every column to the counters that it uses."""
+    products, (mean_p, mean_n, mean_y) = moments.products, moments.mean
+    s_py, s_ny, s_yy = products[0, 2], products[1, 2], products[2, 2]
+    inv_pp, inv_nn, inv_pn, is_shared = _inverse(products, uses_p, uses_n, one_scale=one_scale)
+    a_p = inv_pp * s_py - inv_pn * s_ny
+    a_n = inv_pn * s_py - inv_nn * s_ny
+
+    unknowns = 1 + uses_p.astype(int) + uses_n - is_shared
+    residual_sum = s_yy - a_p * s_py + a_n * s_ny
+    residual_sum = np.where(residual_sum > _ROUNDING * s_yy, residual_sum, 0.0)
+    variance = residual_sum / (moments.vectors - unknowns)
+    b_variance = (
+        1 / moments.vectors + mean_p**2 * inv_pp + mean_n**2 * inv_nn - 2 * mean_p * mean_n * inv_pn
+    )
+    return ColumnFits(
+        correction=Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n),
+        a_p_se=np.sqrt(variance * inv_pp),
+        a_n_se=np.sqrt(variance * inv_nn),
+        b_se=np.sqrt(variance * np.maximum(b_variance, 0.0)),
+        residual_rms=np.sqrt(variance),
+        r_squared=np.clip(_ratio(s_yy - residual_sum, s_yy), 0.0, 1.0),
+        moves_p=products[0, 0] > 0,
+        moves_n=products[1, 1] > 0,
+    )
+
+
+def _inverse(
+    products: npt.NDArray[np.float64],
+    uses_p: npt.NDArray[np.bool_],
+    uses_n: npt.NDArray[np.bool_],
+    *,
+    one_scale: bool,
+) -> tuple[
+    npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.bool_]
+]:
+    """Invert the 2 x 2 matrix of the regressors (P, -N), column by column.
+
+    Returns
+    -------
+    Its elements PP, NN and PN, each 0 where a regressor is out, and which columns share one gain:
+    there every element is that of the single regressor P - N.
+    """
+    s_pp, s_nn, s_pn = products[0, 0], products[1, 1], products[0, 1]
+    uses_both = uses_p & uses_n
+    determinant = s_pp * s_nn - s_pn * s_pn
+    is_full = uses_both & (determinant > _COLLINEAR * s_pp * s_nn) & (not one_scale)
+    is_shared = uses_both & ~is_full
+    s_dd = s_pp + s_nn - 2 * s_pn
+    shared = _ratio(is_shared & (s_dd > _COLLINEAR * (s_pp + s_nn)), s_dd)
+    which = [is_full, is_shared]
+    return (
+        np.select(which, [_ratio(s_nn, determinant), shared], _ratio(uses_p, s_pp)),
+        np.select(which, [_ratio(s_pp, determinant), shared], _ratio(uses_n, s_nn)),
+        np.select(which, [_ratio(s_pn, determinant), shared], 0.0),
+        is_shared,
+    )
 
 
 def _ratio(

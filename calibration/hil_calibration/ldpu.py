@@ -4,9 +4,13 @@ Source: Le Gallo et al., arXiv 2212.02872 (HERMES Project Chip): counts to FP16,
 multiply-adds, a per-channel affine, ReLU, the sum with a neighbour core's INT8, ReLU, INT8.
 
 One fused multiply-add rounds once. It is computed in float64 and rounded once more to FP16, which
-gives the same result: a product of two FP16 numbers has at most 22 bits, so wherever the float64
-sum is not exact, the smaller term lies more than 30 bits below the larger one, and neither can
-bring the sum onto, off or across a rounding boundary of FP16.
+gives the same result. The product of two FP16 numbers has at most 22 bits and is exact in float64;
+its sum with an FP16 addend is not exact only if the two span more than 53 bits. Then either
+
+- the product is the larger. The addend's last bit weighs 2**-24 or more, so the product is
+  above 2**28: the sum overflows FP16 before and after the float64 rounding; or
+- the addend is the larger, by more than 30 bits. It is an FP16 number itself, so the sum is far
+  from every midpoint between two of them and rounds to the addend, before and after.
 """
 
 from dataclasses import dataclass
@@ -38,13 +42,14 @@ class LdpuCoefficients:
     def from_correction(cls, correction: Correction) -> "LdpuCoefficients":
         """Round a real-valued correction to FP16; no batch normalisation."""
         half = np.float16
-        return cls(
-            scale_p=correction.a_p.astype(half),
-            scale_n=correction.a_n.astype(half),
-            offset=correction.b.astype(half),
-            bn_scale=np.ones(correction.b.shape, dtype=half),
-            bn_offset=np.zeros(correction.b.shape, dtype=half),
-        )
+        with np.errstate(over="ignore"):  # beyond 65504 is infinite in FP16
+            return cls(
+                scale_p=correction.a_p.astype(half),
+                scale_n=correction.a_n.astype(half),
+                offset=correction.b.astype(half),
+                bn_scale=np.ones(correction.b.shape, dtype=half),
+                bn_offset=np.zeros(correction.b.shape, dtype=half),
+            )
 
 
 def fused_multiply_add(a: HalfArray, b: HalfArray, c: HalfArray) -> HalfArray:
@@ -77,8 +82,8 @@ def apply_ldpu(
     Parameters
     ----------
     p_counts, n_counts
-        Counter codes, shape (vector, column). FP16 holds every code up to 2048, above that every
-        second one: the conversion rounds.
+        Counter codes, shape (vector, column). FP16 holds every code up to 2048, every second one
+        up to 4096, and so on: the conversion rounds.
     coefficients
         FP16 numbers, one of each per column.
     relu
@@ -93,14 +98,16 @@ def apply_ldpu(
     Output codes, shape (vector, column), -128 to 127; NaN becomes 0.
     """
     half = np.float16
-    p_half, n_half = p_counts.astype(half), n_counts.astype(half)
+    with np.errstate(over="ignore"):
+        p_half, n_half = p_counts.astype(half), n_counts.astype(half)
     partial = fused_multiply_add(-n_half, coefficients.scale_n, coefficients.offset)
     merged = fused_multiply_add(p_half, coefficients.scale_p, partial)
     value = fused_multiply_add(merged, coefficients.bn_scale, coefficients.bn_offset)
     if relu:
         value = np.maximum(value, half(0))
     if addend is not None:
-        value = value + addend.astype(half)
+        with np.errstate(over="ignore"):
+            value = value + addend.astype(half)
     if relu_after_add:
         value = np.maximum(value, half(0))
     rounded = np.rint(np.nan_to_num(value.astype(np.float32), posinf=127, neginf=-128))

@@ -62,10 +62,13 @@ class ColumnMoments:
         if vectors == 0:
             return cls.empty(columns)
         samples = np.stack([counts[:, 0], counts[:, 1], expected]).astype(np.float64)
-        mean = samples.mean(axis=1)
-        deviation = samples - mean[:, None, :]
-        products = np.einsum("avc,bvc->abc", deviation, deviation)
-        return cls(vectors=vectors, mean=mean, products=products)
+        # From the first vector, so that a column that never moves deviates by exactly 0.
+        first = samples[:, :1].copy()
+        samples -= first
+        step = samples.mean(axis=1)
+        samples -= step[:, None, :]
+        products = np.einsum("avc,bvc->abc", samples, samples)
+        return cls(vectors=vectors, mean=first[:, 0] + step, products=products)
 
     def merge(self, other: "ColumnMoments") -> "ColumnMoments":
         """Return the sums of both sets of vectors.

@@ -91,8 +91,7 @@ def nmpu_outputs(
 ) -> npt.NDArray[np.int8]:
     """Compute `apply_nmpu` on bare code arrays that broadcast against (vector, column).
 
-    The search over neighbouring codes calls this with codes of shape (candidate, 1, column).
-    Nothing is checked.
+    The search over neighbouring codes calls this many times. Nothing is checked.
     """
     top = (1 << fmt.in_bits) - 1
     swapped_p = np.minimum(np.where(swap, n_counts, p_counts), top).astype(np.int32)

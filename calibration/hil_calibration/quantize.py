@@ -4,7 +4,7 @@ Strategy, after the specification's section 3: the shift of the tile is the larg
 every scale its head-room; scales round to the nearest code; the offset is fitted again with the
 rounded scales, on the integer model itself, so that truncating formats lose no bias; then the
 neighbours of each code (scales +-1, offset +-1) are tried on the integer model's own mean-square
-error, and the best stays.
+error, and the best stays. Plain rounding is among the candidates, so the search never loses to it.
 """
 
 from dataclasses import dataclass
@@ -66,6 +66,8 @@ def choose_shift(largest_gain: float, fmt: NmpuFormat, headroom: float) -> int:
 
     Raises
     ------
+    ValueError
+        If the head-room is below 1: scales would be clipped.
     CalibrationError
         If the gain does not fit even without a shift. It is never clipped: a scale one step too
         large costs about 40 % error (specification, section 3).
@@ -77,6 +79,8 @@ def choose_shift(largest_gain: float, fmt: NmpuFormat, headroom: float) -> int:
     >>> choose_shift(0.3, NmpuFormat(), headroom=1.5)
     2
     """
+    if not headroom >= 1:
+        raise ValueError(f"headroom = {headroom:g}: must be at least 1")
     highest = fmt.scale_format.highest
     # A hair of slack, so that a gain chosen to fit exactly is not lost to its last digit.
     needed = largest_gain * headroom * (1 - 1e-12)
@@ -194,10 +198,9 @@ def _search(
 
         bias = errors(offset).mean(axis=0)
         refitted = offset - np.rint(bias / register.step).astype(np.int64)
-        for step_offset in (0, -1, 1):
-            near_offset = np.clip(
-                refitted + step_offset, register.lowest_code, register.highest_code
-            )
+        # The offset as it was: clipped outputs hide part of the bias from the refit.
+        for wanted in (offset, refitted, refitted - 1, refitted + 1):
+            near_offset = np.clip(wanted, register.lowest_code, register.highest_code)
             error = np.square(errors(near_offset)).mean(axis=0)
             is_better = error < best_error
             best_error = np.where(is_better, error, best_error)

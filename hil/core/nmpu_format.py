@@ -193,8 +193,8 @@ class NmpuFormat:
         Raises
         ------
         ValueError
-            If a name is unknown, a value is no number or word of that parameter, or the
-            parameters contradict each other.
+            If a name is unknown or there twice, a value is no number or word of that parameter,
+            or the parameters contradict each other.
         """
         kinds = {field.name: field.type for field in fields(cls)}
         values: dict[str, Any] = {}
@@ -202,13 +202,22 @@ class NmpuFormat:
             name, _, value = (piece.strip() for piece in part.partition("="))
             if name not in kinds:
                 raise ValueError(f"{name!r} is no NMPU parameter; there are {', '.join(kinds)}")
-            if kinds[name] is int:
-                values[name] = int(value)
-            elif kinds[name] is bool:
-                values[name] = bool(int(value))
-            else:
-                values[name] = value
+            if name in values:
+                raise ValueError(f"{name}: is there twice")
+            values[name] = _value_from_text(name, kinds[name], value)
         return cls(**values)
+
+
+def _value_from_text(name: str, kind: object, text: str) -> int | bool | str:
+    if kind is bool:
+        if text not in {"0", "1"}:
+            raise ValueError(f"{name} = {text!r}: must be 0 or 1")
+        return text == "1"
+    if kind is int:
+        if not text.removeprefix("-").isdecimal():
+            raise ValueError(f"{name} = {text!r}: must be a whole number")
+        return int(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

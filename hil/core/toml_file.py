@@ -4,8 +4,9 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -62,9 +63,9 @@ def parse_toml(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
 
 def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
     where = _key_path(details["loc"])
-    if details["type"] == "extra_forbidden":
+    if details["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         key = str(details["loc"][-1])
-        known = list(_fields_at(model, details["loc"][:-1]))
+        known = _fields_at(model, details["loc"][:-1])
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return Problem(where, f"unknown key; {hint}")
@@ -83,9 +84,25 @@ def _key_path(loc: tuple[int | str, ...]) -> str:
     return path
 
 
-def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> Iterator[str]:
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys known at a place, walking through ``X | None`` and lists of X."""
     inner: Any = model
     for part in loc:
-        field = getattr(inner, "model_fields", {}).get(part)
-        inner = field.annotation if field is not None else None
-    yield from getattr(inner, "model_fields", {})
+        if isinstance(part, str):
+            inner = get_type_hints(inner).get(part) if _keys_of(inner) else None
+        inner = next((kind for kind in _leaves(inner) if _keys_of(kind)), None)
+    return _keys_of(inner)
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
+
+
+def _keys_of(kind: Any) -> list[str]:
+    if is_dataclass(kind):
+        return [field.name for field in fields(kind)]
+    return list(getattr(kind, "model_fields", {}))

@@ -1,0 +1,135 @@
+"""Each flag from a column made to earn it, between columns that do not."""
+
+import numpy as np
+import pytest
+
+from hil.core.correction import ColumnFlag
+from hil_calibration.fit import fit_columns
+from hil_calibration.moments import ColumnMoments
+from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
+from synthetic_chip import synthetic_columns
+
+VECTORS = 256
+
+
+class Bench:
+    """Five good columns of y ~ 40 (P - N), the third of which a test may spoil."""
+
+    def __init__(self) -> None:
+        columns = synthetic_columns(columns=5, vectors=VECTORS, noise=200.0)
+        self.counts = columns.counts.copy()
+        self.expected = columns.expected.astype(float)
+        self.saturated = np.zeros(5, np.int64)
+        self.limits = QualityLimits()
+        self.rng = np.random.default_rng(3)
+
+    def silence(self, polarity: int) -> None:
+        sign = -1 if polarity else 1
+        self.expected[:, 2] += sign * -40.0 * self.counts[:, polarity, 2]
+        self.counts[:, polarity, 2] = 0
+
+    def flags(self) -> list[list[str]]:
+        moments = ColumnMoments.of(self.counts, self.expected)
+        bits = flag_columns(moments, fit_columns(moments), self.saturated, self.limits)
+        return [ColumnFlag(int(bit)).names() for bit in bits]
+
+    def flags_of_the_spoiled(self) -> list[str]:
+        flags = self.flags()
+        assert flags[:2] + flags[3:] == [[]] * 4
+        return flags[2]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_good_columns_have_no_flags(bench: Bench) -> None:
+    assert bench.flags() == [[]] * 5
+
+
+@pytest.mark.parametrize("level", [0.0, -17.0, 0.1])
+def test_a_constant_expected_output_is_unused(bench: Bench, level: float) -> None:
+    bench.expected[:, 2] = level
+    assert bench.flags_of_the_spoiled() == ["unused"]
+
+
+def test_counts_that_never_move_are_dead(bench: Bench) -> None:
+    bench.counts[:, :, 2] = 5
+    assert bench.flags_of_the_spoiled() == ["dead"]
+
+
+def test_counts_that_move_by_themselves_are_dead(bench: Bench) -> None:
+    bench.counts[:, :, 2] = bench.rng.integers(0, 400, (VECTORS, 2))
+    assert bench.flags_of_the_spoiled() == ["dead"]
+
+
+@pytest.mark.parametrize(("limit", "flags"), [(0.5, []), (0.999999, ["dead"])])
+def test_the_limit_of_dead_is_a_parameter(bench: Bench, limit: float, flags: list[str]) -> None:
+    bench.limits = QualityLimits(dead_r_squared=limit)
+    assert bench.flags() == [flags] * 5
+
+
+def test_a_signal_below_the_noise_is_weak_not_dead(bench: Bench) -> None:
+    bench.counts[:, :, 2] = bench.rng.integers(0, 5, (VECTORS, 2))
+    bench.expected[:, 2] = bench.rng.normal(0, 20, VECTORS)  # noise of the others: 200
+    assert bench.flags_of_the_spoiled() == ["weak_signal"]
+
+
+@pytest.mark.parametrize(("clipped", "flags"), [(0, []), (1, ["saturated"])])
+def test_more_than_a_thousandth_of_clipped_counts_is_saturated(
+    bench: Bench, clipped: int, flags: list[str]
+) -> None:
+    bench.saturated[2] = clipped  # of 512 counts
+    assert bench.flags_of_the_spoiled() == flags
+
+
+def test_the_share_of_clipped_counts_is_a_parameter(bench: Bench) -> None:
+    bench.limits = QualityLimits(saturated_share=10 / 512)
+    bench.saturated[:] = [0, 10, 11, 10, 0]
+    assert bench.flags_of_the_spoiled() == ["saturated"]
+
+
+@pytest.mark.parametrize(("noise", "flags"), [(400, []), (1000, ["poor_fit"])])
+def test_a_residual_over_three_medians_is_a_poor_fit(
+    bench: Bench, noise: float, flags: list[str]
+) -> None:
+    bench.expected[:, 2] += bench.rng.normal(0, noise, VECTORS)
+    assert bench.flags_of_the_spoiled() == flags
+
+
+def test_perfect_columns_are_no_poor_fits_of_each_other() -> None:
+    rng = np.random.default_rng(8)
+    counts = rng.integers(0, 4096, (500, 2, 200)).astype(np.uint16)
+    gain_p, gain_n = rng.uniform(30, 50, (2, 200))
+    moments = ColumnMoments.of(counts, gain_p * counts[:, 0] - gain_n * counts[:, 1])
+    flags = flag_columns(moments, fit_columns(moments), np.zeros(200, np.int64), QualityLimits())
+    assert not flags.any()
+
+
+@pytest.mark.parametrize("polarity", [0, 1], ids=["P", "N"])
+def test_one_silent_counter_is_single_polarity(bench: Bench, polarity: int) -> None:
+    bench.silence(polarity)
+    assert bench.flags_of_the_spoiled() == ["single_polarity"]
+
+
+def test_counts_that_fall_are_a_negative_gain(bench: Bench) -> None:
+    bench.counts[:, :, 2] = bench.counts[:, ::-1, 2]
+    assert bench.flags_of_the_spoiled() == ["negative_gain"]
+
+
+def test_a_single_falling_counter_has_both_flags(bench: Bench) -> None:
+    bench.silence(1)
+    bench.counts[:, :, 2] = bench.counts[:, ::-1, 2]
+    assert bench.flags_of_the_spoiled() == ["single_polarity", "negative_gain"]
+
+
+def test_without_any_live_column_all_are_dead(bench: Bench) -> None:
+    bench.counts[:] = 0
+    assert bench.flags() == [["dead"]] * 5
+
+
+def test_these_flags_leave_a_column_uncorrected() -> None:
+    flags = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 4 + 2], np.uint16)
+    expected = [True, False, False, True, True, True, True, True, True, False, False]
+    assert is_calibrated(flags).tolist() == expected
