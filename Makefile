@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 
 ## Pass every test.
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-for-checks
 	$(BIN)/ruff format --check .

@@ -81,8 +81,8 @@ class VectorsSection(BaseModel):
 
     model_config = _STRICT
 
-    calibration: int = Field(default=512, ge=4, le=10_000_000)
-    """Vectors that the fit sees."""
+    calibration: int = Field(default=512, ge=32, le=10_000_000)
+    """Vectors that the fit sees; with fewer than 32 a dead column may look alive by chance."""
     verification: int = Field(default=256, ge=1, le=1_000_000)
     """Vectors held out."""
     zeros: float = Field(default=0.3, ge=0, lt=1)
@@ -148,8 +148,8 @@ class Campaign:
     """What it says."""
     content: bytes
     """The file, byte for byte."""
-    base: Path
-    """Folder that relative paths in it start from."""
+    path: Path
+    """Where it was read from; relative paths in it start from its folder."""
 
     @property
     def sha256(self) -> str:
@@ -167,4 +167,4 @@ def load_campaign(path: Path) -> Campaign:
     """
     content = read_toml_bytes(path)
     config = parse_toml(CampaignConfig, content, source=str(path))
-    return Campaign(config=config, content=content, base=path.parent)
+    return Campaign(config=config, content=content, path=path)

@@ -60,11 +60,13 @@ def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedSte
     ConfigError
         If the campaign names a core that the chip does not have, or its workload does not fit.
     """
-    config = campaign.config
+    config, folder = campaign.config, campaign.path.parent
+    cores = config.campaign.cores or range(geometry.cores)
+    _check_cores(str(campaign.path), cores, geometry)
     works = (
-        _own_works(config, geometry)
+        _own_works(config, cores, geometry)
         if config.campaign.workload is None
-        else _workload_works(config, geometry, campaign.base / config.campaign.workload)
+        else _workload_works(config, cores, geometry, folder / config.campaign.workload)
     )
     return [
         PlannedStep(
@@ -98,9 +100,9 @@ def plan_replay(recording: Recording) -> list[PlannedStep]:
     return steps
 
 
-def _own_works(config: CampaignConfig, geometry: ChipGeometry) -> list[tuple[int, CoreWork]]:
-    cores = config.campaign.cores or range(geometry.cores)
-    _check_cores(cores, geometry)
+def _own_works(
+    config: CampaignConfig, cores: Sequence[int], geometry: ChipGeometry
+) -> list[tuple[int, CoreWork]]:
     vectors = config.vectors
     whole = Tile(rows=slice(0, geometry.rows), columns=slice(0, geometry.columns))
     works = []
@@ -118,12 +120,10 @@ def _own_works(config: CampaignConfig, geometry: ChipGeometry) -> list[tuple[int
 
 
 def _workload_works(
-    config: CampaignConfig, geometry: ChipGeometry, path: Path
+    config: CampaignConfig, cores: Sequence[int], geometry: ChipGeometry, path: Path
 ) -> list[tuple[int, CoreWork]]:
     workload = load_workload(path)
     tiles = cut_into_tiles(workload.weights.shape, rows=geometry.rows, columns=geometry.columns)
-    cores = config.campaign.cores or range(geometry.cores)
-    _check_cores(cores, geometry)
     if len(tiles) > len(cores):
         rows, columns = workload.weights.shape
         raise ConfigError(
@@ -184,7 +184,7 @@ def _tile_work(
     return CoreWork(weights=weights, inputs=inputs, tile=tile)
 
 
-def _check_cores(cores: Sequence[int], geometry: ChipGeometry) -> None:
+def _check_cores(source: str, cores: Sequence[int], geometry: ChipGeometry) -> None:
     problems = [
         Problem(
             f"campaign.cores[{position}]",
@@ -194,4 +194,4 @@ def _check_cores(cores: Sequence[int], geometry: ChipGeometry) -> None:
         if core >= geometry.cores
     ]
     if problems:
-        raise ConfigError("campaign", problems)
+        raise ConfigError(source, problems)

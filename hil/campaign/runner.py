@@ -93,7 +93,7 @@ def run_campaign(
     config = campaign.config
     with open_chip(
         config.device.resource,
-        base=campaign.base,
+        base=campaign.path.parent,
         seed=config.campaign.seed,
         timeout_s=config.device.timeout_s,
         choice=config.device.transport,
@@ -278,7 +278,8 @@ def _check_block(campaign: Campaign, chip: Chip) -> None:
     block = campaign.config.vectors.block
     if block > largest:
         raise ConfigError(
-            "campaign", [Problem("vectors.block", f"is {block}: this device takes {largest}")]
+            str(campaign.path),
+            [Problem("vectors.block", f"is {block}: this device takes at most {largest}")],
         )
 
 

@@ -41,7 +41,8 @@ def load_workload(path: Path) -> Workload:
     arrays: dict[str, npt.NDArray[np.int8]] = {}
     problems = []
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # A stream of our own: numpy leaves the one it opens behind when the file is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for name in ("weights", "inputs"):
                 if name in file.files:
                     arrays[name] = file[name]

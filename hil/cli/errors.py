@@ -52,7 +52,7 @@ def reports_errors(
         try:
             function(*args, **kwargs)
         except KeyboardInterrupt:
-            click.echo("interrupted: every finished step is stored", err=True)
+            click.echo("interrupted", err=True)
             raise SystemExit(ExitCode.INTERRUPTED) from None
         except HilError as error:
             click.echo(f"error: {error}", err=True)

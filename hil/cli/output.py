@@ -10,8 +10,8 @@ from hil.report.summary import RunSummary, summarize_run
 from hil.report.table import print_summary
 from hil_datasets.run_directory import RunDirectory
 
-_NARROWEST = 110
-"""Columns of text that the table needs; a narrower pipe gets it all the same."""
+_NARROWEST = 100
+"""Characters that the widest line needs; a pipe has no width of its own."""
 
 
 def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:

@@ -3,13 +3,13 @@
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -24,30 +24,29 @@ class ProgressBar:
         console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("vectors,"),
-            TimeElapsedColumn(),
-            TextColumn("gone,"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            expand=True,
         )
         self._task = self._progress.add_task("connecting", total=None)
+        self._run: RunDirectory | None = None
         self._steps = 0
         self._step = 0
 
     def on_start(self, *, steps: int, vectors: int, run: RunDirectory) -> None:
         """Take note of how much there is to do."""
-        self._steps = steps
+        self._run, self._steps = run, steps
         self._progress.update(self._task, total=vectors)
 
     def on_step(self, key: StepKey) -> None:
         """Name the step."""
         self._step += 1
-        words = f"step {self._step} of {self._steps}: core {key.core} {key.read_mode}"
+        words = f"{self._step}/{self._steps} core {key.core} {key.read_mode}"
         self._progress.update(self._task, description=words)
 
     def on_vectors(self, vectors: int) -> None:
@@ -65,3 +64,5 @@ class ProgressBar:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        if error is not None and self._run is not None:
+            click.echo(f"stopped early; finished steps are in {self._run.path}", err=True)

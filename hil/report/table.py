@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -40,18 +41,17 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
 def _error_table(summary: RunSummary) -> Table:
     first = summary.steps[0]
     table = Table(
-        title=f"Relative L2 error on {first.verification_vectors} held-out vectors "
+        title=f"Relative L2 error in %, on {first.verification_vectors} held-out vectors "
         f"(fitted on {first.calibration_vectors})",
         title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
-    table.add_column("core", justify="right")
-    table.add_column("read mode")
-    for name in CORRECTIONS:
-        table.add_column(_HEADINGS[name], justify="right")
-    table.add_column("gain spread", justify="right")
-    table.add_column("columns", justify="right")
-    table.add_column("shift", justify="right")
-    table.add_column("NMPU on chip", justify="right")
+    for heading in ("core", "read mode", *_HEADINGS.values()):
+        table.add_column(heading, justify="left" if heading == "read mode" else "right")
+    for heading in ("gain\nspread", "columns", "shift", "NMPU\non chip"):
+        table.add_column(heading, justify="right")
     for step in summary.steps:
         table.add_row(
             str(step.core),
@@ -63,18 +63,24 @@ def _error_table(summary: RunSummary) -> Table:
             _agreement(step),
         )
     for read_mode, errors in summary.layer.items():
-        table.add_section()
         table.add_row(
             "sum", read_mode, *(_percent(errors[name]) for name in CORRECTIONS), style="bold"
         )
+    table.caption = _caption(summary)
+    table.caption_justify = "left"
     return table
+
+
+def _caption(summary: RunSummary) -> str:
+    lines = "core: over its calibrated columns"
+    return lines + ("; sum: whole layer, all columns" if summary.layer else "")
 
 
 def _flagged_lines(summary: RunSummary) -> Iterator[Text]:
     lines = [
         f"core {step.core} {step.read_mode} column {flagged.column}: {', '.join(flagged.flags)} "
         f"(R^2 {flagged.r_squared:.3f}, residual {flagged.residual_rms:.2f} LSB, "
-        f"{flagged.saturated_counts} counts clipped)"
+        f"{flagged.saturated_counts} clipped)"
         for step in summary.steps
         for flagged in step.flagged
     ]
@@ -89,7 +95,7 @@ def _flagged_lines(summary: RunSummary) -> Iterator[Text]:
 
 
 def _percent(value: float, digits: int = 2) -> str:
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:.{digits}f}"
 
 
 def _agreement(step: StepSummary) -> str:

@@ -1,0 +1,56 @@
+"""Runs every snippet of the documentation: Python as it stands, console lines as commands."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+PROJECT = Path(__file__).parent
+
+
+def enter_folder(namespace: dict[str, Any]) -> None:
+    """Give each page a fresh folder of its own, with the examples in it."""
+    folder = Path(tempfile.mkdtemp(prefix="hil-docs-"))
+    shutil.copytree(PROJECT / "examples", folder / "examples")
+    namespace["_folder"], namespace["_back"] = folder, Path.cwd()
+    os.chdir(folder)
+
+
+def leave_folder(namespace: dict[str, Any]) -> None:
+    """Go back and tidy up."""
+    os.chdir(namespace["_back"])
+    shutil.rmtree(namespace["_folder"])
+
+
+def run_console(example: Example) -> str | None:
+    """Run the lines after ``$``; return what went wrong, or None."""
+    commands = [line[2:] for line in example.parsed.splitlines() if line.startswith("$ ")]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for command in commands:
+        done = subprocess.run(  # noqa: S602 - the project's own documentation
+            command,
+            shell=True,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        if done.returncode != 0:
+            return f"$ {command}\nended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return None
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
+    path=str(PROJECT),
+    patterns=["README.md", "docs/**/*.md"],
+    setup=enter_folder,
+    teardown=leave_folder,
+).pytest()

@@ -1,0 +1,96 @@
+"""Running the installed `hil` as a user does: a real process, with its exit code and its words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+HIL = Path(sys.executable).with_name("hil")
+QUICKSTART = PROJECT / "examples" / "quickstart.toml"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+def hil(*arguments: object, cwd: Path | None = None) -> Ended:
+    """Run `hil` to its end."""
+    done = subprocess.run(
+        [str(HIL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=100,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def start_hil(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start `hil` in a process group of its own."""
+    return subprocess.Popen(
+        [str(HIL), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def served_mock(*arguments: object) -> Iterator[str]:
+    """Serve a mock on a free port; give its resource string."""
+    server = start_hil("mock", "serve", "--tcp", "127.0.0.1:0", *arguments)
+    try:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert " at " in line, server.communicate()[1]
+        yield line.split(" at ")[1].split()[0]
+    finally:
+        os.kill(server.pid, signal.SIGINT)
+        server.communicate(timeout=20)
+
+
+def campaign_file(
+    folder: Path,
+    *,
+    resource: str = "mock://quickstart",
+    campaign: str = "",
+    vectors: str = "calibration = 64\nverification = 32",
+    rest: str = "",
+    device: str = "",
+) -> Path:
+    """Write a small campaign; the parts are TOML lines of their sections."""
+    path = folder / "campaign.toml"
+    path.write_text(
+        f"""schema_version = 1
+[campaign]
+title = "Test"
+out = "{folder}/run"
+{campaign}
+[device]
+resource = "{resource}"
+{device}
+[vectors]
+{vectors}
+{rest}
+"""
+    )
+    return path
