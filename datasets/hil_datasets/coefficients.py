@@ -29,6 +29,8 @@ class TileCoefficients:
     """`ColumnFlag` bit fields per column."""
     raw_sha256: str
     """Content hash of the readouts they were made from."""
+    nmpu_mismatches: int | None
+    """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
                 registers=conclusion.registers,
                 flags=conclusion.flags,
                 raw_sha256=record.raw_sha256,
+                nmpu_mismatches=conclusion.nmpu_mismatches,
             )
         )
         common.append(

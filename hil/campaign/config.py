@@ -26,7 +26,7 @@ class CampaignSection(BaseModel):
 
     model_config = _STRICT
 
-    title: str = Field(min_length=1, max_length=200)
+    title: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     """For people and for the files."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the campaign's own weights and vectors, and the mock chip unless it has a seed."""

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,7 +17,7 @@ from hil.campaign.bench import open_chip, open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
 from hil.campaign.measure import StepBench, measure_step
 from hil.campaign.plan import PlannedStep, plan_campaign, plan_replay
-from hil.core.errors import CalibrationError, ConfigError, DatasetError, Problem
+from hil.core.errors import CalibrationError, ConfigError, DatasetError, HilError, Problem
 from hil_datasets.index import write_index
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import RunDirectory, create_run, open_run
@@ -186,9 +187,7 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
     )
     vectors = sum(len(step.work.inputs) for step in job.plan)
     job.observer.on_start(steps=len(job.plan), vectors=vectors, run=run)
-    finished: list[StepKey] = []
     failed: list[str] = []
-    status, reason = "aborted", ""
     try:
         chip.reset()
         programmed = None
@@ -200,21 +199,32 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
             problem = _take_step(job, step)
             if problem:
                 failed.append(f"{step.key.name}: {problem}")
-            else:
-                finished.append(step.key)
-        status = "complete" if not failed else "incomplete"
+        _index_finished(run)
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        # What broke the run is what the user must hear of, whatever breaks while tidying up.
+        with suppress(HilError):
+            _index_finished(run)
+        with suppress(HilError):
+            _stop(job, "aborted", failed, reason=f"{type(error).__name__}: {error}".rstrip(": "))
         raise
-    finally:
-        if finished:
-            write_index(run, finished)
-        run.journal.append("stop", utc=_utc(job.now()), status=status, reason=reason, failed=failed)
+    _stop(job, "incomplete" if failed else "complete", failed)
     return RunOutcome(run=run, failed=tuple(failed))
 
 
+def _index_finished(run: RunDirectory) -> None:
+    finished = run.finished_steps()
+    if finished:
+        write_index(run, finished)
+
+
+def _stop(job: _Job, status: str, failed: Sequence[str], *, reason: str = "") -> None:
+    job.run.journal.append(
+        "stop", utc=_utc(job.now()), status=status, reason=reason, failed=list(failed)
+    )
+
+
 def _take_step(job: _Job, step: PlannedStep) -> str | None:
-    """Take a step; return what kept it from being calibrated, if anything did."""
+    """Take a step; return what is wrong with it, if anything is."""
     path = job.run.step_path(step.key)
     origin = _origin(job, step)
     with StepWriter(path, key=step.key, origin=origin, weights=step.work.weights) as writer:

@@ -45,4 +45,11 @@ def command(run: Path, export_format: str, output: Path, force: bool) -> None:  
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(str(output), [Problem("", f"cannot be written: {reason}")]) from error
+    for tile in coefficients.tiles:
+        if tile.nmpu_mismatches:
+            click.echo(
+                f"warning: {tile.key.name}: {tile.nmpu_mismatches} outputs of the device's NMPU "
+                "differ from the integer model; do not trust these coefficients on that device",
+                err=True,
+            )
     click.echo(f"{len(coefficients.tiles)} tiles of {coefficients.chip}: {output}", err=True)

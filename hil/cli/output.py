@@ -29,5 +29,6 @@ def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
         ("readouts per step", run.path / "steps"),
         ("journal", run.journal_path),
     ):
-        console.print(f"{what}: {path}", highlight=False, soft_wrap=True)
+        if path.exists():
+            console.print(f"{what}: {path}", highlight=False, soft_wrap=True)
     return summary

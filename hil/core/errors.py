@@ -62,12 +62,13 @@ class ConfigError(_ProblemListError):
 
 
 class DatasetError(_ProblemListError):
-    """A stored file is missing, damaged, or not what it says it is.
+    """A stored file is missing, damaged, not what it says it is, or cannot be written.
 
     Example scenarios
     -----------------
     - a step file that was truncated
     - an index that names a step file which is not there
+    - a disk that is full
     """
 
 
