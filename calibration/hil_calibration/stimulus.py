@@ -29,9 +29,10 @@ def uniform_inputs(
     ------
     Le Gallo et al., arXiv 2212.02872: 2,048 random vectors, uniform, 30 % zeros.
     """
-    codes = rng.integers(-127, 128, size=(vectors, rows), dtype=np.int8)
-    codes[rng.random(codes.shape) < zeros] = 0
-    return codes
+    # One number decides an input, so that fewer vectors are the first of more.
+    drawn = rng.random((vectors, rows))
+    step = np.floor((drawn - zeros) / (1 - zeros) * 255)
+    return np.where(drawn < zeros, 0, step - 127).astype(np.int8)
 
 
 def gaussian_weights(rng: np.random.Generator, *, rows: int, columns: int) -> npt.NDArray[np.int8]:

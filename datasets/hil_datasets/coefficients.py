@@ -23,6 +23,14 @@ class TileCoefficients:
     """The tile's right shift."""
     output_lsb: float
     """Size of one output code, in product units."""
+    first_row: int
+    """Where the tile begins in the workload's weight matrix."""
+    rows_used: int
+    """Rows that carry inputs."""
+    first_column: int
+    """Where the tile begins in the workload's weight matrix."""
+    columns_used: int
+    """Columns that carry weights."""
     registers: NmpuRegisters
     """Register codes per column."""
     flags: npt.NDArray[np.uint16]
@@ -76,6 +84,10 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
                 output_lsb=conclusion.output_lsb,
                 registers=conclusion.registers,
                 flags=conclusion.flags,
+                first_row=record.origin.first_row,
+                rows_used=record.origin.rows_used,
+                first_column=record.origin.first_column,
+                columns_used=record.origin.columns_used,
                 raw_sha256=record.raw_sha256,
                 nmpu_mismatches=conclusion.nmpu_mismatches,
             )

@@ -107,15 +107,17 @@ def _own_works(
     whole = Tile(rows=slice(0, geometry.rows), columns=slice(0, geometry.columns))
     works = []
     for core in cores:
-        rng = np.random.default_rng([config.campaign.seed, core])
-        weights = gaussian_weights(rng, rows=geometry.rows, columns=geometry.columns)
-        inputs = uniform_inputs(
-            rng,
-            vectors=vectors.calibration + vectors.verification,
-            rows=geometry.rows,
-            zeros=vectors.zeros,
-        )
-        works.append((core, CoreWork(weights=weights, inputs=inputs, tile=whole)))
+        # A stream for each, so that changing one number of vectors leaves the rest as it was.
+        rngs = [np.random.default_rng([config.campaign.seed, core, stream]) for stream in range(3)]
+        weights = gaussian_weights(rngs[0], rows=geometry.rows, columns=geometry.columns)
+        inputs = [
+            uniform_inputs(rng, vectors=count, rows=geometry.rows, zeros=vectors.zeros)
+            for rng, count in zip(
+                rngs[1:], (vectors.calibration, vectors.verification), strict=True
+            )
+        ]
+        work = CoreWork(weights=weights, inputs=np.concatenate(inputs), tile=whole)
+        works.append((core, work))
     return works
 
 
@@ -165,12 +167,14 @@ def _choose_vectors(
                 Problem(
                     "inputs",
                     f"hold {len(workload.inputs)} vectors: vectors.calibration + "
-                    f"vectors.verification ask for {wanted}",
+                    f"vectors.verification ask for {wanted}; lower them in the campaign file",
                 )
             ],
         )
-    rng = np.random.default_rng(config.campaign.seed)
-    return rng.permutation(len(workload.inputs))[:wanted]
+    order = np.random.default_rng(config.campaign.seed).permutation(len(workload.inputs))
+    # From both ends, so that changing one number of vectors leaves the others as they were.
+    held_out = order[len(order) - config.vectors.verification :]
+    return np.concatenate([order[: config.vectors.calibration], held_out])
 
 
 def _tile_work(

@@ -120,6 +120,7 @@ def replay_run(
     source: Path,
     campaign: Campaign,
     *,
+    is_own: bool,
     out: Path | None,
     observer: RunObserver,
     now: Callable[[], datetime],
@@ -134,7 +135,10 @@ def replay_run(
     source
         The run to replay.
     campaign
-        Its campaign file.
+        Its campaign file, or another one, of which the NMPU's format and the calibration's options
+        are taken.
+    is_own
+        Whether it is the run's own, and must be as it was when the run was made.
     out
         Output folder; ``SOURCE-replay-TIME`` where None.
     observer, now
@@ -150,10 +154,16 @@ def replay_run(
     recorded = open_run(source)
     recording = Recording(recorded.read_steps())
     first = recording.record(recording.keys[0])
-    if campaign.sha256 != first.origin.campaign_sha256:
+    if is_own and campaign.sha256 != first.origin.campaign_sha256:
         raise DatasetError(
             str(recorded.campaign_path),
-            [Problem("", "was changed since the run: its hash differs from the recorded one")],
+            [
+                Problem(
+                    "",
+                    "was changed since the run: its hash differs from the recorded one; to fit "
+                    "with other options, give a campaign file of your own with --campaign",
+                )
+            ],
         )
     with open_recording(recording) as chip:
         folder = out or source.with_name(f"{source.name}-replay-{_stamp(now())}")

@@ -55,7 +55,11 @@ def load_workload(path: Path) -> Workload:
     for name, array in arrays.items():
         if array.dtype != np.int8 or array.ndim != 2 or 0 in array.shape:
             problems.append(
-                Problem(name, f"is {array.dtype} of shape {array.shape}: must be int8, two axes")
+                Problem(
+                    name,
+                    f"is {array.dtype} of shape {array.shape}: must be int8, two axes; integers "
+                    "of -127 to 127 convert with .astype(np.int8)",
+                )
             )
         elif array.min() < -127:
             problems.append(Problem(name, "holds -128: sign and magnitude reach -127 to 127"))

@@ -1,6 +1,9 @@
 """From errors to exit codes and one line for the user."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from functools import wraps
 from typing import Any, ParamSpec
@@ -50,7 +53,8 @@ def reports_errors(
     @wraps(function)
     def command(*args: ParametersT.args, **kwargs: ParametersT.kwargs) -> None:
         try:
-            function(*args, **kwargs)
+            with _ends_in_order_on_sigterm():
+                function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             raise SystemExit(ExitCode.INTERRUPTED) from None
@@ -59,6 +63,19 @@ def reports_errors(
             raise SystemExit(exit_code_of(error)) from None
 
     return command
+
+
+@contextmanager
+def _ends_in_order_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the body like Ctrl-C does, so that the chip is left safe."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def exit_code_of(error: HilError) -> ExitCode:

@@ -68,8 +68,10 @@ def serve_command(
             chip.write_truth(truth)
         silicon = chip
 
+    what = "" if replay is None else f"a recording of {replay}, "
+
     def announce(resource: str) -> None:
-        click.echo(f"serving {silicon.identity} at {resource} (Ctrl-C ends it)")
+        click.echo(f"serving {what}{silicon.identity} at {resource} (Ctrl-C ends it)")
 
     serve(silicon, address, on_ready=announce)
 

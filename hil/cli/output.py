@@ -10,8 +10,10 @@ from hil.report.summary import RunSummary, summarize_run
 from hil.report.table import print_summary
 from hil_datasets.run_directory import RunDirectory
 
-_NARROWEST = 100
-"""Characters that the widest line needs; a pipe has no width of its own."""
+_NARROWEST = 75
+"""Characters that the table needs."""
+_NARROWEST_PIPE = 100
+"""Characters that most other lines need; a pipe has no width of its own."""
 
 
 def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
@@ -21,8 +23,9 @@ def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
         click.echo(json.dumps(asdict(summary), indent=1))
         return summary
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(console.width, _NARROWEST))
+    # A narrow terminal wraps lines, which is ugly; it must not shorten numbers.
+    narrowest = _NARROWEST if console.is_terminal else _NARROWEST_PIPE
+    console = Console(width=max(console.width, narrowest))
     print_summary(summary, console)
     for what, path in (
         ("coefficients and index", run.index_path),

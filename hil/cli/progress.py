@@ -65,4 +65,4 @@ class ProgressBar:
     ) -> None:
         self._progress.stop()
         if error is not None and self._run is not None:
-            click.echo(f"stopped early; finished steps are in {self._run.path}", err=True)
+            click.echo(f"stopped early; what was finished is in {self._run.path}", err=True)

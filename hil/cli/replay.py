@@ -19,14 +19,22 @@ from hil_datasets.run_directory import open_run
     type=click.Path(path_type=Path),
     help="Output folder; RUN-replay-TIME if left out. Never one that holds a run.",
 )
+@click.option(
+    "--campaign",
+    "other",
+    type=click.Path(path_type=Path),
+    help="Take [nmpu] and [calibration] from this campaign file instead of the run's own.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @reports_errors
-def command(run: Path, out: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's
+def command(run: Path, out: Path | None, other: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Calibrate again from the raw readouts stored in the folder RUN; no device is involved.
 
     The same software gives the same coefficients, byte for byte.
     """
-    campaign = load_campaign(open_run(run).campaign_path)
+    campaign = load_campaign(other or open_run(run).campaign_path)
     with ProgressBar() as progress:
-        outcome = replay_run(run, campaign, out=out, observer=progress, now=utc_now)
+        outcome = replay_run(
+            run, campaign, is_own=other is None, out=out, observer=progress, now=utc_now
+        )
     finish(outcome, as_json=as_json)

@@ -61,7 +61,7 @@ class StepSummary:
     output_lsb: float
     """Size of one output code, in product units."""
     gain_spread: float
-    """Standard deviation over mean of the fitted gains, P and N together."""
+    """Standard deviation over mean of the columns' gains (counts per output), P and N together."""
     errors: dict[str, float]
     """Relative L2 error per correction on the held-out vectors, over the calibrated columns."""
     errors_all_columns: dict[str, float]
@@ -92,6 +92,8 @@ class RunSummary:
     """When the run began."""
     steps_planned: int
     """Steps that it was to take."""
+    reason: str
+    """What stopped an aborted run; empty otherwise."""
     failures: tuple[str, ...]
     """Steps that failed, and why."""
     steps: tuple[StepSummary, ...]
@@ -128,6 +130,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         resource=str(start.get("resource", "")),
         started_utc=str(start.get("utc", "")),
         steps_planned=len(start.get("planned", ())),
+        reason="" if stop is None else str(stop.get("reason", "")),
         failures=failures,
         steps=tuple(steps),
         layer=layer.errors() if status == "complete" else {},
@@ -138,9 +141,10 @@ def summarize_step(record: StepRecord) -> StepSummary:
     """Sum up one finished step."""
     conclusion, origin = record.conclusion, record.origin
     is_live = is_calibrated(conclusion.flags)
-    gains = np.concatenate([conclusion.correction.a_p[is_live], conclusion.correction.a_n[is_live]])
-    magnitudes = np.abs(gains[gains != 0])
-    spread = float(magnitudes.std() / magnitudes.mean()) if len(magnitudes) else float("nan")
+    correction = conclusion.correction
+    fitted = np.concatenate([correction.a_p[is_live], correction.a_n[is_live]])
+    gains = 1 / np.abs(fitted[fitted != 0])
+    spread = float(gains.std() / gains.mean()) if len(gains) else float("nan")
     return StepSummary(
         core=record.key.core,
         read_mode=str(record.key.read_mode),

@@ -33,6 +33,8 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield from _flagged_lines(summary)
     for failure in summary.failures:
         yield Text(f"FAILED {failure}", style="red")
+    if summary.reason:
+        yield Text(f"stopped by {summary.reason}", style="red")
     left = summary.steps_planned - len(summary.steps)
     if left > 0 and summary.status in {"aborted", "unfinished"}:
         yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")

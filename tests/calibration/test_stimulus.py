@@ -36,3 +36,11 @@ def test_one_seed_gives_one_stimulus() -> None:
     ]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_fewer_vectors_are_the_first_of_more() -> None:
+    few, many = (
+        uniform_inputs(np.random.default_rng(3), vectors=count, rows=6, zeros=0.3)
+        for count in (4, 9)
+    )
+    assert np.array_equal(few, many[:4])

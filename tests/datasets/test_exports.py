@@ -103,6 +103,10 @@ def test_json_is_exactly_this_document(one_tile: CoefficientSet) -> None:
                 "shift": 1,
                 "output_lsb": 8.5,
                 "raw_sha256": RAW_SHA256,
+                "first_row": 0,
+                "rows_used": 4,
+                "first_column": 0,
+                "columns_used": 3,
                 "scale_p": [128, 64, 0],
                 "scale_n": [128, 96, 0],
                 "offset": [-3, 5, 0],
@@ -199,8 +203,8 @@ def test_npz_says_where_it_comes_from(npz: dict[str, Any]) -> None:
 
 def test_npz_holds_nothing_else(npz: dict[str, Any]) -> None:
     assert sorted(npz) == [
-        "core", "finished", "flags", "nmpu", "offset", "output_lsb",
-        "read_mode", "scale_n", "scale_p", "shift", "source", "swap",
+        "columns_used", "core", "finished", "first_column", "first_row", "flags", "nmpu", "offset",
+        "output_lsb", "read_mode", "rows_used", "scale_n", "scale_p", "shift", "source", "swap",
     ]  # fmt: skip
 
 

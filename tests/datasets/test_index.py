@@ -199,7 +199,22 @@ def test_index_that_cannot_be_written_is_named(run: RunDirectory) -> None:
         write_index(run, [example.ONE])
 
 
-def test_same_steps_give_the_same_index(run: RunDirectory) -> None:
-    before = run.index_path.read_bytes()
+def test_order_of_steps_does_not_matter(run: RunDirectory) -> None:
+    # Not by bytes: HDF5 stamps a virtual dataset with the second it was made in.
+    before = content_of(run)
     write_index(run, [example.OTHER_CORE, example.ONE, example.FOUR])
-    assert run.index_path.read_bytes() == before
+    assert content_of(run) == before
+
+
+def content_of(run: RunDirectory) -> dict[str, bytes]:
+    content = {}
+    with h5py.File(run.index_path) as index:
+        for path in (
+            "core",
+            "read_mode",
+            "tables/shift",
+            "tables/output_lsb",
+            "cores/00/one_phase/raw",
+        ):
+            content[path] = repr(index[path][...].tolist()).encode()
+    return content

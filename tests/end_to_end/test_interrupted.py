@@ -53,18 +53,19 @@ def long_run(tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     return process, run
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_interrupt_keeps_finished_steps_and_exits_130(
-    long_run: tuple[subprocess.Popen[str], Path],
+    long_run: tuple[subprocess.Popen[str], Path], number: signal.Signals
 ) -> None:
     process, run = long_run
     mocks = mocks_of(process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, words = process.communicate(timeout=30)
     assert process.returncode == 130
     assert str(run) in words
     assert "Traceback" not in words
     info = hil("info", run, "--json").json
-    assert info["status"] == "aborted"
+    assert (info["status"], info["reason"]) == ("aborted", "KeyboardInterrupt")
     assert 2 <= len(info["steps"]) < 8
     assert mocks
     assert not any(map(is_alive, mocks))

@@ -162,6 +162,30 @@ def test_recording_served_as_a_device_refuses_what_was_not_recorded(
     assert "recorded with other weights" in ended.stderr
 
 
+def test_replay_with_another_campaign_file_takes_its_format(folder: Path, run: Path) -> None:
+    campaign = folder / "truncating.toml"
+    campaign.write_text(QUICKSTART.read_text().replace('"half_up"', '"floor"'))
+    ended = hil("replay", run, "--campaign", campaign, "--out", folder / "floor", "--json")
+    assert ended.code == 0, ended.stderr
+    original = hil("info", run, "--json").json
+    for again, step in zip(ended.json["steps"], original["steps"], strict=True):
+        assert again["raw_sha256"] == step["raw_sha256"]
+        assert again["errors"]["float"] == step["errors"]["float"]
+        assert again["errors"]["nmpu"] != step["errors"]["nmpu"]
+        assert again["nmpu_mismatches"] is None, "the chip's outputs for these are unknown"
+
+
+def test_served_recording_answers_a_campaign_with_fewer_vectors(folder: Path, run: Path) -> None:
+    with served_mock("--replay", run) as resource:
+        campaign = folder / "fewer.toml"
+        text = QUICKSTART.read_text().replace("mock://quickstart", resource)
+        text = text.replace("calibration = 512", "calibration = 128")
+        campaign.write_text(text.replace("cores = [0, 1, 2, 3]", "cores = [2]"))
+        ended = hil("run", campaign, "--out", folder / "fewer", "--json")
+    assert ended.code == 0, ended.stderr
+    assert [step["calibration_vectors"] for step in ended.json["steps"]] == [128, 128]
+
+
 def test_visa_gives_the_same_coefficients_as_the_raw_socket(folder: Path, run: Path) -> None:
     campaign = folder / "visa.toml"
     text = QUICKSTART.read_text().replace("[device]", '[device]\ntransport = "visa"')

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from hil_datasets.coefficients import CoefficientSet
 
+_POSITIONS = ("first_row", "rows_used", "first_column", "columns_used")
+"""Which part of the workload's weight matrix a tile holds."""
+
 
 def export_npz(coefficients: CoefficientSet) -> bytes:
     """Return the coefficients as ``.npz``; a tile that was not calibrated has ``finished`` 0."""
@@ -28,6 +31,7 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
         "output_lsb": np.full(shape[:2], np.nan),
         "finished": np.zeros(shape[:2], np.bool_),
     }
+    tables |= {name: np.zeros(shape[:2], np.int64) for name in _POSITIONS}
     for tile in coefficients.tiles:
         at = (cores.index(tile.key.core), modes.index(tile.key.read_mode))
         for name in ("scale_p", "scale_n", "offset", "swap"):
@@ -36,6 +40,8 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
         tables["shift"][at] = tile.shift
         tables["output_lsb"][at] = tile.output_lsb
         tables["finished"][at] = True
+        for name in _POSITIONS:
+            tables[name][at] = getattr(tile, name)
     source = {
         "chip": asdict(coefficients.chip),
         "campaign_sha256": coefficients.campaign_sha256,
