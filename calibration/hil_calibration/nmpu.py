@@ -12,9 +12,25 @@ import numpy.typing as npt
 
 from hil.core.array_types import IntArray
 from hil.core.fixed_point import saturate, shift_right, wrap
-from hil.core.nmpu_format import Merge, NmpuFormat, NmpuRegisters, OffsetAt
+from hil.core.nmpu_format import (
+    PRESETS,
+    Merge,
+    NmpuFormat,
+    NmpuRegisters,
+    OffsetAt,
+    preset_format,
+)
 
-__all__ = ["NmpuFormat", "NmpuRegisters", "apply_nmpu", "saturated_inputs"]
+__all__ = [
+    "PRESETS",
+    "NmpuFormat",
+    "NmpuRegisters",
+    "apply_nmpu",
+    "check_counts",
+    "nmpu_outputs",
+    "preset_format",
+    "saturated_inputs",
+]
 
 
 def apply_nmpu(
@@ -64,7 +80,7 @@ def apply_nmpu(
     ...            registers, NmpuFormat())
     array([[95]], dtype=int8)
     """
-    _check_counts(p_counts, n_counts, registers)
+    check_counts(p_counts, n_counts, registers)
     registers.check_fits(fmt)
     return nmpu_outputs(
         p_counts,
@@ -143,9 +159,10 @@ def _compress(product: IntArray, fmt: NmpuFormat) -> IntArray:
     return saturate(shifted, fmt.acc_bits) if fmt.saturate else wrap(shifted, fmt.acc_bits)
 
 
-def _check_counts(
+def check_counts(
     p_counts: npt.NDArray[np.uint16], n_counts: npt.NDArray[np.uint16], registers: NmpuRegisters
 ) -> None:
+    """Raise ValueError if counts are not uint16 of one shape (vector, column) of the registers."""
     for name, counts in (("p_counts", p_counts), ("n_counts", n_counts)):
         if counts.dtype != np.uint16:
             raise ValueError(f"{name}: must be uint16, got {counts.dtype}")

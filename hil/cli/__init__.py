@@ -15,6 +15,8 @@ _COMMANDS = {
     "replay": ("hil.cli.replay", "Calibrate again from the stored readouts of a run."),
     "export": ("hil.cli.export", "Write a run's coefficients as JSON, CSV or NPZ."),
     "info": ("hil.cli.info", "Print what a run holds."),
+    "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
+    "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
     "mock": ("hil.cli.mock", "Serve the mock chip, or a recording, as a device."),
 }
 """Name to module (its attribute ``command``) and one line of help."""

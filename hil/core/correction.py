@@ -30,6 +30,12 @@ class ColumnFlag(IntFlag):
     """The offset register is at its end; the error that remains is in the verification."""
     WEAK_SIGNAL = 256
     """Its expected outputs vary less than the core's noise: these inputs cannot calibrate it."""
+    STUCK = 512
+    """Neither counter ever moves although its inputs drive it; the reason why it is dead."""
+    ILL_CONDITIONED = 1024
+    """P and N nearly move together; they share one gain unless the data tell two apart."""
+    GLITCHY = 2048
+    """Some counts are far off and pulled the fit; they were left out of it."""
 
     def names(self) -> list[str]:
         """Return the lower-case name of each flag that is set, lowest bit first.

@@ -6,8 +6,10 @@ signed, 10-bit inputs, 8-bit signed output. Positions of shift, cuts and roundin
 project's reading; each is a field here. See ``docs/reference/nmpu.md``.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -187,8 +189,15 @@ class NmpuFormat:
         )
 
     @classmethod
-    def from_text(cls, text: str) -> "NmpuFormat":
-        """Read what `to_text` wrote; parameters that are left out keep their defaults.
+    def from_text(cls, text: str, *, base: "NmpuFormat | None" = None) -> "NmpuFormat":
+        """Read what `to_text` wrote.
+
+        Parameters
+        ----------
+        text
+            ``name=value``, comma-separated.
+        base
+            Format whose values stand where `text` names none; the defaults where None.
 
         Raises
         ------
@@ -205,7 +214,41 @@ class NmpuFormat:
             if name in values:
                 raise ValueError(f"{name}: is there twice")
             values[name] = _value_from_text(name, kinds[name], value)
-        return cls(**values)
+        return replace(base or cls(), **values)
+
+
+PRESETS: Mapping[str, NmpuFormat] = MappingProxyType(
+    {
+        "paper": NmpuFormat(),
+        "offset9": NmpuFormat(off_bits=9),
+        "inputs12": NmpuFormat(in_bits=12),
+        "truncating": NmpuFormat(rounding=Rounding.FLOOR),
+    }
+)
+"""Formats by name; ``docs/reference/nmpu.md`` says where each comes from.
+
+``paper`` is this project's reading of arXiv 2402.07549. ``offset9`` counts the sign of the (7,1)
+offset apart: -128 to +127.5. ``inputs12`` takes the whole 12-bit counters of arXiv 2212.02872.
+``truncating`` drops bits where the others round.
+"""
+
+
+def preset_format(name: str) -> NmpuFormat:
+    """Return a preset by name.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> preset_format("offset9").offset_format.lowest
+    -128.0
+    """
+    if name not in PRESETS:
+        raise ValueError(f"{name!r} is no NMPU preset; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def _value_from_text(name: str, kind: object, text: str) -> int | bool | str:

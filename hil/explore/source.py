@@ -1,0 +1,75 @@
+"""Where a study's recording comes from: a run that exists, or a campaign to run first."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from hil.campaign.config import load_campaign
+from hil.campaign.runner import RunObserver, run_campaign
+from hil.core.errors import ConfigError, Problem
+from hil.explore.store import DESCRIPTION, RUN_FOLDER, check_usable
+from hil_datasets.run_directory import RunDirectory
+
+_ENDED = frozenset({"complete", "incomplete"})
+"""How a run ends that went to its end, with or without steps that could not be calibrated."""
+
+
+def default_folder(source: Path) -> Path:
+    """Return where a study goes that is not told: beside a run, or here for a campaign file.
+
+    Examples
+    --------
+    >>> default_folder(Path("examples/quickstart.toml")).as_posix()
+    'quickstart-explore'
+    """
+    if is_campaign(source):
+        return Path(f"{source.stem}-explore")
+    resolved = source.resolve()
+    return resolved.with_name(f"{resolved.name}-explore")
+
+
+def is_campaign(source: Path) -> bool:
+    """Say whether a path names a campaign file, and not the folder of a run."""
+    return source.is_file() or (source.suffix == ".toml" and not source.is_dir())
+
+
+def run_once(
+    source: Path, *, out: Path, observer: RunObserver, now: Callable[[], datetime]
+) -> RunDirectory:
+    """Run a campaign into the folder of a study, unless that holds its run already.
+
+    Parameters
+    ----------
+    source
+        The campaign file.
+    out
+        Folder of the study.
+    observer, now
+        As in `run_campaign`.
+
+    Raises
+    ------
+    ConfigError
+        If the campaign file is wrong, or the folder holds another run, or one that was cut off.
+    TransportError, FrameError, DeviceError
+        If the device is absent, lost, refuses or answers nonsense.
+    """
+    campaign = load_campaign(source)
+    check_usable(out)
+    run = RunDirectory(out / RUN_FOLDER)
+    if not run.journal_path.exists():
+        if (out / DESCRIPTION).exists():
+            message = "holds a study of a run; choose another folder with --out"
+            raise ConfigError(str(out), [Problem("", message)])
+        return run_campaign(campaign, out=run.path, observer=observer, now=now).run
+    if load_campaign(run.campaign_path).sha256 != campaign.sha256:
+        message = "is a run of another campaign; choose another folder with --out"
+        raise ConfigError(str(run.path), [Problem("", message)])
+    stops = [event.get("status") for event in run.events() if event["event"] == "stop"]
+    if not stops or stops[-1] not in _ENDED:
+        message = (
+            "is a run that was cut off; remove it, or choose another folder with --out, or study "
+            "its finished steps: hil explore with this folder"
+        )
+        raise ConfigError(str(run.path), [Problem("", message)])
+    return run

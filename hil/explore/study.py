@@ -1,0 +1,248 @@
+"""A study: a recording, some of its steps, a list of formats, and only the work that is missing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import hil
+from hil.campaign.config import Campaign, load_campaign
+from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.nmpu_format import NmpuFormat
+from hil.core.readout import ReadMode
+from hil.explore.evaluate import CalibrationSettings, FormatResult, Task
+from hil.explore.grid import Candidate
+from hil.explore.store import ResultKey, StudyFolder, StudySubject, open_study
+from hil.explore.workers import evaluate_all
+from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.step import StepKey
+
+
+class StudyObserver(Protocol):
+    """Who is told how a study goes."""
+
+    def on_start(self, *, missing: int, stored: int) -> None:
+        """Hear how many results are to be found, and how many were found before."""
+        ...
+
+    def on_result(self, result: FormatResult) -> None:
+        """Hear of one more result, which is stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudiedStep:
+    """A step of the recording."""
+
+    key: StepKey
+    """Core and read mode."""
+    raw_sha256: str
+    """Content hash of its readouts."""
+    calibration_vectors: int
+    """Vectors that the fit sees."""
+    verification_vectors: int
+    """Vectors held out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is studied."""
+
+    run: RunDirectory
+    """The recording."""
+    title: str
+    """Title of its campaign."""
+    chip: str
+    """The chip that was recorded."""
+    base: NmpuFormat
+    """The format that the run was made with, shift 0."""
+    settings: CalibrationSettings
+    """How the run calibrated."""
+    subject: StudySubject
+    """What its results belong to."""
+    steps: tuple[StudiedStep, ...]
+    """The steps that are looked at, sorted by core and read mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOutcome:
+    """All results that a grid asks for."""
+
+    study: Study
+    """What was studied."""
+    candidates: tuple[Candidate, ...]
+    """The formats, the base first."""
+    results: dict[ResultKey, FormatResult]
+    """What each is worth on each step."""
+    evaluated: int
+    """How many results are new; the others were stored before."""
+
+
+def read_study(
+    path: Path, *, cores: Sequence[int] = (), read_modes: Sequence[ReadMode] = ()
+) -> Study:
+    """Take up a run for study.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    cores, read_modes
+        Which steps to look at; all where empty.
+
+    Raises
+    ------
+    DatasetError
+        If it is no run, has no finished step, or is damaged.
+    ConfigError
+        If no step is left to look at.
+    """
+    run = open_run(path)
+    campaign = load_campaign(run.campaign_path)
+    steps, titles, chips = [], set(), set()
+    for record in run.read_steps():
+        origin = record.origin
+        if origin.campaign_sha256 != campaign.sha256:
+            problem = Problem("", "was changed since the run: its hash differs from the recorded")
+            raise DatasetError(str(run.campaign_path), [problem])
+        titles.add(origin.title)
+        chips.add(str(origin.chip))
+        steps.append(
+            StudiedStep(
+                key=record.key,
+                raw_sha256=record.raw_sha256,
+                calibration_vectors=origin.calibration_vectors,
+                verification_vectors=origin.verification_vectors,
+            )
+        )
+    return Study(
+        run=run,
+        title=", ".join(sorted(titles)),
+        chip=", ".join(sorted(chips)),
+        base=campaign.config.nmpu,
+        settings=_settings(campaign),
+        subject=StudySubject(
+            campaign_sha256=campaign.sha256,
+            recording={step.key.name: step.raw_sha256 for step in steps},
+            software=f"aimc-hil {hil.__version__}",
+        ),
+        steps=_select(path, steps, cores, read_modes),
+    )
+
+
+def run_study(
+    study: Study,
+    candidates: tuple[Candidate, ...],
+    *,
+    out: Path,
+    workers: int,
+    observer: StudyObserver,
+) -> StudyOutcome:
+    """Evaluate every format on every step that has no stored result yet.
+
+    Parameters
+    ----------
+    study
+        What to study.
+    candidates
+        The formats.
+    out
+        Folder of the study; made if it is not there.
+    workers
+        Processes, 1 <= workers. The results do not depend on it.
+    observer
+        Who is told how it goes.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else, or another process is at work in it.
+    DatasetError
+        If the recording or the stored results are damaged, or a result cannot be stored.
+    CalibrationError
+        If a worker was killed.
+    """
+    folder = open_study(out, study.subject)
+    with folder.held():
+        results = folder.results()
+        wanted = _tasks(study, candidates)
+        missing = [task for task in wanted if (task.format_text, task.raw_sha256) not in results]
+        observer.on_start(missing=len(missing), stored=len(wanted) - len(missing))
+        keep = _keeper(folder, results, observer)
+        evaluate_all(missing, workers=workers, keep=keep)
+    keys = {(task.format_text, task.raw_sha256) for task in wanted}
+    return StudyOutcome(
+        study=study,
+        candidates=candidates,
+        results={key: result for key, result in results.items() if key in keys},
+        evaluated=len(missing),
+    )
+
+
+def _keeper(
+    folder: StudyFolder, results: dict[ResultKey, FormatResult], observer: StudyObserver
+) -> Callable[[FormatResult], None]:
+    def keep(result: FormatResult) -> None:
+        folder.append(result)
+        results[result.format_text, result.raw_sha256] = result
+        observer.on_result(result)
+
+    return keep
+
+
+def _tasks(study: Study, candidates: Sequence[Candidate]) -> list[Task]:
+    return [
+        Task(
+            step=step.key.name,
+            path=study.run.step_path(step.key),
+            raw_sha256=step.raw_sha256,
+            format_text=candidate.fmt.to_text(),
+            settings=study.settings,
+        )
+        for step in study.steps  # outermost: a worker keeps one step in memory
+        for candidate in candidates
+        if candidate.fmt is not None
+    ]
+
+
+def _settings(campaign: Campaign) -> CalibrationSettings:
+    config = campaign.config
+    return CalibrationSettings(
+        block=config.vectors.block,
+        headroom=config.calibration.headroom,
+        limits=config.calibration.limits,
+    )
+
+
+def _select(
+    path: Path,
+    steps: Sequence[StudiedStep],
+    cores: Sequence[int],
+    read_modes: Sequence[ReadMode],
+) -> tuple[StudiedStep, ...]:
+    known_cores = sorted({step.key.core for step in steps})
+    known_modes = sorted({step.key.read_mode for step in steps})
+    problems = [
+        Problem("", f"core {core} was not recorded; there are {_listed(known_cores)}")
+        for core in cores
+        if core not in known_cores
+    ] + [
+        Problem("", f"read mode {mode} was not recorded; there is {_listed(known_modes)}")
+        for mode in read_modes
+        if mode not in known_modes
+    ]
+    chosen = tuple(
+        step
+        for step in steps
+        if (not cores or step.key.core in cores)
+        and (not read_modes or step.key.read_mode in read_modes)
+    )
+    if not chosen and not problems:
+        problems = [Problem("", "these cores were not recorded in these read modes")]
+    if problems:
+        raise ConfigError(str(path), problems)
+    return chosen
+
+
+def _listed(items: Sequence[object]) -> str:
+    return ", ".join(map(str, items))

@@ -1,0 +1,191 @@
+"""A precision study as a figure: error against register bits, one column of panels per read mode.
+
+The upper panel has the error itself, with everything it is compared with. There all good formats
+lie on one line, because the chip's own errors are far larger than theirs; the lower panel takes
+the float correction's error away.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.core.errors import ConfigError, Problem
+from hil.core.nmpu_format import NmpuFormat
+from hil.explore.summary import FormatPoint, ReadModeSummary, StudySummary
+from hil_datasets.durable import finished_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SUFFIXES = (".png", ".svg")
+_BLACK, _GREY, _BLUE, _VERMILLION, _GREEN = "#000000", "#8c8c8c", "#0072b2", "#d55e00", "#009e73"
+"""Distinct to the colour-blind, and in print each has a marker or dashes of its own.
+
+Source: Okabe and Ito, "Color Universal Design", 2008; the grey is ours.
+"""
+_LINES = {
+    "uncorrected": ("uncorrected", _VERMILLION, (0, (1, 1.5))),
+    "fp16": ("FP16", _GREEN, (0, (5, 2))),
+    "float": ("float", _BLACK, "solid"),
+}
+"""Baseline: its label, colour and dashes."""
+_FINE_TICKS, _COARSE_TICKS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)
+"""Multiples of powers of ten that are labelled, within a decade and over several."""
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "ytick.minor.width": 0.4,
+    "legend.frameon": False,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "aimc-hil",  # the same study gives the same bytes
+}
+_PANEL_INCHES = (3.5, 2.4)
+"""One column of a two-column paper."""
+
+
+def check_plot(path: Path) -> None:
+    """Check that a figure could be drawn into a file, before any work is done for it.
+
+    Raises
+    ------
+    ConfigError
+        If its ending is no known one, its folder does not exist, or matplotlib is missing.
+    """
+    problem = ""
+    if path.suffix.lower() not in _SUFFIXES:
+        problem = f"must end in {' or '.join(_SUFFIXES)}"
+    elif not path.absolute().parent.is_dir():
+        problem = f"the folder {path.parent} does not exist"
+    elif importlib.util.find_spec("matplotlib") is None:
+        problem = "plots need matplotlib: pip install 'aimc-hil[plot]'"
+    if problem:
+        raise ConfigError(str(path), [Problem("", problem)])
+
+
+def plot_study(summary: StudySummary, path: Path) -> None:
+    """Draw a study into a file; an older one is replaced as a whole.
+
+    Parameters
+    ----------
+    summary
+        What to draw.
+    path
+        File ending in ``.png`` or ``.svg``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be made; see `check_plot`.
+    """
+    check_plot(path)
+    kind = path.suffix.lower().removeprefix(".")
+    from matplotlib import rc_context  # noqa: PLC0415 - an extra, and slow to import
+
+    with rc_context(_STYLE):
+        figure = _draw(summary)
+        try:
+            with finished_file(path) as part:
+                # Without the date, which would differ each time.
+                metadata = {"Date": None} if kind == "svg" else {}
+                figure.savefig(part, format=kind, metadata=metadata)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            problem = Problem("", f"cannot be written: {reason}")
+            raise ConfigError(str(path), [problem]) from error
+
+
+def _draw(summary: StudySummary) -> "Figure":
+    from matplotlib.figure import Figure  # noqa: PLC0415 - no pyplot: no windows, no global state
+
+    modes = [mode for mode in summary.read_modes if mode.formats]
+    width, height = _PANEL_INCHES
+    columns = max(1, len(modes))
+    figure = Figure(figsize=(width * columns, 2 * height + 0.4), layout="constrained")
+    axes = figure.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
+    for mode, (whole, excess) in zip(modes, axes.T, strict=False):
+        _draw_panel(whole, mode, above=0.0)
+        # Where the base format is refused there is no float line, and the panels are the same.
+        _draw_panel(excess, mode, above=mode.baselines.get("float", 0.0))
+        whole.set_title(_title(mode), loc="left", fontsize=8)
+        excess.set_xlabel("register bits per column")
+    axes[0, 0].set_ylabel("relative L2 error (%)")
+    axes[1, 0].set_ylabel("error above float (% points)")
+    handles, words = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower center", ncols=4, handletextpad=0.5)
+    return figure
+
+
+def _title(mode: ReadModeSummary) -> str:
+    cores = f"core {mode.cores[0]}" if len(mode.cores) == 1 else f"mean of {len(mode.cores)} cores"
+    baselines = ", ".join(
+        f"{_LINES[name][0]} {100 * error:.2f} %" for name, error in mode.baselines.items()
+    )
+    return f"{mode.read_mode.replace('_', ' ')}, {cores}\n{baselines}"
+
+
+def _draw_panel(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
+    """Draw every format, less the error `above`; a log axis has no place for what is not above."""
+    for is_shared, marker, words in ((False, "o", "two scales"), (True, "s", "one shared scale")):
+        points = [point for point in mode.formats if _is_shared(point) is is_shared]
+        look = {"markerfacecolor": "none", "markeredgecolor": _GREY, "markeredgewidth": 0.7}
+        _draw_points(panel, points, above, marker=marker, markersize=3.5, label=words, **look)
+    _draw_points(
+        panel,
+        mode.pareto,
+        above,
+        color=_BLUE,
+        linestyle="solid",
+        linewidth=1.2,
+        drawstyle="steps-post",
+        marker=".",
+        markersize=5,
+        label="Pareto set",
+        zorder=3,
+    )
+    own = [point for point in mode.formats if not point.changes]
+    look = {"markeredgecolor": "white", "markeredgewidth": 0.4, "zorder": 4}
+    _draw_points(
+        panel, own, above, marker="*", markersize=9, color=_BLACK, label="the run's format", **look
+    )
+    for name, (words, colour, dashes) in _LINES.items():
+        if mode.baselines.get(name, above) > above:
+            percent = 100 * (mode.baselines[name] - above)
+            panel.axhline(percent, color=colour, linestyle=dashes, linewidth=0.9, label=words)
+    _scale_axes(panel)
+
+
+def _draw_points(panel: "Axes", points: Sequence[FormatPoint], above: float, **look: Any) -> None:
+    shown = [point for point in points if point.error > above]
+    if shown:
+        panel.plot(
+            [point.register_bits for point in shown],
+            [100 * (point.error - above) for point in shown],
+            **({"linestyle": "none"} | look),
+        )
+
+
+def _scale_axes(panel: "Axes") -> None:
+    from matplotlib.ticker import (  # noqa: PLC0415 - an extra
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullLocator,
+    )
+
+    panel.set_yscale("log")
+    lowest, highest = panel.get_ylim()
+    ticks = _FINE_TICKS if highest < 10 * lowest else _COARSE_TICKS
+    panel.yaxis.set_major_locator(LogLocator(subs=ticks))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _is_shared(point: FormatPoint) -> bool:
+    return NmpuFormat.from_text(point.format).shared_scale
