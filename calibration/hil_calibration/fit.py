@@ -2,10 +2,11 @@
 
 The normal equations of two regressors, solved in closed form for all columns at once from centred
 sums. A regressor that never moves is left out with gain 0; two that move together (within
-`_COLLINEAR`) share one gain.
+`_COLLINEAR`) share one gain. A column with fewer than `FEWEST_SAMPLES` samples keeps gain 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ from hil.core.correction import Correction
 from hil.core.errors import CalibrationError
 from hil_calibration.moments import ColumnMoments
 
+FEWEST_SAMPLES = 4
+"""Samples that a column needs: three unknowns leave no residual to judge by."""
+_INSIGNIFICANT = 9.0
+"""Square of the t value, 3, up to which two gains may be the same one."""
 _COLLINEAR = 1e-9
 """Least share of the variance of P and N that must be independent, det / (var P * var N).
 
@@ -45,14 +50,53 @@ class ColumnFits:
     """Root of the residual sum of squares over the degrees of freedom, unit of ``y``."""
     r_squared: npt.NDArray[np.float64]
     """Share of the variance of y that the fit explains, 0 to 1; 0 where y is constant."""
+    condition: npt.NDArray[np.float64]
+    """Condition number of P and N, centred and scaled to unit length; 1 where one never moves,
+    infinite where they move together."""
     moves_p: npt.NDArray[np.bool_]
     """Whether P moves at all."""
     moves_n: npt.NDArray[np.bool_]
     """Whether N moves at all."""
 
     def __post_init__(self) -> None:
-        for name in ("a_p_se", "a_n_se", "b_se", "residual_rms", "r_squared", "moves_p", "moves_n"):
+        for name in self.names():
             object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the arrays beside the correction."""
+        return tuple(field.name for field in fields(cls) if field.name != "correction")
+
+    def select(self, columns: npt.NDArray[np.intp]) -> "ColumnFits":
+        """Return the fits of some columns, in the order of their numbers, shape (column,)."""
+        gains = {name: getattr(self.correction, name)[columns] for name in ("a_p", "a_n", "b")}
+        others = {name: getattr(self, name)[columns] for name in self.names()}
+        return ColumnFits(correction=Correction(**gains), **others)
+
+    def with_columns(self, columns: npt.NDArray[np.intp], refitted: "ColumnFits") -> "ColumnFits":
+        """Return these fits with those of some columns replaced.
+
+        Parameters
+        ----------
+        columns
+            Numbers of the columns, shape (refitted column,).
+        refitted
+            Their new fits, in the same order.
+        """
+
+        def replaced(old: npt.NDArray[np.float64], new: npt.NDArray[np.float64]) -> Any:
+            result = old.copy()
+            result[columns] = new
+            return result
+
+        gains = {
+            name: replaced(getattr(self.correction, name), getattr(refitted.correction, name))
+            for name in ("a_p", "a_n", "b")
+        }
+        others = {
+            name: replaced(getattr(self, name), getattr(refitted, name)) for name in self.names()
+        }
+        return ColumnFits(correction=Correction(**gains), **others)
 
 
 def fit_columns(moments: ColumnMoments, *, one_scale: bool = False) -> ColumnFits:
@@ -74,17 +118,48 @@ def fit_columns(moments: ColumnMoments, *, one_scale: bool = False) -> ColumnFit
     CalibrationError
         If there are fewer than four vectors: three unknowns leave no residual to judge by.
     """
-    if moments.vectors < 4:
+    if moments.vectors < FEWEST_SAMPLES:
         raise CalibrationError(
             f"{moments.vectors} calibration vectors: a fit of three numbers per column needs at "
-            "least 4 (a useful one 256)"
+            f"least {FEWEST_SAMPLES} (a useful one 256)"
         )
+    has_enough = moments.samples >= FEWEST_SAMPLES
     return _solve(
         moments,
-        uses_p=moments.products[0, 0] > 0,
-        uses_n=moments.products[1, 1] > 0,
+        uses_p=(moments.products[0, 0] > 0) & has_enough,
+        uses_n=(moments.products[1, 1] > 0) & has_enough,
         one_scale=one_scale,
     )
+
+
+def without_loose_gains(
+    fits: ColumnFits, moments: ColumnMoments, *, largest_condition: float
+) -> ColumnFits:
+    """Let P and N share one gain where the data cannot tell two apart.
+
+    Where the counters nearly move together, the difference of the two gains is taken from the
+    little that does not, and may be far from any gain of the chip: wild as soon as other inputs
+    move P and N apart. Such a column gets the one gain of ``a * (P - N)``, unless two gains
+    explain significantly more (t above 3).
+
+    Parameters
+    ----------
+    fits, moments
+        The fit with two gains and the sums that it was made from.
+    largest_condition
+        Condition number up to which two gains are kept in any case.
+    """
+    loose = np.flatnonzero((fits.condition > largest_condition) & fits.moves_p & fits.moves_n)
+    if not loose.size:
+        return fits
+    kept = moments.select(loose)
+    shared = fit_columns(kept, one_scale=True)
+    freedom = np.maximum(kept.samples - 3, 1)
+    noise = fits.residual_rms[loose] ** 2
+    worse = shared.residual_rms**2 * (freedom + 1) - noise * freedom
+    is_same = worse <= _INSIGNIFICANT * noise
+    same = kept.select(np.flatnonzero(is_same))
+    return fits.with_columns(loose[is_same], fit_columns(same, one_scale=True))
 
 
 def without_mixed_signs(
@@ -103,17 +178,13 @@ def without_mixed_signs(
     is_mixed = fits.correction.a_p * fits.correction.a_n < 0
     if not is_mixed.any():
         return fits, is_mixed
-    products = moments.products
-    explained_by_p = _ratio(products[0, 2] ** 2, products[0, 0])
-    explained_by_n = _ratio(products[1, 2] ** 2, products[1, 1])
+    mixed = np.flatnonzero(is_mixed)
+    kept = moments.select(mixed)
+    explained_by_p = _ratio(kept.products[0, 2] ** 2, kept.products[0, 0])
+    explained_by_n = _ratio(kept.products[1, 2] ** 2, kept.products[1, 1])
     keeps_p = explained_by_p >= explained_by_n
-    refitted = _solve(
-        moments,
-        uses_p=fits.moves_p & ~(is_mixed & ~keeps_p),
-        uses_n=fits.moves_n & ~(is_mixed & keeps_p),
-        one_scale=False,  # one scale has one sign
-    )
-    return refitted, is_mixed
+    refitted = _solve(kept, uses_p=keeps_p, uses_n=~keeps_p, one_scale=False)
+    return fits.with_columns(mixed, refitted), is_mixed
 
 
 def fit_global_gain(moments: ColumnMoments, columns: npt.NDArray[np.bool_]) -> float:
@@ -135,8 +206,8 @@ def fit_global_gain(moments: ColumnMoments, columns: npt.NDArray[np.bool_]) -> f
     """
     mean_d = moments.mean[0] - moments.mean[1]
     products = moments.products
-    sum_dy = products[0, 2] - products[1, 2] + moments.vectors * mean_d * moments.mean[2]
-    sum_dd = products[0, 0] + products[1, 1] - 2 * products[0, 1] + moments.vectors * mean_d**2
+    sum_dy = products[0, 2] - products[1, 2] + moments.weight * mean_d * moments.mean[2]
+    sum_dd = products[0, 0] + products[1, 1] - 2 * products[0, 1] + moments.weight * mean_d**2
     total_dd = float(sum_dd[columns].sum())
     return float(sum_dy[columns].sum()) / total_dd if total_dd > 0 else 0.0
 
@@ -158,9 +229,12 @@ def _solve(
     unknowns = 1 + uses_p.astype(int) + uses_n - is_shared
     residual_sum = s_yy - a_p * s_py + a_n * s_ny
     residual_sum = np.where(residual_sum > _ROUNDING * s_yy, residual_sum, 0.0)
-    variance = residual_sum / (moments.vectors - unknowns)
+    variance = residual_sum / np.maximum(moments.samples - unknowns, 1)
     b_variance = (
-        1 / moments.vectors + mean_p**2 * inv_pp + mean_n**2 * inv_nn - 2 * mean_p * mean_n * inv_pn
+        _ratio(np.ones_like(mean_p), moments.weight)
+        + mean_p**2 * inv_pp
+        + mean_n**2 * inv_nn
+        - 2 * mean_p * mean_n * inv_pn
     )
     return ColumnFits(
         correction=Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n),
@@ -169,6 +243,7 @@ def _solve(
         b_se=np.sqrt(variance * np.maximum(b_variance, 0.0)),
         residual_rms=np.sqrt(variance),
         r_squared=np.clip(_ratio(s_yy - residual_sum, s_yy), 0.0, 1.0),
+        condition=_condition(products),
         moves_p=products[0, 0] > 0,
         moves_n=products[1, 1] > 0,
     )
@@ -204,6 +279,18 @@ def _inverse(
         np.select(which, [_ratio(s_pn, determinant), shared], 0.0),
         is_shared,
     )
+
+
+def _condition(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the condition number of two centred unit regressors, from their correlation r.
+
+    Their matrix has the eigenvalues 1 + |r| and 1 - |r|, the square root of whose ratio it is.
+    """
+    s_pp, s_nn, s_pn = products[0, 0], products[1, 1], products[0, 1]
+    independent = 1 - _ratio(np.abs(s_pn), np.sqrt(s_pp) * np.sqrt(s_nn))
+    # 1 - |r| is half the independent share of the variance, where that is small.
+    is_together = independent <= _COLLINEAR / 2
+    return np.where(is_together, np.inf, np.sqrt(2 / np.where(is_together, 1.0, independent) - 1))
 
 
 def _ratio(

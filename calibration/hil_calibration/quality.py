@@ -5,9 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import NOT_CALIBRATED, ColumnFlag
+from hil.core.array_types import read_only
+from hil.core.correction import NOT_CALIBRATED, ColumnFlag, Correction
 from hil_calibration.fit import ColumnFits
+from hil_calibration.linearity import effective_bits, inl_curves
 from hil_calibration.moments import ColumnMoments
+from hil_calibration.noise import CodeNoise
+from hil_calibration.robust_fit import MAD_TO_SIGMA, REJECTED_SIGMAS, RobustFits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,13 @@ class QualityLimits:
     """A residual this many times the median of the core's live columns is a poor fit."""
     saturated_share: float = 0.001
     """A column with more than this share of its counts clipped is saturated."""
+    largest_condition: float = 30.0
+    """A column whose P and N have a larger condition number than this is ill-conditioned (Belsley,
+    Kuh and Welsch, "Regression Diagnostics", Wiley 1980: moderate to strong relations from 30)."""
+    glitch_share: float = 0.005
+    """A column with more than this share of its samples far off the line is glitchy."""
+    glitch_sigmas: float = 5.0
+    """So is one whose gains or offset the samples far off move by this many standard errors."""
 
 
 def flag_columns(
@@ -51,6 +62,7 @@ def flag_columns(
     # A column that hardly has anything to show is no dead one: nobody can tell.
     spread = np.sqrt(moments.products[2, 2] / moments.vectors)
     is_weak = is_unexplained & (spread < typical)
+    is_stuck = is_unexplained & ~fits.moves_p & ~fits.moves_n
     is_poor = fits.residual_rms > limits.poor_fit_ratio * typical
     correction = fits.correction
     is_negative = (correction.a_p < 0) & (correction.a_n <= 0) | (
@@ -65,6 +77,8 @@ def flag_columns(
         (ColumnFlag.POOR_FIT, is_poor & is_live),
         (ColumnFlag.SINGLE_POLARITY, is_live & (fits.moves_p != fits.moves_n)),
         (ColumnFlag.NEGATIVE_GAIN, is_live & is_negative),
+        (ColumnFlag.STUCK, is_stuck),
+        (ColumnFlag.ILL_CONDITIONED, is_live & (fits.condition > limits.largest_condition)),
     ):
         flags[is_set] |= np.uint16(flag)
     return flags
@@ -73,3 +87,89 @@ def flag_columns(
 def is_calibrated(flags: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
     """Return which columns carry a fitted correction, shape (column,)."""
     return np.asarray((flags & np.uint16(NOT_CALIBRATED)) == 0)
+
+
+def is_glitchy_fit(
+    plain: ColumnFits, robust: RobustFits, limits: QualityLimits
+) -> npt.NDArray[np.bool_]:
+    """Tell which columns need the robust fit, shape (column,).
+
+    Those with many samples far off the line, or with few that move the plain fit by more than
+    its uncertainty explains.
+
+    Parameters
+    ----------
+    plain, robust
+        Both fits of the same columns.
+    limits
+        Where to draw the line.
+    """
+    is_moved = np.zeros(robust.scale.shape, dtype=np.bool_)
+    for name in ("a_p", "a_n", "b"):
+        found = getattr(robust.fits.correction, name)
+        error = getattr(robust.fits, f"{name}_se")
+        is_moved |= np.abs(found - getattr(plain.correction, name)) > limits.glitch_sigmas * error
+    share = robust.outlier_share
+    return np.asarray((share > limits.glitch_share) | (share > 0) & is_moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnQuality:
+    """How good each column is in numbers: what is behind its flags; arrays of shape (column,)."""
+
+    inl: npt.NDArray[np.float64]
+    """Largest deviation of the mean residual from 0 over the codes, output LSB."""
+    effective_bits: npt.NDArray[np.float64]
+    """Effective bits of the corrected output over the range of its expected outputs."""
+    residual_rms: npt.NDArray[np.float64]
+    """Root mean square of corrected minus expected output, output LSB."""
+    noise_rms: npt.NDArray[np.float64] | None
+    """Share of that which differs between repeats, output LSB; None without repeats."""
+    saturated_share: npt.NDArray[np.float64]
+    """Share of clipped counts, P and N together."""
+    outlier_share: npt.NDArray[np.float64]
+    """Share of samples more than five standard deviations (by the median) off the line."""
+
+    def __post_init__(self) -> None:
+        for name in ("inl", "effective_bits", "residual_rms", "saturated_share", "outlier_share"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+
+def measure_quality(
+    counts: npt.NDArray[np.uint16],
+    expected: npt.NDArray[np.float64],
+    correction: Correction,
+    *,
+    clip_code: int,
+    noise: CodeNoise | None = None,
+) -> ColumnQuality:
+    """Measure every column with its correction.
+
+    Parameters
+    ----------
+    counts
+        Counter codes, shape (vector, polarity, column), at least one vector.
+    expected
+        Expected outputs, shape (vector, column), output LSB.
+    correction
+        The correction to judge, output LSB.
+    clip_code
+        Lowest code that is a clipped one.
+    noise
+        Noise by code from repeats of the same columns.
+    """
+    residual = correction.apply(counts) - expected
+    rms = np.sqrt(np.mean(np.square(residual), axis=0))
+    sigma = MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
+    noise_rms = None
+    if noise is not None:
+        rms_p, rms_n = noise.rms
+        noise_rms = np.hypot(correction.a_p * rms_p, correction.a_n * rms_n)
+    return ColumnQuality(
+        inl=inl_curves(counts, expected, correction).largest,
+        effective_bits=effective_bits(np.ptp(expected, axis=0), rms),
+        residual_rms=rms,
+        noise_rms=noise_rms,
+        saturated_share=(counts >= clip_code).mean(axis=(0, 1)),
+        outlier_share=(np.abs(residual) > REJECTED_SIGMAS * sigma).mean(axis=0),
+    )

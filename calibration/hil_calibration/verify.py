@@ -98,3 +98,58 @@ def errors_by_correction(
 ) -> dict[str, float]:
     """Return the relative L2 error of each correction; `expected` in output LSB."""
     return {name: relative_l2(getattr(outputs, name), expected, columns) for name in CORRECTIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationCost:
+    """What the codes cost on given readouts, against the float correction and the FP16 unit."""
+
+    l2_float: float
+    """Relative L2 error of the float correction."""
+    l2_fp16: float
+    """Relative L2 error of the FP16 unit, int8."""
+    l2_nmpu: float
+    """Relative L2 error of the NMPU, int8."""
+    rms_from_float: npt.NDArray[np.float64]
+    """Root mean square of NMPU minus float, shape (column,), output LSB."""
+    rms_from_fp16: npt.NDArray[np.float64]
+    """Root mean square of NMPU minus FP16 unit, shape (column,), output LSB."""
+    largest_from_float: npt.NDArray[np.float64]
+    """Largest magnitude of NMPU minus float, shape (column,), output LSB."""
+    largest_from_fp16: npt.NDArray[np.int64]
+    """Largest magnitude of NMPU minus FP16 unit, shape (column,), output codes."""
+
+
+def quantization_cost(
+    counts: npt.NDArray[np.uint16],
+    expected: npt.NDArray[np.float64],
+    *,
+    correction: Correction,
+    fmt: NmpuFormat,
+    registers: NmpuRegisters,
+) -> QuantizationCost:
+    """Measure what register codes cost.
+
+    Parameters
+    ----------
+    counts
+        Counter codes, shape (vector, polarity, column).
+    expected
+        Expected outputs, shape (vector, column), output LSB.
+    correction, fmt, registers
+        The real-valued correction, and the codes made from it.
+    """
+    p_counts, n_counts = counts[:, 0], counts[:, 1]
+    exact = correction.apply(counts)
+    half = apply_ldpu(p_counts, n_counts, LdpuCoefficients.from_correction(correction))
+    codes = apply_nmpu(p_counts, n_counts, registers, fmt)
+    from_half = codes.astype(np.int64) - half
+    return QuantizationCost(
+        l2_float=relative_l2(exact, expected),
+        l2_fp16=relative_l2(half, expected),
+        l2_nmpu=relative_l2(codes, expected),
+        rms_from_float=np.sqrt(np.mean(np.square(codes - exact), axis=0)),
+        rms_from_fp16=np.sqrt(np.mean(np.square(from_half.astype(np.float64)), axis=0)),
+        largest_from_float=np.abs(codes - exact).max(axis=0),
+        largest_from_fp16=np.abs(from_half).max(axis=0),
+    )

@@ -92,6 +92,7 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> CoreCalibration:
         sample_counts=np.concatenate(sample_counts),
         sample_expected=np.concatenate(sample_expected),
         largest_expected=largest,
+        clip_code=min(1 << config.nmpu.in_bits, (1 << bench.counter_bits) - 1),
         headroom=config.calibration.headroom,
         limits=config.calibration.limits,
     )

@@ -132,7 +132,7 @@ def spoiled(**changed: Any) -> SyntheticColumns:
 
 def test_unused_and_dead_columns_are_neutral() -> None:
     calibration = calibrate(spoiled(silent_counts=1, no_weights=4))
-    assert flag_names(calibration) == [[], ["dead"], [], [], ["unused"], []]
+    assert flag_names(calibration) == [[], ["dead", "stuck"], [], [], ["unused"], []]
     for values in (calibration.correction.a_p, calibration.correction.a_n):
         assert values[[1, 4]].tolist() == [0, 0]
     assert calibration.correction.b[[1, 4]].tolist() == [0, 0]
@@ -204,6 +204,74 @@ def test_saturated_counts_are_kept_and_flagged() -> None:
     calibration = calibrate(spoiled(), saturated_counts=saturated)
     assert flag_names(calibration) == [[], [], ["saturated"], [], [], []]
     assert calibration.saturated_counts.tolist() == [0, 0, 50, 0, 0, 0]
+
+
+def glitched(columns: SyntheticColumns, *, column: int) -> SyntheticColumns:
+    counts = columns.counts.copy()
+    hit = np.random.default_rng(4).random(len(counts)) < 0.05
+    counts[hit, 0, column] += 1000
+    return SyntheticColumns(counts, columns.expected, columns.a_p, columns.a_n, columns.b)
+
+
+def test_glitches_are_left_out_and_flagged() -> None:
+    columns = synthetic_columns(columns=6, noise=100.0)
+    calibration = calibrate(glitched(columns, column=2))
+    assert flag_names(calibration) == [[], [], ["glitchy"], [], [], []]
+    for name in ("a_p", "a_n", "b"):
+        found = getattr(calibration.correction, name)[2] * calibration.output_lsb
+        error = getattr(calibration, f"{name}_se")[2] * calibration.output_lsb
+        assert abs(found - getattr(columns, name)[2]) < 4 * error
+
+
+def test_glitches_do_not_move_the_codes() -> None:
+    columns = synthetic_columns(columns=6, noise=100.0)
+    clean, bad = calibrate(columns), calibrate(glitched(columns, column=2))
+    # Other samples make another choice among neighbours; 5 % glitches of 15 LSB would move 10.
+    difference = bad.registers.to_codes()[:3] - clean.registers.to_codes()[:3]
+    assert np.abs(difference[:, 2]).max() <= 2
+    assert not np.delete(difference, 2, axis=1).any()
+
+
+def test_clean_columns_beside_a_bad_one_stay_bit_for_bit() -> None:
+    columns = synthetic_columns(columns=6, noise=100.0)
+    clean, bad = calibrate(columns), calibrate(glitched(columns, column=2))
+    others = [0, 1, 3, 4, 5]
+    for name in ("a_p", "a_n", "b"):
+        expected = getattr(clean.correction, name)[others].tolist()
+        assert getattr(bad.correction, name)[others].tolist() == expected
+
+
+def test_clipped_samples_are_left_out_of_a_saturated_column() -> None:
+    columns = synthetic_columns(columns=4, noise=100.0)
+    counts = columns.counts.copy()
+    counts[:, :, 1] = np.minimum(counts[:, :, 1], 360)
+    clipped = SyntheticColumns(counts, columns.expected, columns.a_p, columns.a_n, columns.b)
+    saturated = np.array([0, int((counts[:, :, 1] == 360).sum()), 0, 0], np.int64)
+    calibration = calibrate(clipped, saturated_counts=saturated, clip_code=360)
+    assert flag_names(calibration) == [[], ["saturated"], [], []]
+    found = calibration.correction.a_p[1] * calibration.output_lsb
+    assert abs(found - columns.a_p[1]) < 3 * calibration.a_p_se[1] * calibration.output_lsb
+
+
+def test_loose_gains_become_one() -> None:
+    columns = synthetic_columns(columns=3, noise=100.0)
+    counts, expected = columns.counts.copy(), columns.expected.copy()
+    rng = np.random.default_rng(6)
+    counts[:, 1, 1] = 500 - counts[:, 0, 1] // 2 + rng.integers(0, 2, len(counts))
+    p, n = counts[:, :, 1].T.astype(float)
+    expected[:, 1] = np.rint(40 * p - 40 * n + rng.normal(0, 100, len(counts)))
+    loose = SyntheticColumns(counts, expected, columns.a_p, columns.a_n, columns.b)
+    calibration = calibrate(loose)
+    assert flag_names(calibration) == [[], ["ill_conditioned"], []]
+    assert calibration.correction.a_p[1] == calibration.correction.a_n[1]
+    assert calibration.correction.a_p[1] * calibration.output_lsb == pytest.approx(40, rel=0.01)
+
+
+def test_inputs_that_never_change_are_refused() -> None:
+    columns = synthetic_columns(columns=3)
+    constant = np.broadcast_to(columns.expected[:1], columns.expected.shape).copy()
+    with pytest.raises(CalibrationError, match="every expected output is constant"):
+        calibrate(SyntheticColumns(columns.counts, constant, columns.a_p, columns.a_n, columns.b))
 
 
 def test_a_core_that_does_not_respond_is_refused() -> None:

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hil.core.errors import CalibrationError
-from hil_calibration.fit import ColumnFits, fit_columns, fit_global_gain, without_mixed_signs
+from hil_calibration.fit import (
+    ColumnFits,
+    fit_columns,
+    fit_global_gain,
+    without_loose_gains,
+    without_mixed_signs,
+)
 from hil_calibration.moments import ColumnMoments
 from synthetic_chip import synthetic_columns
 
@@ -238,3 +244,60 @@ def test_global_gain_has_no_offset() -> None:
 def test_global_gain_of_silent_columns_is_0() -> None:
     moments = moments_of_one(np.zeros(4), np.zeros(4), np.arange(4.0))
     assert fit_global_gain(moments, np.array([True])) == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), vectors=st.integers(6, 100))
+def test_weighted_fit_agrees_with_lstsq_on_scaled_rows(seed: int, vectors: int) -> None:
+    rng = np.random.default_rng(seed)
+    p, n = rng.integers(0, 1000, (2, vectors)).astype(float)
+    y = 40 * p - 33 * n + 500 + rng.normal(0, 300, vectors)
+    weights = rng.uniform(0.1, 10, vectors)
+    counts = np.stack([p, n], axis=1)[:, :, None].astype(np.uint16)
+    fits = fit_columns(ColumnMoments.of(counts, y[:, None], weights=weights))
+    root = np.sqrt(weights)
+    design = np.column_stack([p, -n, np.ones(vectors)])
+    reference = least_squares(design * root[:, None], y * root)
+    np.testing.assert_allclose(gains_of(fits), reference.solution, rtol=1e-7, atol=1e-5)
+    found = [fits.a_p_se[0], fits.a_n_se[0], fits.b_se[0], fits.residual_rms[0]]
+    np.testing.assert_allclose(found, [*reference.errors, reference.residual_rms], rtol=1e-6)
+
+
+@pytest.mark.parametrize("lowest", [0, 3000])
+@pytest.mark.parametrize("spread", [1000, 50, 3])
+def test_condition_is_that_of_the_centred_and_scaled_counts(lowest: int, spread: int) -> None:
+    rng = np.random.default_rng(11)
+    p = rng.integers(lowest, lowest + 1000, 300).astype(float)
+    n = p + rng.integers(0, spread, 300).astype(float)
+    design = np.column_stack([p - p.mean(), n - n.mean()])
+    expected = np.linalg.cond(design / np.linalg.norm(design, axis=0))
+    assert fit_one(p, n, p).condition[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_condition_of_a_single_counter_is_1_and_of_twins_infinite() -> None:
+    p = np.arange(20.0)
+    assert fit_one(p, np.zeros(20), p).condition[0] == 1
+    assert fit_one(p, 3 * p + 5, p).condition[0] == np.inf
+
+
+def loose_counters(gain_n: float) -> tuple[ColumnMoments, Floats, Floats]:
+    rng = np.random.default_rng(12)
+    p = rng.integers(0, 1000, 300).astype(float)
+    n = np.rint(p / 2) + rng.integers(0, 3, 300).astype(float)
+    y = 40 * p - gain_n * n + rng.normal(0, 100, 300)
+    return moments_of_one(p, n, y), p - n, y
+
+
+def test_loose_gains_become_the_one_that_lstsq_finds() -> None:
+    moments, difference, y = loose_counters(40.0)
+    fits = without_loose_gains(fit_columns(moments), moments, largest_condition=30)
+    gain, offset = least_squares(np.column_stack([difference, np.ones(300)]), y).solution
+    np.testing.assert_allclose(gains_of(fits), [gain, gain, offset], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("gain_n", "limit"), [(-100.0, 30.0), (40.0, 1e6)], ids=["told", "limit"])
+def test_gains_that_the_data_tell_apart_stay_two(gain_n: float, limit: float) -> None:
+    moments, _, _ = loose_counters(gain_n)
+    before = fit_columns(moments)
+    after = without_loose_gains(before, moments, largest_condition=limit)
+    assert gains_of(after) == gains_of(before)

@@ -1,12 +1,20 @@
 """Each flag from a column made to earn it, between columns that do not."""
 
+import math
+
 import numpy as np
 import pytest
 
-from hil.core.correction import ColumnFlag
+from hil.core.correction import ColumnFlag, Correction
 from hil_calibration.fit import fit_columns
 from hil_calibration.moments import ColumnMoments
-from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
+from hil_calibration.noise import measure_noise
+from hil_calibration.quality import (
+    QualityLimits,
+    flag_columns,
+    is_calibrated,
+    measure_quality,
+)
 from synthetic_chip import synthetic_columns
 
 VECTORS = 256
@@ -54,9 +62,21 @@ def test_a_constant_expected_output_is_unused(bench: Bench, level: float) -> Non
     assert bench.flags_of_the_spoiled() == ["unused"]
 
 
-def test_counts_that_never_move_are_dead(bench: Bench) -> None:
-    bench.counts[:, :, 2] = 5
-    assert bench.flags_of_the_spoiled() == ["dead"]
+@pytest.mark.parametrize("level", [0, 5])
+def test_counts_that_never_move_are_dead_because_stuck(bench: Bench, level: int) -> None:
+    bench.counts[:, :, 2] = level
+    assert bench.flags_of_the_spoiled() == ["dead", "stuck"]
+
+
+@pytest.mark.parametrize(("apart", "flags"), [(80, []), (3, ["ill_conditioned"])])
+def test_counters_that_nearly_move_together_are_ill_conditioned(
+    bench: Bench, apart: int, flags: list[str]
+) -> None:
+    # var(P) = 13,400; apart by a variance of 533 and of 2/3: conditions of 10 and of 280
+    bench.counts[:, 1, 2] = bench.counts[:, 0, 2] + bench.rng.integers(0, apart, VECTORS)
+    p, n = bench.counts[:, :, 2].T.astype(float)
+    bench.expected[:, 2] = 40 * p - 30 * n
+    assert bench.flags_of_the_spoiled() == flags
 
 
 def test_counts_that_move_by_themselves_are_dead(bench: Bench) -> None:
@@ -126,10 +146,37 @@ def test_a_single_falling_counter_has_both_flags(bench: Bench) -> None:
 
 def test_without_any_live_column_all_are_dead(bench: Bench) -> None:
     bench.counts[:] = 0
-    assert bench.flags() == [["dead"]] * 5
+    assert bench.flags() == [["dead", "stuck"]] * 5
 
 
 def test_these_flags_leave_a_column_uncorrected() -> None:
-    flags = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 4 + 2], np.uint16)
-    expected = [True, False, False, True, True, True, True, True, True, False, False]
+    flags = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 4 + 2, 1024, 2048], np.uint16)
+    expected = [True, False, False, True, True, True, True, True, True, False, False, True, True]
     assert is_calibrated(flags).tolist() == expected
+
+
+def test_the_numbers_behind_the_flags_are_the_hand_worked_ones() -> None:
+    # y = P on four vectors, off by 1, -1, 1 and -1; the last count is at the clip.
+    counts = np.array([[0, 2, 4, 8], [0, 0, 0, 0]], np.uint16).T[:, :, None]
+    expected = np.array([[-1.0], [3.0], [3.0], [9.0]])
+    line = Correction(a_p=np.ones(1), a_n=np.ones(1), b=np.zeros(1))
+    repeats = np.array([[[[3], [0]], [[5], [0]]]], np.uint16)  # variance (1 + 1) / 1 of P
+    quality = measure_quality(
+        counts, expected, line, clip_code=8, noise=measure_noise(repeats, bins=1)
+    )
+    assert quality.residual_rms.tolist() == [1.0]
+    assert quality.saturated_share.tolist() == [1 / 8]
+    assert quality.outlier_share.tolist() == [0.0]
+    assert quality.noise_rms is not None
+    assert quality.noise_rms[0] == pytest.approx(2**0.5)
+    assert quality.effective_bits[0] == pytest.approx(math.log2(10 / math.sqrt(12)))
+
+
+def test_a_glitch_shows_in_the_share_of_outliers() -> None:
+    columns = synthetic_columns(columns=3, vectors=200, noise=100.0)
+    counts = columns.counts.copy()
+    counts[:10, 0, 1] += 1000
+    truth = Correction(a_p=columns.a_p, a_n=columns.a_n, b=columns.b)
+    quality = measure_quality(counts, columns.expected.astype(float), truth, clip_code=1024)
+    assert quality.outlier_share.tolist() == [0.0, 0.05, 0.0]
+    assert quality.noise_rms is None

@@ -9,6 +9,7 @@ from hil_calibration.verify import (
     column_rms,
     correct_all_ways,
     errors_by_correction,
+    quantization_cost,
     relative_l2,
 )
 
@@ -66,3 +67,20 @@ def test_four_corrections_of_the_same_counts() -> None:
     assert list(errors) == ["uncorrected", "float", "fp16", "nmpu"]
     assert errors["float"] == pytest.approx((0 + 1 / 4.1) / 2, abs=1e-12)
     assert errors["uncorrected"] == pytest.approx((21 / 67 + 2.6 / 4.1) / 2)
+
+
+def test_cost_of_the_codes_against_float_and_fp16() -> None:
+    # NMPU: 68, -3; 3, -1. FP16 unit: 67, -3; 3, -1. Float: 67, -2.75; 3.1, -0.75.
+    expected = np.array([[67.0, -2.75], [3.1, -0.75]])
+    cost = quantization_cost(
+        COUNTS, expected, correction=CORRECTION, fmt=NmpuFormat(), registers=REGISTERS
+    )
+    np.testing.assert_allclose(cost.rms_from_float, [math.sqrt((1 + 0.01) / 2), 0.25])
+    np.testing.assert_allclose(cost.largest_from_float, [1, 0.25])
+    np.testing.assert_allclose(cost.rms_from_fp16, [math.sqrt(0.5), 0])
+    assert cost.largest_from_fp16.tolist() == [1, 0]
+    norms = math.hypot(67, 2.75), math.hypot(3.1, 0.75)
+    late = math.hypot(0.1, 0.25) / norms[1]
+    assert cost.l2_float == pytest.approx(0, abs=1e-12)
+    assert cost.l2_fp16 == pytest.approx((0.25 / norms[0] + late) / 2)
+    assert cost.l2_nmpu == pytest.approx((math.hypot(1, 0.25) / norms[0] + late) / 2)
