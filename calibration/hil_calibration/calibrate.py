@@ -252,8 +252,8 @@ def _require_response(flags: npt.NDArray[np.uint16], is_live: npt.NDArray[np.boo
             "drive inputs that differ from vector to vector, and program weights that are not all 0"
         )
     raise CalibrationError(
-        "no column responds to its inputs: every fit explains less than a tenth of the "
-        "expected output; check that the weights were programmed and the inputs are driven"
+        "no column responds to its inputs: no fit explains more of the expected output than noise "
+        "would; check that the weights were programmed and the inputs are driven"
     )
 
 

@@ -13,13 +13,17 @@ from hil_calibration.moments import ColumnMoments
 from hil_calibration.noise import CodeNoise
 from hil_calibration.robust_fit import MAD_TO_SIGMA, REJECTED_SIGMAS, RobustFits
 
+_CHANCE = 1e-6
+"""Chance that a column of pure noise passes as alive: once in 4,000 cores of 256 columns."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityLimits:
     """Where a column stops being like the others."""
 
     dead_r_squared: float = 0.1
-    """A column whose fit explains less of its expected output than this share is dead."""
+    """A column whose fit explains less of its expected output than this share is dead; with few
+    vectors more is asked, see `chance_r_squared`."""
     poor_fit_ratio: float = 3.0
     """A residual this many times the median of the core's live columns is a poor fit."""
     saturated_share: float = 0.001
@@ -31,6 +35,20 @@ class QualityLimits:
     """A column with more than this share of its samples far off the line is glitchy."""
     glitch_sigmas: float = 5.0
     """So is one whose gains or offset the samples far off move by this many standard errors."""
+
+
+def chance_r_squared(vectors: int) -> float:
+    """Return the share that a fit of two gains and an offset to pure noise rarely explains.
+
+    For Gaussian noise R^2 follows a Beta(1, (n - 3) / 2) distribution, so it passes x with
+    probability ``(1 - x)**((n - 3) / 2)``; here that is `_CHANCE`.
+
+    Examples
+    --------
+    >>> [round(chance_r_squared(vectors), 3) for vectors in (32, 64, 128, 512)]
+    [0.614, 0.364, 0.198, 0.053]
+    """
+    return float(1 - _CHANCE ** (2 / max(vectors - 3, 1)))
 
 
 def flag_columns(
@@ -55,7 +73,8 @@ def flag_columns(
     `ColumnFlag` bit fields, shape (column,).
     """
     expected_varies = moments.products[2, 2] > 0
-    is_unexplained = expected_varies & (fits.r_squared < limits.dead_r_squared)
+    least_r_squared = max(limits.dead_r_squared, chance_r_squared(moments.vectors))
+    is_unexplained = expected_varies & (fits.r_squared < least_r_squared)
     is_live = expected_varies & ~is_unexplained
     is_saturated = saturated_counts > limits.saturated_share * 2 * moments.vectors
     typical = float(np.median(fits.residual_rms[is_live])) if is_live.any() else 0.0

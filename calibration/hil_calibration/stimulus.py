@@ -7,6 +7,10 @@ _WEIGHT_SIGMA = 127 / 3
 """Three standard deviations fill the int8 range (A: aihwkit's usual Gaussian test weights)."""
 
 
+_DRAWN_AT_ONCE = 4096
+"""Vectors whose real-valued draws are in memory together."""
+
+
 def uniform_inputs(
     rng: np.random.Generator, *, vectors: int, rows: int, zeros: float
 ) -> npt.NDArray[np.int8]:
@@ -30,9 +34,13 @@ def uniform_inputs(
     Le Gallo et al., arXiv 2212.02872: 2,048 random vectors, uniform, 30 % zeros.
     """
     # One number decides an input, so that fewer vectors are the first of more.
-    drawn = rng.random((vectors, rows))
-    step = np.floor((drawn - zeros) / (1 - zeros) * 255)
-    return np.where(drawn < zeros, 0, step - 127).astype(np.int8)
+    codes = np.empty((vectors, rows), dtype=np.int8)
+    for first in range(0, vectors, _DRAWN_AT_ONCE):
+        block = codes[first : first + _DRAWN_AT_ONCE]
+        drawn = rng.random(block.shape)
+        step = np.floor((drawn - zeros) / (1 - zeros) * 255)
+        block[...] = np.where(drawn < zeros, 0, step - 127)
+    return codes
 
 
 def gaussian_weights(rng: np.random.Generator, *, rows: int, columns: int) -> npt.NDArray[np.int8]:

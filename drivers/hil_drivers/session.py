@@ -5,19 +5,14 @@ with an older tag belongs to a request whose time was up: it is dropped and coun
 for the answer to the next one.
 """
 
+import math
 import re
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from hil.core.errors import (
-    DeviceError,
-    FrameError,
-    LinkLostError,
-    TransportError,
-    TransportTimeoutError,
-)
+from hil.core.errors import DeviceError, FrameError, LinkLostError, TransportTimeoutError
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request
 from hil_drivers.transport import Transport
@@ -60,9 +55,9 @@ class Session:
         self.stale_answers = 0
         """Late answers that were dropped."""
 
-    def tell(self, text: str) -> None:
-        """Send a command and wait until the device has done it."""
-        answer = self._exchange(text, None)
+    def tell(self, text: str, *, limit_s: float = math.inf) -> None:
+        """Send a command and wait until the device has done it, at most `limit_s` seconds."""
+        answer = self._exchange(text, None, limit_s=limit_s)
         if answer.text != "OK":
             raise FrameError(f"{text}: the device answered {_quoted(answer)} where OK is due")
 
@@ -111,12 +106,19 @@ class Session:
     ) -> None:
         self.close()
 
-    def _exchange(self, text: str, make_frame: Callable[[int], bytes] | None) -> Answer:
+    def _exchange(
+        self,
+        text: str,
+        make_frame: Callable[[int], bytes] | None,
+        *,
+        limit_s: float = math.inf,
+    ) -> Answer:
         self._tag += 1
         block = make_frame(self._tag) if make_frame else None
-        deadline = self._clock() + self._timeout_s
-        self._send(encode_request(self._tag, text, block), text)
-        answer = self._await_answer(text, deadline)
+        timeout_s = min(self._timeout_s, limit_s)
+        deadline = self._clock() + timeout_s
+        self._send(encode_request(self._tag, text, block), text, timeout_s)
+        answer = self._await_answer(text, deadline, timeout_s)
         if answer.text.startswith("!"):
             refusal = _REFUSAL.fullmatch(answer.text)
             if refusal is None:
@@ -125,26 +127,30 @@ class Session:
             raise DeviceError(int(refusal[1]), words, request=text)
         return answer
 
-    def _send(self, message: bytes, text: str) -> None:
+    def _send(self, message: bytes, text: str, timeout_s: float) -> None:
         if self._is_half_sent:
             raise LinkLostError(
                 f"{self._transport.resource}: {text} cannot be sent: an earlier request was sent "
                 "in part only; connect again"
             )
         try:
-            self._transport.send(message, timeout_s=self._timeout_s)
-        except TransportError:
+            self._transport.send(message, timeout_s=timeout_s)
+        except BaseException:  # Ctrl-C in the middle of a block, too
             # The device would read the next request as the end of this one.
             self._is_half_sent = True
             raise
 
-    def _await_answer(self, text: str, deadline: float) -> Answer:
+    def _await_answer(self, text: str, deadline: float, timeout_s: float) -> Answer:
         while True:
             left_s = deadline - self._clock()
             if left_s <= 0:
-                raise self._too_late(text)
+                raise self._too_late(text, timeout_s)
             mine = None
-            for answer in self._receive(text, left_s):
+            try:
+                answers = self._receive(text, left_s)
+            except TransportTimeoutError as error:
+                raise self._too_late(text, timeout_s) from error
+            for answer in answers:
                 if answer.tag == self._tag and mine is None:
                     mine = answer
                 else:
@@ -161,14 +167,12 @@ class Session:
                 link.writable(), is_whole=link.is_inside_block, timeout_s=left_s
             )
             return link.received(count)
-        except TransportTimeoutError as error:
-            raise self._too_late(text) from error
         except FrameError as error:
             raise FrameError(f"{self._transport.resource}: {text}: {error}") from error
 
-    def _too_late(self, text: str) -> TransportTimeoutError:
+    def _too_late(self, text: str, timeout_s: float) -> TransportTimeoutError:
         return TransportTimeoutError(
-            f"{self._transport.resource}: no whole answer to {text} within {self._timeout_s:g} s; "
+            f"{self._transport.resource}: no whole answer to {text} within {timeout_s:g} s; "
             "check that the device is on, and not busy for longer"
         )
 

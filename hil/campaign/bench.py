@@ -1,12 +1,12 @@
 """From a resource string to a chip that is ready, and back to a bench that is safe."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from hil.core.errors import HilError, TransportError
+from hil.core.errors import HilError
 from hil_datasets.recording import Recording
 from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.connect import board_over, connect_chip
@@ -71,7 +71,13 @@ def check_resource(resource: str) -> None:
 
 @contextmanager
 def open_chip(
-    resource: str, *, base: Path, seed: int, timeout_s: float, choice: TransportChoice
+    resource: str,
+    *,
+    base: Path,
+    seed: int,
+    timeout_s: float,
+    choice: TransportChoice,
+    on_unsafe: Callable[[str], None],
 ) -> Iterator[AimcBoard]:
     """Open a chip for the length of a ``with`` block, and leave it safe.
 
@@ -87,6 +93,8 @@ def open_chip(
         How long an answer may take.
     choice
         Who carries the bytes.
+    on_unsafe
+        Called with the reason if the chip could not be left safe.
 
     Raises
     ------
@@ -101,13 +109,8 @@ def open_chip(
         stack.callback(chip.close)
         try:
             yield chip
-        except TransportError:
-            raise  # the link is gone: nothing can be made safe through it
-        except BaseException:
-            _make_safe(chip)
-            raise
-        else:
-            chip.safe()
+        finally:
+            _make_safe(chip, on_unsafe)
 
 
 @contextmanager
@@ -132,9 +135,8 @@ def _start_mock(resource: str, base: Path, seed: int) -> MockProcess:
     return MockProcess(arguments)
 
 
-def _make_safe(chip: AimcBoard) -> None:
+def _make_safe(chip: AimcBoard, on_unsafe: Callable[[str], None]) -> None:
     try:
         chip.safe()
-    except HilError:
-        # The error that brought us here says more than this one.
-        return
+    except HilError as error:
+        on_unsafe(str(error))

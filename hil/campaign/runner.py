@@ -17,7 +17,15 @@ from hil.campaign.bench import open_chip, open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
 from hil.campaign.measure import StepBench, measure_step
 from hil.campaign.plan import PlannedStep, plan_campaign, plan_replay
-from hil.core.errors import CalibrationError, ConfigError, DatasetError, HilError, Problem
+from hil.core.errors import (
+    CalibrationError,
+    ConfigError,
+    DatasetError,
+    FrameError,
+    HilError,
+    Problem,
+)
+from hil.core.readout import ChipIdentity
 from hil_datasets.index import write_index
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import RunDirectory, create_run, open_run
@@ -39,6 +47,10 @@ class RunObserver(Protocol):
 
     def on_vectors(self, vectors: int) -> None:
         """Hear how many more vectors were read."""
+        ...
+
+    def on_unsafe(self, reason: str) -> None:
+        """Hear that the chip could not be left safe, and why."""
         ...
 
 
@@ -98,6 +110,7 @@ def run_campaign(
         seed=config.campaign.seed,
         timeout_s=config.device.timeout_s,
         choice=config.device.transport,
+        on_unsafe=observer.on_unsafe,
     ) as chip:
         plan = plan_campaign(campaign, chip.geometry())
         _check_block(campaign, chip)
@@ -151,6 +164,7 @@ def replay_run(
     ConfigError
         If the output folder cannot be used.
     """
+    source = source.resolve()  # "." has no name to make another one from
     recorded = open_run(source)
     recording = Recording(recorded.read_steps())
     first = recording.record(recording.keys[0])
@@ -206,7 +220,7 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
             if programmed != step.key.core:
                 chip.program(step.key.core, step.work.weights)
                 programmed = step.key.core
-            problem = _take_step(job, step)
+            problem = _take_step(job, step, identity)
             if problem:
                 failed.append(f"{step.key.name}: {problem}")
         _index_finished(run)
@@ -233,10 +247,14 @@ def _stop(job: _Job, status: str, failed: Sequence[str], *, reason: str = "") ->
     )
 
 
-def _take_step(job: _Job, step: PlannedStep) -> str | None:
+def _take_step(job: _Job, step: PlannedStep, identity: ChipIdentity) -> str | None:
     """Take a step; return what is wrong with it, if anything is."""
     path = job.run.step_path(step.key)
-    origin = _origin(job, step)
+    origin = _origin(job, step, chip=job.chip.identify())
+    if origin.chip != identity:
+        raise FrameError(
+            f"the device was {identity} when the run began and says now that it is {origin.chip}"
+        )
     with StepWriter(path, key=step.key, origin=origin, weights=step.work.weights) as writer:
         bench = StepBench(
             chip=job.chip,
@@ -270,17 +288,16 @@ def _take_step(job: _Job, step: PlannedStep) -> str | None:
     return None
 
 
-def _origin(job: _Job, step: PlannedStep) -> StepOrigin:
+def _origin(job: _Job, step: PlannedStep, *, chip: ChipIdentity) -> StepOrigin:
     config = job.campaign.config
-    chip = job.chip
     return StepOrigin(
         title=config.campaign.title,
         campaign_sha256=job.campaign.sha256,
         resource=job.resource,
-        chip=chip.identify(),
-        counter_bits=chip.geometry().counter_bits,
+        chip=chip,
+        counter_bits=job.chip.geometry().counter_bits,
         measured_utc=step.measured_utc or _utc(job.now()),
-        temperature_c=chip.temperature_c(step.key.core, step.key.read_mode),
+        temperature_c=job.chip.temperature_c(step.key.core, step.key.read_mode),
         seed=config.campaign.seed,
         calibration_vectors=step.calibration_vectors,
         verification_vectors=len(step.work.inputs) - step.calibration_vectors,

@@ -4,6 +4,10 @@ Commands are imported when they are called, so that ``hil --help`` stays quick.
 """
 
 import importlib
+import io
+import os
+import signal
+import sys
 from typing import Any
 
 import click
@@ -48,6 +52,21 @@ def command_line(**_: Any) -> None:
     """
 
 
+def _begin_quietly() -> None:
+    # Before any command is imported, so that an early Ctrl-C shows no traceback.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end_interrupted)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a title may not exist in the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end_interrupted(*_: Any) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
 def main() -> None:
     """Run the command line: the entry point ``hil``."""
+    _begin_quietly()
     command_line()

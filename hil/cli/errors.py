@@ -1,9 +1,10 @@
 """From errors to exit codes and one line for the user."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import wraps
 from typing import Any, ParamSpec
@@ -53,7 +54,7 @@ def reports_errors(
     @wraps(function)
     def command(*args: ParametersT.args, **kwargs: ParametersT.kwargs) -> None:
         try:
-            with _ends_in_order_on_sigterm():
+            with _ends_in_order_on_signals():
                 function(*args, **kwargs)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -61,21 +62,50 @@ def reports_errors(
         except HilError as error:
             click.echo(f"error: {error}", err=True)
             raise SystemExit(exit_code_of(error)) from None
+        except BrokenPipeError:
+            # Whoever read the output has had enough; nothing more can be said to them.
+            _silence_stdout()
+            raise SystemExit(ExitCode.DONE) from None
+        except OSError as error:
+            click.echo(f"error: cannot write the output: {error.strerror or error}", err=True)
+            _silence_stdout()
+            raise SystemExit(ExitCode.CONFIG) from None
+        except MemoryError:
+            click.echo(
+                "error: not enough memory; lower vectors.calibration, vectors.verification or the "
+                "number of cores",
+                err=True,
+            )
+            raise SystemExit(ExitCode.CONFIG) from None
 
     return command
 
 
+def _silence_stdout() -> None:
+    # Otherwise the interpreter flushes what is left at its end, and fails again.
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
-def _ends_in_order_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the body like Ctrl-C does, so that the chip is left safe."""
+def _ends_in_order_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the body like Ctrl-C does, so that the chip is left safe."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in _ENDING_SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_code_of(error: HilError) -> ExitCode:

@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 from hil.cli.errors import reports_errors
-from hil.core.errors import ConfigError, Problem
+from hil.cli.publish import publish
 from hil_datasets.coefficients import collect_coefficients
-from hil_datasets.durable import finished_file
 from hil_datasets.export import EXPORTERS, ExportFormat
 from hil_datasets.run_directory import open_run
 
@@ -24,7 +23,7 @@ from hil_datasets.run_directory import open_run
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
     help="File to write.",
 )
@@ -35,16 +34,9 @@ def command(run: Path, export_format: str, output: Path, force: bool) -> None:  
 
     The same coefficients always give the same bytes.
     """
-    if output.exists() and not force:
-        raise ConfigError(str(output), [Problem("", "exists; use --force to replace it")])
     coefficients = collect_coefficients(str(run), open_run(run).read_steps())
     content = EXPORTERS[ExportFormat(export_format)](coefficients)
-    try:
-        with finished_file(output) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(str(output), [Problem("", f"cannot be written: {reason}")]) from error
+    publish(content, output, may_replace=force)
     for tile in coefficients.tiles:
         if tile.nmpu_mismatches:
             click.echo(

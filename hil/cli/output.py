@@ -1,7 +1,9 @@
 """What commands print on stdout: a run as tables, or as JSON."""
 
 import json
+import math
 from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,16 +18,31 @@ _NARROWEST_PIPE = 100
 """Characters that most other lines need; a pipe has no width of its own."""
 
 
+class _TableConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `reports_errors`: rich would end with the code for failed steps."""
+        raise BrokenPipeError
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a document in which what could not be computed is null, as JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
     """Print a run."""
     summary = summarize_run(run)
     if as_json:
-        click.echo(json.dumps(asdict(summary), indent=1))
+        click.echo(json.dumps(_without_nan(asdict(summary)), indent=1, allow_nan=False))
         return summary
-    console = Console()
+    console = _TableConsole()
     # A narrow terminal wraps lines, which is ugly; it must not shorten numbers.
     narrowest = _NARROWEST if console.is_terminal else _NARROWEST_PIPE
-    console = Console(width=max(console.width, narrowest))
+    console = _TableConsole(width=max(console.width, narrowest))
     print_summary(summary, console)
     for what, path in (
         ("coefficients and index", run.index_path),
@@ -33,5 +50,5 @@ def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
         ("journal", run.journal_path),
     ):
         if path.exists():
-            console.print(f"{what}: {path}", highlight=False, soft_wrap=True)
+            console.print(f"{what}: {path}", highlight=False, markup=False, soft_wrap=True)
     return summary

@@ -34,6 +34,8 @@ class ProgressBar:
             expand=True,
         )
         self._task = self._progress.add_task("connecting", total=None)
+        self.is_unsafe = False
+        """Whether the chip could not be left safe."""
         self._run: RunDirectory | None = None
         self._steps = 0
         self._step = 0
@@ -52,6 +54,11 @@ class ProgressBar:
     def on_vectors(self, vectors: int) -> None:
         """Advance."""
         self._progress.advance(self._task, vectors)
+
+    def on_unsafe(self, reason: str) -> None:
+        """Warn, and remember it."""
+        self.is_unsafe = True
+        click.echo(f"warning: the chip may not be safe, SAFE did not reach it: {reason}", err=True)
 
     def __enter__(self) -> Self:
         self._progress.start()

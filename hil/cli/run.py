@@ -30,6 +30,8 @@ def command(campaign: Path, out: Path | None, as_json: bool) -> None:  # noqa: F
     with ProgressBar() as progress:
         outcome = run_campaign(loaded, out=out, observer=progress, now=utc_now)
     finish(outcome, as_json=as_json)
+    if progress.is_unsafe:
+        raise SystemExit(ExitCode.DEVICE)
 
 
 def finish(outcome: RunOutcome, *, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """A run as tables on a terminal, or as plain text in a pipe."""
 
+import math
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
@@ -16,6 +17,8 @@ _HEADINGS = {
     "fp16": "FP16",
     "nmpu": "NMPU",
 }
+_COSTLY_FORMAT = 0.02
+"""Relative L2 error by which registers may exceed floating point before it is said."""
 _MOST_FLAGGED = 12
 """Flagged columns shown; all of them are in the files and in ``--json``."""
 
@@ -30,6 +33,7 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield Text(f"{summary.chip} ({summary.resource})")
     if summary.steps:
         yield _error_table(summary)
+    yield from _costly_format_lines(summary)
     yield from _flagged_lines(summary)
     for failure in summary.failures:
         yield Text(f"FAILED {failure}", style="red")
@@ -73,6 +77,17 @@ def _error_table(summary: RunSummary) -> Table:
     return table
 
 
+def _costly_format_lines(summary: RunSummary) -> Iterator[Text]:
+    for step in summary.steps:
+        cost = step.errors["nmpu"] - step.errors["float"]
+        if cost > _COSTLY_FORMAT:
+            yield Text(
+                f"core {step.core} {step.read_mode}: this NMPU format costs {100 * cost:.0f} "
+                "points over float; hil explore finds one that does not",
+                style="yellow",
+            )
+
+
 def _caption(summary: RunSummary) -> str:
     lines = "core: over its calibrated columns"
     return lines + ("; sum: whole layer, all columns" if summary.layer else "")
@@ -97,7 +112,7 @@ def _flagged_lines(summary: RunSummary) -> Iterator[Text]:
 
 
 def _percent(value: float, digits: int = 2) -> str:
-    return f"{100 * value:.{digits}f}"
+    return f"{100 * value:.{digits}f}" if math.isfinite(value) else "n/a"
 
 
 def _agreement(step: StepSummary) -> str:

@@ -4,7 +4,7 @@
 units of the full-scale current of one phase (docs/explanation/mock-chip.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,38 @@ class Converters:
             self.curvature[:, core],
             self.offset[:, core],
         )
+
+    def warmed(self, coefficients: "TemperatureCoefficients", kelvin: float) -> "Converters":
+        """Return the curves that many kelvin above the temperature of these."""
+        factor = np.maximum(1 + coefficients.gain_per_k * kelvin, 0.0)
+        return replace(
+            self,
+            gain=self.gain * factor,
+            offset=self.offset + coefficients.offset_counts_per_k * kelvin,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemperatureCoefficients:
+    """How the curves follow the temperature, each array of shape (polarity, core, column)."""
+
+    gain_per_k: CurveArray
+    """Relative change of A per kelvin."""
+    offset_counts_per_k: CurveArray
+    """Change of C, counts per kelvin."""
+
+
+def draw_temperature_coefficients(
+    profile: MockProfile, rng: np.random.Generator
+) -> TemperatureCoefficients:
+    """Draw the temperature coefficients of a chip; those of the gain are clipped at 3 sigma."""
+    temperature = profile.temperature
+    shape = (2, profile.array.cores, profile.array.columns)
+    deviation = np.clip(rng.standard_normal(shape), -3.0, 3.0)
+    return TemperatureCoefficients(
+        gain_per_k=temperature.gain_per_k + temperature.gain_sigma_per_k * deviation,
+        offset_counts_per_k=rng.normal(0.0, temperature.offset_sigma_counts_per_k, shape),
+    )
 
 
 def draw_converters(profile: MockProfile, rng: np.random.Generator) -> Converters:

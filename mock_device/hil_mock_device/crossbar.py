@@ -54,11 +54,24 @@ def program_weights(
     noise = programming_rng.standard_normal(weights.shape)
     held = wanted + array.programming_noise * sigma * noise
 
-    is_stuck = chip_rng.random(weights.shape) < array.stuck_share
-    is_high = chip_rng.random(weights.shape) < array.stuck_high_share
-    sign = np.where(chip_rng.random(weights.shape) < 0.5, -1.0, 1.0)
-    held = np.where(is_stuck, np.where(is_high, sign, 0.0), held)
+    is_stuck, stuck_at = draw_stuck_cells(weights.shape, array, chip_rng)
+    held = np.where(is_stuck, stuck_at, held)
     return np.rint(held * (LARGEST_CODE * _FRACTIONS_PER_CODE)) / _FRACTIONS_PER_CODE
+
+
+def draw_stuck_cells(
+    shape: tuple[int, ...], array: ArrayProfile, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.bool_], FloatMatrix]:
+    """Return which cells of a core are stuck, and the share of the largest weight they hold."""
+    is_stuck = rng.random(shape) < array.stuck_share
+    is_high = rng.random(shape) < array.stuck_high_share
+    sign = np.where(rng.random(shape) < 0.5, -1.0, 1.0)
+    return is_stuck, np.where(is_high, sign, 0.0)
+
+
+def on_grid(weights: FloatMatrix) -> FloatMatrix:
+    """Round weight codes to the multiples of ``2**-16`` that sums are exact over."""
+    return np.asarray(np.rint(weights * _FRACTIONS_PER_CODE) / _FRACTIONS_PER_CODE)
 
 
 def multiply(

@@ -92,6 +92,33 @@ class CounterProfile(BaseModel):
     """Noise of one phase, rms (A: 0.5 to 1)."""
 
 
+class DriftProfile(BaseModel):
+    """How conductances decay, ``G(t) = G(t0) * (t / t0)**-nu``."""
+
+    model_config = _FROZEN
+
+    factor: float = Field(default=1.0, ge=0, le=100)
+    """Factor on the published exponents nu; 0 switches drift off."""
+    reference_s: float = Field(default=300.0, gt=0, le=1e9)
+    """Age t0 at which a programmed array holds its weights (K, aihwkit: 300 s for two devices per
+    cell, 200 s for one); every core has it when programmed."""
+
+
+class TemperatureProfile(BaseModel):
+    """How the converters follow the temperature."""
+
+    model_config = _FROZEN
+
+    reference_c: float = Field(default=25.0, ge=-100, le=300)
+    """Temperature at which gains and offsets are those of the counter section."""
+    gain_per_k: float = Field(default=0.0035, ge=-0.1, le=0.1)
+    """Mean relative change of a gain (A: 0.2 to 0.5 %/K)."""
+    gain_sigma_per_k: float = Field(default=0.0005, ge=0, le=0.1)
+    """Its spread, clipped at three sigma; P and N independent (A)."""
+    offset_sigma_counts_per_k: float = Field(default=0.05, ge=0, le=100)
+    """Spread of the change of an offset round 0 (A: 0.05 counts/K)."""
+
+
 class MockProfile(BaseModel):
     """One kind of chip; the defaults are the profile ``quickstart``.
 
@@ -115,6 +142,10 @@ class MockProfile(BaseModel):
     """The crossbars."""
     counter: CounterProfile = CounterProfile()
     """The converters."""
+    drift: DriftProfile = DriftProfile()
+    """The decay of conductances."""
+    temperature: TemperatureProfile = TemperatureProfile()
+    """The temperature coefficients."""
     measured: Path | None = None
     """An ``.npz`` with ``gain_p, gain_n`` (relative to nominal) and ``offset_p, offset_n``
     (counts), shape (core, column), that replaces the drawn ones: somebody's measured chip. A truth

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -68,6 +69,25 @@ def test_nmpu_that_computes_otherwise_is_reported_and_its_readouts_are_kept(
     assert "differ from the integer model" in ended.json["failures"][0]
     with h5py.File(tmp_path / "run" / "campaign.h5") as index:
         assert index["cores/00/one_phase/raw"].shape == (96, 2, 8)
+
+
+class NeverTheSame(ChipModel):
+    """A device that says it is another one at each step."""
+
+    asked = 0
+
+    def temperature_c(self, core: int, read_mode: ReadMode) -> float:
+        self.asked += 1
+        self.identity = replace(self.identity, serial=f"swapped-{self.asked}")
+        return super().temperature_c(core, read_mode)
+
+
+def test_chip_that_was_swapped_in_the_middle_of_a_run_is_noticed(tmp_path: Path) -> None:
+    with served_once(NeverTheSame(MockProfile(array=SMALL))) as resource:
+        ended = hil("run", campaign_file(tmp_path, resource=resource))
+    assert ended.code == 4
+    assert "serial swapped-1" in ended.stderr
+    assert len(hil("info", tmp_path / "run", "--json").json["steps"]) == 1
 
 
 def test_export_warns_of_coefficients_that_the_device_does_not_follow(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Putting a finished file in its place, without ever destroying another one."""
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from hil.core.errors import ConfigError, Problem
+
+
+def publish(content: bytes, path: Path, *, may_replace: bool) -> None:
+    """Write a file whole, or not at all.
+
+    Parameters
+    ----------
+    content
+        What to write.
+    path
+        Where; never a device, a pipe or a link, and never inside a folder that holds a run.
+    may_replace
+        Whether a regular file of that name may be replaced.
+
+    Raises
+    ------
+    ConfigError
+        If the file exists and may not be replaced, or cannot be written. Nothing was changed.
+    """
+    try:
+        _check_target(path, may_replace=may_replace)
+        part = _write_beside(content, path)
+        try:
+            if may_replace:
+                part.replace(path)
+            else:
+                os.link(part, path)  # unlike a rename, this never replaces
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+    except FileExistsError:
+        raise _refusal(path, "exists; use --force to replace it") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _refusal(path, f"cannot be written: {reason}") from error
+
+
+def _check_target(path: Path, *, may_replace: bool) -> None:
+    for folder in path.absolute().parents:
+        if (folder / "journal.jsonl").exists():
+            raise _refusal(path, f"lies inside the run {folder}; choose another place")
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise _refusal(path, "exists and is no regular file; choose another name")
+    if not may_replace:
+        raise FileExistsError
+
+
+def _write_beside(content: bytes, path: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=".hil-", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+    except BaseException:
+        part.unlink()
+        raise
+    return part
+
+
+def _refusal(path: Path, message: str) -> ConfigError:
+    shown = str(path) if len(str(path)) <= 120 else f"{str(path)[:120]}..."
+    return ConfigError(shown, [Problem("", message)])
