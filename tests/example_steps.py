@@ -137,14 +137,20 @@ def write_step(
 def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:
     """Make a run directory with these finished steps, its journal and its index."""
     run = create_run(folder, CAMPAIGN)
-    run.journal.append("start", utc="2026-01-02T03:04:00+00:00", title="Tiny")
+    run.journal.append(
+        "start",
+        utc="2026-01-02T03:04:00+00:00",
+        title="Tiny",
+        campaign_sha256=CAMPAIGN_SHA256,
+    )
     for key in keys:
-        write_step(run.step_path(key), key, **step)
+        raw_sha256 = write_step(run.step_path(key), key, **step)
         run.journal.append(
             "step",
             utc="2026-01-02T03:04:06+00:00",
             core=key.core,
             read_mode=str(key.read_mode),
+            raw_sha256=raw_sha256,
         )
     write_index(run, keys)
     run.journal.append("stop", utc="2026-01-02T03:04:07+00:00", status="complete")

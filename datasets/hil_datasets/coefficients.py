@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import DatasetError, Problem
-from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ChipIdentity
 from hil_datasets.step import StepKey, StepRecord
 
@@ -45,8 +45,8 @@ class TileCoefficients:
 class CoefficientSet:
     """The coefficients of a run."""
 
-    fmt: NmpuFormat
-    """NMPU format; its shift means nothing, each tile has its own."""
+    nmpu: Mapping[str, int | bool | str | None]
+    """Every NMPU parameter by name; ``shift`` is None, because each tile has its own."""
     chip: ChipIdentity
     """The chip they belong to."""
     campaign_sha256: str
@@ -96,14 +96,15 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
             {
                 "chip": record.origin.chip,
                 "campaign": record.origin.campaign_sha256,
-                "NMPU format": conclusion.fmt.with_shift(0),
+                # By name: a format need not be legal with another shift than its own.
+                "NMPU format": conclusion.fmt.to_dict() | {"shift": None},
                 "software": f"aimc-hil {record.origin.software.get('aimc-hil', 'unknown')}",
                 "number of columns": len(conclusion.flags),
             }
         )
     _check_one_run(source, tiles, common)
     return CoefficientSet(
-        fmt=common[0]["NMPU format"],
+        nmpu=common[0]["NMPU format"],
         chip=common[0]["chip"],
         campaign_sha256=common[0]["campaign"],
         software=common[0]["software"],

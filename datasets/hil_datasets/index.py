@@ -119,7 +119,7 @@ class _Tables:
             if spec.path in self._arrays:
                 describe(index.create_dataset(spec.path, data=self._arrays[spec.path]), spec)
         if self._nmpu:
-            index["coefficients"].attrs["nmpu"] = json.dumps(self._nmpu)
+            index["coefficients"].attrs["nmpu"] = json.dumps(self._nmpu, allow_nan=False)
 
     def _table(self, spec: DatasetSpec, *, columns: tuple[int, ...]) -> npt.NDArray[Any]:
         if spec.path not in self._arrays:

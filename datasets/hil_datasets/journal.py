@@ -1,12 +1,17 @@
 """The journal of a run: one JSON object per line, synced before anything relies on it."""
 
 import json
+import math
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hil.core.errors import DatasetError, Problem
+from hil.core.readout import ReadMode
 from hil_datasets.durable import names_failed_writes, sync_file
+from hil_datasets.regular_file import read_regular
+from hil_datasets.stored_errors import errors_from_json
 
 
 class Journal:
@@ -21,12 +26,15 @@ class Journal:
     def append(self, event: str, *, utc: str, **details: Any) -> None:
         """Append one event and sync it to the disk.
 
+        NaN is stored as ``null``; of a text, such as a file name, what is no UTF-8 as its escape.
+
         Raises
         ------
         DatasetError
             If it cannot be written whole; what is written of it counts as nothing.
         """
-        line = json.dumps({"event": event, "utc": utc, **details}).encode() + b"\n"
+        content = _storable({"event": event, "utc": utc, **details})
+        line = json.dumps(content, allow_nan=False).encode() + b"\n"
         with names_failed_writes(self._path):
             is_new = not self._path.exists()
             with self._path.open("a+b") as file:
@@ -36,6 +44,18 @@ class Journal:
                 os.fsync(file.fileno())
             if is_new:
                 sync_file(self._path.parent)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(item) for item in value]
+    return value
 
 
 def _drop_cut_short_line(file: BinaryIO) -> None:
@@ -52,19 +72,16 @@ def _drop_cut_short_line(file: BinaryIO) -> None:
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """Return the events of a journal.
 
-    A last line without a newline is one that a crash cut short; it is left out.
+    A last line without a newline is one that a crash cut short; it is left out. Every key of a
+    known event is what the reference says, if it is there: only what tells a step from others
+    must be. `null` among the errors of a step is NaN here. Other keys and events are as they are.
 
     Raises
     ------
     DatasetError
-        If the file is missing, or a whole line is no event.
+        If the file is missing, or a whole line is no event, or one with an impossible value.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DatasetError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
-    *lines, _cut_short = content.split(b"\n")
+    *lines, _cut_short = read_regular(path).split(b"\n")
     return [_parse_event(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -76,4 +93,73 @@ def _parse_event(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise DatasetError(str(path), [Problem(where, f"is no JSON: {error}")]) from error
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise DatasetError(str(path), [Problem(where, "is no event: it has no text `event`")])
+    what = event["event"]
+    readers = _READERS.get(what, {})
+    problems = [
+        Problem(where, f"{what} event: {name}: missing")
+        for name in _REQUIRED.get(what, ())
+        if name not in event
+    ]
+    for name, read in readers.items():
+        try:
+            if name in event:
+                event[name] = read(event[name])
+        except (ValueError, OverflowError) as error:
+            problems.append(Problem(where, f"{what} event: {name}: {error}"))
+    if problems:
+        raise DatasetError(str(path), problems)
     return event
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"is {value!r}: must be text")  # noqa: TRY004 - one error for what is stored
+    value.encode()  # JSON's escapes can make half a character, which nothing prints
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError(f"is {value!r}: must be a list of texts")  # noqa: TRY004
+    return [_text(item) for item in value]
+
+
+def _named_texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"is {value!r}: must be an object of texts")  # noqa: TRY004
+    return {_text(name): _text(item) for name, item in value.items()}
+
+
+def _core(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"is {value!r}: must be a number, 0 or more")
+    return value
+
+
+def _read_mode(value: object) -> ReadMode:
+    return ReadMode(_text(value))
+
+
+_READERS: dict[str, dict[str, Callable[[object], Any]]] = {
+    "start": {
+        "utc": _text,
+        "title": _text,
+        "campaign_sha256": _text,
+        "resource": _text,
+        "chip": _text,
+        "software": _named_texts,
+        "planned": _texts,
+        "replay_of": _named_texts,
+    },
+    "step": {
+        "utc": _text,
+        "core": _core,
+        "read_mode": _read_mode,
+        "file": _text,
+        "raw_sha256": _text,
+        "errors": errors_from_json,
+    },
+    "failure": {"utc": _text, "step": _text, "reason": _text},
+    "stop": {"utc": _text, "status": _text, "reason": _text, "failed": _texts},
+}
+_REQUIRED = {"step": ("core", "read_mode", "raw_sha256")}

@@ -8,15 +8,17 @@
     RUN/campaign.h5          index: virtual datasets over the steps, tables of coefficients
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hil.core.errors import ConfigError, DatasetError, Problem
-from hil.core.readout import ReadMode
+from hil.core.readout import ChipIdentity
 from hil_datasets.durable import sync_file
 from hil_datasets.journal import Journal, read_journal
+from hil_datasets.regular_file import read_regular
 from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_reader import read_step
 
@@ -56,17 +58,35 @@ class RunDirectory:
         """Return the journal's events."""
         return read_journal(self.journal_path)
 
+    def read_campaign(self) -> bytes:
+        """Return the campaign file as it was run, byte for byte.
+
+        Raises
+        ------
+        DatasetError
+            If it is missing, no regular file, or cannot be read.
+        """
+        return read_regular(self.campaign_path)
+
     def finished_steps(self) -> list[StepKey]:
         """Return the steps that the journal calls finished, in the order they were."""
-        keys = []
-        for event in self.events():
-            if event["event"] == "step":
-                core, read_mode = event.get("core"), event.get("read_mode")
-                if type(core) is not int or core < 0 or read_mode not in list(ReadMode):
-                    problem = Problem("", f"a step event is damaged: {event}")
-                    raise DatasetError(str(self.journal_path), [problem])
-                keys.append(StepKey(core, ReadMode(read_mode)))
-        return keys
+        return list(_finished(self.events()))
+
+    def read_step(self, key: StepKey) -> StepRecord:
+        """Return a finished step, held to what the journal says of it.
+
+        Raises
+        ------
+        DatasetError
+            If the journal does not call it finished, or its file cannot be read whole, or holds
+            another step, or one of another run.
+        """
+        events = self.events()
+        finished = _finished(events)
+        if key not in finished:
+            problem = Problem("", f"this run has no finished step {key.name}")
+            raise DatasetError(str(self.path), [problem])
+        return self._read_checked(key, finished[key], _campaign_sha256(events))
 
     def read_steps(self) -> Iterator[StepRecord]:
         """Yield every finished step, one in memory at a time, sorted by core and read mode.
@@ -74,18 +94,56 @@ class RunDirectory:
         Raises
         ------
         DatasetError
-            If a finished step cannot be read whole or is not the step that its name says, or
-            there is none.
+            If a finished step cannot be read whole, is not the step that its name says or that
+            the journal tells of, is of another chip than those before it, or there is none.
         """
-        keys = sorted(set(self.finished_steps()))
-        if not keys:
+        events = self.events()
+        finished, campaign_sha256 = _finished(events), _campaign_sha256(events)
+        if not finished:
             raise DatasetError(str(self.path), [Problem("", "this run has no finished step")])
-        for key in keys:
-            path = self.step_path(key)
-            record = read_step(path)
-            if record.key != key:
-                raise DatasetError(str(path), [Problem("/", f"holds step {record.key.name}")])
+        chip: ChipIdentity | None = None
+        for key, raw_sha256 in sorted(finished.items()):
+            record = self._read_checked(key, raw_sha256, campaign_sha256)
+            chip = chip or record.origin.chip
+            if record.origin.chip != chip:
+                message = f"is of the chip {record.origin.chip}: the steps before it are of {chip}"
+                raise DatasetError(str(self.step_path(key)), [Problem("/", message)])
             yield record
+
+    def _read_checked(
+        self, key: StepKey, raw_sha256: str, campaign_sha256: str | None
+    ) -> StepRecord:
+        path = self.step_path(key)
+        record = read_step(path)
+        if record.key != key:
+            raise DatasetError(str(path), [Problem("/", f"holds step {record.key.name}")])
+        comparisons = (
+            ("raw_sha256", record.raw_sha256, raw_sha256),
+            ("campaign_sha256", record.origin.campaign_sha256, campaign_sha256),
+        )
+        problems = [
+            Problem("/", f"belongs to another run: its {name} is {found}, the journal's {wanted}")
+            for name, found, wanted in comparisons
+            if wanted is not None and found != wanted
+        ]
+        if problems:
+            raise DatasetError(str(path), problems)
+        return record
+
+
+def _finished(events: Iterable[Mapping[str, Any]]) -> dict[StepKey, str]:
+    """Return the content hash of each step that is finished, in the order they were."""
+    return {
+        StepKey(event["core"], event["read_mode"]): event["raw_sha256"]
+        for event in events
+        if event["event"] == "step"
+    }
+
+
+def _campaign_sha256(events: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return the hash of the campaign file, if the run began by saying it."""
+    start = next((event for event in events if event["event"] == "start"), {})
+    return start.get("campaign_sha256")
 
 
 def create_run(path: Path, campaign: bytes) -> RunDirectory:
@@ -94,27 +152,42 @@ def create_run(path: Path, campaign: bytes) -> RunDirectory:
     Raises
     ------
     ConfigError
-        If the folder exists and is not empty, or cannot be written. Nothing is overwritten.
+        If the folder exists and is not empty, lies inside that of a run, or cannot be written.
+        Nothing is overwritten.
     """
     run = RunDirectory(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            what = "already holds a run" if run.journal_path.exists() else "is not empty"
-            raise ConfigError(
-                str(path),
-                [Problem("", f"{what}; choose another folder with --out (nothing was changed)")],
-            )
-        (path / "steps").mkdir()
-        run.campaign_path.write_bytes(campaign)
-        for written in (run.campaign_path, path, path.parent):
-            sync_file(written)
-    except OSError as error:
-        reason = error.strerror or str(error)
+        refusal = _refusal(path)
+        if not refusal:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "steps").mkdir()
+            run.campaign_path.write_bytes(campaign)
+            for written in (run.campaign_path, path, path.parent):
+                sync_file(written)
+    except (OSError, ValueError) as error:  # a ValueError is a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             str(path), [Problem("", f"cannot be used as output folder: {reason}")]
         ) from error
+    if refusal:
+        message = f"{refusal}; choose another folder with --out (nothing was changed)"
+        raise ConfigError(str(path), [Problem("", message)])
     return run
+
+
+def _refusal(path: Path) -> str:
+    """Say why a folder must not become a run; nothing if it may."""
+    real = Path(os.path.realpath(path))
+    for parent in real.parents:
+        if RunDirectory(parent).journal_path.exists():
+            return f"lies inside the run {parent}"
+    if path.is_dir() and any(path.iterdir()):
+        holds_run = RunDirectory(path).journal_path.exists()
+        return "already holds a run" if holds_run else "is not empty"
+    present = next(parent for parent in real.parents if parent.exists())
+    for name in real.relative_to(present).parts:
+        (present / name).exists()  # raises now, not half-way down, where a name is too long
+    return ""
 
 
 def open_run(path: Path) -> RunDirectory:

@@ -154,7 +154,9 @@ STEP_ATTRIBUTES = (
     ),
     AttributeSpec("coefficients/nmpu", _JSON, "every NMPU parameter, the tile's shift among them"),
     AttributeSpec(
-        "verification/errors", _JSON, "relative L2 error per correction, over calibrated columns"
+        "verification/errors",
+        _JSON,
+        "relative L2 error per correction, over calibrated columns; `null` if there is none",
     ),
     AttributeSpec(
         "verification/errors_all_columns", _JSON, "the same over every column that carries weights"

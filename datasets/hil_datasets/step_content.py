@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import Correction
+from hil.core.correction import ColumnFlag, Correction
 from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
-from hil_datasets.schema import CORRECTION_NAMES
 from hil_datasets.step import (
     StepConclusion,
     StepKey,
@@ -25,8 +24,11 @@ from hil_datasets.step import (
     StepRecord,
     hash_readouts,
 )
+from hil_datasets.stored_errors import errors_from_json
 
 T = TypeVar("T")
+
+_KNOWN_FLAGS = sum(ColumnFlag)
 
 
 class StepContent:
@@ -85,12 +87,12 @@ class StepContent:
             chip=self._made("chip", _chip_identity),
             counter_bits=self._count("counter_bits", lowest=1, highest=16),
             measured_utc=attributes["measured_utc"],
-            temperature_c=attributes["temperature_c"],
+            temperature_c=self._finite("temperature_c"),
             seed=attributes["seed"],
             calibration_vectors=self._count("calibration_vectors"),
             verification_vectors=self._count("verification_vectors"),
-            rows_used=self._count("rows_used", highest=rows),
-            columns_used=self._count("columns_used", highest=columns),
+            rows_used=self._count("rows_used", lowest=1, highest=rows),
+            columns_used=self._count("columns_used", lowest=1, highest=columns),
             first_row=self._count("first_row"),
             first_column=self._count("first_column"),
             software=self._made("software", _texts),
@@ -100,6 +102,8 @@ class StepContent:
     def _conclusion(self) -> StepConclusion:
         arrays, attributes = self._arrays, self._attributes
         fmt = self._made("coefficients/nmpu", _nmpu_format)
+        self._check_codes("coefficients/swap", 1, "must be 0 or 1")
+        self._check_codes("coefficients/flags", _KNOWN_FLAGS, "has bits that mean nothing")
         registers = NmpuRegisters(
             scale_p=arrays["coefficients/scale_p"],
             scale_n=arrays["coefficients/scale_n"],
@@ -114,7 +118,7 @@ class StepContent:
             raise self._error("/correction", "attribute output_lsb: must be positive and finite")
         return StepConclusion(
             output_lsb=attributes["correction/output_lsb"],
-            global_gain=attributes["correction/global_gain"],
+            global_gain=self._finite("correction/global_gain"),
             correction=Correction(
                 a_p=arrays["correction/a_p"],
                 a_n=arrays["correction/a_n"],
@@ -150,6 +154,20 @@ class StepContent:
             raise self._error("/", f"attribute {name}: is {value}: must be {allowed}")
         return value
 
+    def _finite(self, name: str) -> float:
+        value = float(self._attributes[name])
+        if not math.isfinite(value):
+            owner, _, short_name = name.rpartition("/")
+            raise self._error(f"/{owner}", f"attribute {short_name}: is {value}: must be finite")
+        return value
+
+    def _check_codes(self, name: str, allowed_bits: int, rule: str) -> None:
+        codes = self._arrays[name]
+        is_wrong = (codes & ~codes.dtype.type(allowed_bits)) != 0
+        if is_wrong.any():
+            column = int(np.argmax(is_wrong))
+            raise self._error(f"/{name}", f"of column {column} is {codes[column]}: {rule}")
+
     def _error(self, where: str, message: str) -> DatasetError:
         return DatasetError(self._source, [Problem(where, message)])
 
@@ -178,12 +196,7 @@ def _nmpu_format(text: str) -> NmpuFormat:
 
 
 def _errors(text: str) -> dict[str, float]:
-    values = json.loads(text)
-    if not isinstance(values, dict) or tuple(values) != CORRECTION_NAMES:
-        raise ValueError(f"must be an object of {', '.join(CORRECTION_NAMES)}")
-    if not all(type(value) in {int, float} for value in values.values()):
-        raise ValueError("must be an object of numbers")
-    return {name: float(value) for name, value in values.items()}
+    return errors_from_json(json.loads(text))
 
 
 def _count_or_none(text: str) -> int | None:

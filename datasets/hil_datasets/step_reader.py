@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from hil.core.array_types import read_only
 from hil.core.errors import DatasetError, Problem
+from hil_datasets.regular_file import check_regular
 from hil_datasets.schema import (
     CORRECTION_NAMES,
     FILE_FORMAT,
@@ -46,7 +47,7 @@ def read_step(path: Path) -> StepRecord:
         schema or itself. Every problem found is listed with its object.
     """
     try:
-        _check_regular(path)
+        check_regular(path)
         _check_seal(path)
         with h5py.File(path, "r") as file:
             _check_format(path, file)
@@ -64,12 +65,6 @@ def read_step(path: Path) -> StepRecord:
         )
         raise DatasetError(str(path), [problem]) from error
     return StepContent(str(path), attributes, arrays).record()
-
-
-def _check_regular(path: Path) -> None:
-    if not path.is_file():  # a pipe would keep the reader waiting
-        what = "is no regular file" if path.exists() else "no such file"
-        raise DatasetError(str(path), [Problem("", what)])
 
 
 def _check_seal(path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,12 +23,13 @@ from hil_datasets.schema import (
 )
 from hil_datasets.seal import SEAL_BYTES, seal_file
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin, hash_readouts
+from hil_datasets.stored_errors import errors_to_json
 
 _STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
     AttributeKind.TEXT: str,
     AttributeKind.INTEGER: int,
     AttributeKind.REAL: float,
-    AttributeKind.JSON: json.dumps,
+    AttributeKind.JSON: partial(json.dumps, allow_nan=False),
 }
 
 
@@ -212,7 +214,7 @@ def _concluded_attributes(conclusion: StepConclusion) -> dict[str, Any]:
         "correction/output_lsb": float(conclusion.output_lsb),
         "correction/global_gain": float(conclusion.global_gain),
         "coefficients/nmpu": conclusion.fmt.to_dict(),
-        "verification/errors": conclusion.errors,
-        "verification/errors_all_columns": conclusion.errors_all_columns,
+        "verification/errors": errors_to_json(conclusion.errors),
+        "verification/errors_all_columns": errors_to_json(conclusion.errors_all_columns),
         "verification/nmpu_mismatches": conclusion.nmpu_mismatches,
     }

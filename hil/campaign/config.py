@@ -5,20 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hil.campaign.bench import check_resource
+from hil.core.errors import ConfigError, DatasetError
+from hil.core.legible import cut_short, one_line
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
 from hil.core.toml_file import parse_toml, read_toml_bytes
 from hil_calibration.quality import QualityLimits
+from hil_datasets.run_directory import RunDirectory
 from hil_drivers.open_transport import TransportChoice
 
 START_PLACEHOLDER = "{start}"
 """Stands in ``campaign.out`` for the UTC time at which the run begins."""
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _LIMITS = QualityLimits()
+
+OneLine = Annotated[str, AfterValidator(one_line)]
 
 
 class CampaignSection(BaseModel):
@@ -26,24 +31,24 @@ class CampaignSection(BaseModel):
 
     model_config = _STRICT
 
-    title: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    title: OneLine = Field(min_length=1, max_length=200)
     """For people and for the files."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the campaign's own weights and vectors, and the mock chip unless it has a seed."""
-    out: str = Field(default="runs/{start}", min_length=1)
+    out: OneLine = Field(default="runs/{start}", min_length=1)
     """Output folder, relative to where the command runs; ``{start}`` becomes the UTC time."""
     cores: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
     """Core numbers; every core, or as many as the workload needs, where left out."""
     read_modes: list[ReadMode] = Field(default=list(ReadMode), min_length=1)
     """Read modes."""
-    workload: str | None = None
+    workload: OneLine | None = None
     """An ``.npz`` with real ``weights`` and ``inputs``, relative to the campaign file."""
 
     @field_validator("cores", "read_modes")
     @classmethod
     def _are_different(cls, items: list[Any] | None) -> list[Any] | None:
         if items is not None and len(set(items)) != len(items):
-            raise ValueError(f"names one twice: {', '.join(map(str, items))}")
+            raise ValueError(f"names one twice: {cut_short(', '.join(map(str, items)))}")
         return items
 
     @field_validator("out")
@@ -60,9 +65,9 @@ class DeviceSection(BaseModel):
 
     model_config = _STRICT
 
-    resource: str
+    resource: OneLine
     """``mock://PROFILE[?seed=N]`` or a VISA resource string."""
-    timeout_s: float = Field(default=10.0, gt=0, le=3600, allow_inf_nan=False)
+    timeout_s: float = Field(default=10.0, gt=0, le=3600)
     """How long an answer may take."""
     transport: TransportChoice = TransportChoice.AUTO
     """Who carries the bytes."""
@@ -82,7 +87,7 @@ class VectorsSection(BaseModel):
     model_config = _STRICT
 
     calibration: int = Field(default=512, ge=32, le=10_000_000)
-    """Vectors that the fit sees; with fewer than 32 a dead column may look alive by chance."""
+    """Vectors that the fit sees; with fewer than 32 hardly any column can be told from noise."""
     verification: int = Field(default=256, ge=1, le=1_000_000)
     """Vectors held out."""
     zeros: float = Field(default=0.3, ge=0, lt=1)
@@ -165,6 +170,23 @@ def load_campaign(path: Path) -> Campaign:
     ConfigError
         If it is missing or wrong; every problem is listed with its key path.
     """
-    content = read_toml_bytes(path)
+    return _parse(read_toml_bytes(path), path)
+
+
+def load_stored_campaign(run: RunDirectory) -> Campaign:
+    """Read and check the campaign file that a run keeps.
+
+    Raises
+    ------
+    DatasetError
+        If it is missing, or is none any more.
+    """
+    try:
+        return _parse(run.read_campaign(), run.campaign_path)
+    except ConfigError as error:
+        raise DatasetError(error.source, error.problems) from error
+
+
+def _parse(content: bytes, path: Path) -> Campaign:
     config = parse_toml(CampaignConfig, content, source=str(path))
     return Campaign(config=config, content=content, path=path)

@@ -14,7 +14,6 @@ from hil.core.readout import ReadMode
 from hil_calibration.nmpu_trace import NmpuTrace, count_saturation, trace_nmpu
 from hil_datasets.run_directory import open_run
 from hil_datasets.step import StepKey, StepRecord
-from hil_datasets.step_reader import read_step
 
 _HIGHEST_COUNT = (1 << 16) - 1
 _VECTORS = 4
@@ -159,4 +158,4 @@ def _read_step(path: Path, key: StepKey) -> StepRecord:
         raise ConfigError(
             str(path), [Problem("", f"has no finished step {key.name}; there are: {names}")]
         )
-    return read_step(run.step_path(key))
+    return run.read_step(key)

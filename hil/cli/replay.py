@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from hil.campaign.config import load_campaign
+from hil.campaign.config import load_campaign, load_stored_campaign
 from hil.campaign.runner import replay_run, utc_now
 from hil.cli.errors import reports_errors
 from hil.cli.progress import ProgressBar
@@ -32,7 +32,7 @@ def command(run: Path, out: Path | None, other: Path | None, as_json: bool) -> N
 
     The same software gives the same coefficients, byte for byte.
     """
-    campaign = load_campaign(other or open_run(run).campaign_path)
+    campaign = load_campaign(other) if other else load_stored_campaign(open_run(run))
     with ProgressBar() as progress:
         outcome = replay_run(
             run, campaign, is_own=other is None, out=out, observer=progress, now=utc_now

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from hil.campaign.config import load_campaign
+from hil.campaign.config import load_campaign, load_stored_campaign
 from hil.campaign.runner import RunObserver, run_campaign
 from hil.core.errors import ConfigError, Problem
 from hil.explore.store import DESCRIPTION, RUN_FOLDER, check_usable
@@ -62,7 +62,7 @@ def run_once(
             message = "holds a study of a run; choose another folder with --out"
             raise ConfigError(str(out), [Problem("", message)])
         return run_campaign(campaign, out=run.path, observer=observer, now=now).run
-    if load_campaign(run.campaign_path).sha256 != campaign.sha256:
+    if load_stored_campaign(run).sha256 != campaign.sha256:
         message = "is a run of another campaign; choose another folder with --out"
         raise ConfigError(str(run.path), [Problem("", message)])
     stops = [event.get("status") for event in run.events() if event["event"] == "stop"]

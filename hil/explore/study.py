@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import hil
-from hil.campaign.config import Campaign, load_campaign
+from hil.campaign.config import Campaign, load_stored_campaign
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
@@ -98,7 +98,7 @@ def read_study(
         If no step is left to look at.
     """
     run = open_run(path)
-    campaign = load_campaign(run.campaign_path)
+    campaign = load_stored_campaign(run)
     steps, titles, chips = [], set(), set()
     for record in run.read_steps():
         origin = record.origin

@@ -64,6 +64,17 @@ def test_steps_of_two_runs_are_refused(step: ReadStep, changes: dict[str, Any], 
         collect_coefficients("run", [step(), step(example.OTHER_CORE, **changes)])
 
 
+def test_format_that_is_legal_only_with_its_own_shift_is_collected(step: ReadStep) -> None:
+    # scale_frac 7 + shift 3 - off_frac 1 leave 9 bits to cut; without the shift it would be 6.
+    steps = [
+        step(conclusion=example.with_nmpu(cut_pre=8, shift=5)),
+        step(example.OTHER_CORE, conclusion=example.with_nmpu(cut_pre=8, shift=3)),
+    ]
+    coefficients = collect_coefficients("run", steps)
+    assert (coefficients.nmpu["cut_pre"], coefficients.nmpu["shift"]) == (8, None)
+    assert [tile.shift for tile in coefficients.tiles] == [5, 3]
+
+
 def test_versions_of_other_software_may_differ(step: ReadStep) -> None:
     origin = replace(example.ORIGIN, software={"aimc-hil": "0.1.0", "numpy": "3.0"}, host="x")
     coefficients = collect_coefficients("run", [step(), step(example.OTHER_CORE, origin=origin)])

@@ -1,4 +1,6 @@
 import json
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -41,8 +43,8 @@ def test_any_details_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, details: dict[str, object]
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
-    Journal(path).append("step", utc="1", **details)
-    assert read_journal(path) == [{"event": "step", "utc": "1", **details}]
+    Journal(path).append("note", utc="1", **details)
+    assert read_journal(path) == [{"event": "note", "utc": "1", **details}]
 
 
 @pytest.mark.parametrize("kept", range(1, 24))
@@ -88,8 +90,61 @@ def test_empty_journal_has_no_events(tmp_path: Path) -> None:
         (b"[]", "is no event"),
         (b"{}", "is no event"),
         (b'{"event": 1}', "is no event"),
+        (b'{"event": "start", "title": 5}', "start event: title: is 5: must be text"),
+        (
+            b'{"event": "start", "title": "\\ud800"}',
+            "start event: title: 'utf-8' codec can't encode",
+        ),
+        (b'{"event": "start", "utc": null}', "start event: utc: is None: must be text"),
+        (b'{"event": "start", "chip": {}}', "start event: chip: is {}: must be text"),
+        (b'{"event": "start", "resource": []}', "start event: resource: is []: must be text"),
+        (
+            b'{"event": "start", "planned": 5}',
+            "start event: planned: is 5: must be a list of texts",
+        ),
+        (b'{"event": "start", "planned": null}', "start event: planned: is None: must be a list"),
+        (b'{"event": "start", "planned": ["\\udfff"]}', "start event: planned: 'utf-8' codec"),
+        (
+            b'{"event": "start", "campaign_sha256": 1}',
+            "start event: campaign_sha256: is 1: must be",
+        ),
+        (
+            b'{"event": "start", "software": {"numpy": 2}}',
+            "start event: software: is 2: must be text",
+        ),
+        (b'{"event": "start", "replay_of": "run"}', "start event: replay_of: is 'run': must be an"),
+        (b'{"event": "failure", "reason": 5}', "failure event: reason: is 5: must be text"),
+        (b'{"event": "stop", "status": false}', "stop event: status: is False: must be text"),
+        (b'{"event": "stop", "failed": 5}', "stop event: failed: is 5: must be a list of texts"),
+        (b'{"event": "stop", "failed": null}', "stop event: failed: is None: must be a list"),
+        (b'{"event": "stop", "failed": [null]}', "stop event: failed: is None: must be text"),
     ],
-    ids=["cut", "empty", "utf8", "deep", "number", "list", "unnamed", "number_as_name"],
+    ids=[
+        "cut",
+        "empty",
+        "utf8",
+        "deep",
+        "number",
+        "list",
+        "unnamed",
+        "number_as_name",
+        "title",
+        "half_a_character",
+        "utc",
+        "chip",
+        "resource",
+        "planned",
+        "planned_null",
+        "planned_half_a_character",
+        "campaign",
+        "software",
+        "replay_of",
+        "reason",
+        "status",
+        "failed",
+        "failed_null",
+        "failed_names_nothing",
+    ],
 )
 def test_damaged_line_is_named_with_its_number(tmp_path: Path, line: bytes, reason: str) -> None:
     path = tmp_path / "journal.jsonl"
@@ -99,8 +154,78 @@ def test_damaged_line_is_named_with_its_number(tmp_path: Path, line: bytes, reas
     assert str(caught.value).startswith(f"{path}: line 2: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("core", "true", "core: is True: must be a number, 0 or more"),
+        ("core", '"0"', "core: is '0': must be a number, 0 or more"),
+        ("core", "-1", "core: is -1: must be a number, 0 or more"),
+        ("core", "1e400", "core: is inf: must be a number, 0 or more"),
+        ("read_mode", '"../../etc"', "read_mode: '../../etc' is not a valid ReadMode"),
+        ("read_mode", '["one_phase"]', "read_mode: is ['one_phase']: must be text"),
+        ("raw_sha256", "0", "raw_sha256: is 0: must be text"),
+        ("file", "0", "file: is 0: must be text"),
+        ("errors", "0.5", "errors: must be an object of uncorrected, float, fp16, nmpu"),
+    ],
+)
+def test_damaged_step_event_is_named(tmp_path: Path, name: str, value: str, reason: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    values = {"core": "0", "read_mode": '"one_phase"', "raw_sha256": '"ab"'} | {name: value}
+    keys = ", ".join(f'"{key}": {text}' for key, text in values.items())
+    path.write_text(f'{{"event": "step", "utc": "1", {keys}}}\n')
+    with pytest.raises(DatasetError) as caught:
+        read_journal(path)
+    assert str(caught.value) == f"{path}: line 1: step event: {reason}"
+
+
+def test_step_event_that_names_no_step_lists_all_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text('{"event": "step", "utc": "1"}\n')
+    with pytest.raises(DatasetError) as caught:
+        read_journal(path)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "line 1: step event: core: missing",
+        "line 1: step event: read_mode: missing",
+        "line 1: step event: raw_sha256: missing",
+    ]
+
+
+def test_error_that_could_not_be_computed_is_null_in_the_file_and_nan_when_read(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.jsonl"
+    errors = {"uncorrected": 0.5, "float": float("nan"), "fp16": 0.25, "nmpu": 1}
+    Journal(path).append(
+        "step", utc="1", core=0, read_mode="one_phase", raw_sha256="ab", errors=errors
+    )
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["errors"] == {
+        "uncorrected": 0.5,
+        "float": None,
+        "fp16": 0.25,
+        "nmpu": 1,
+    }
+    (event,) = read_journal(path)
+    assert math.isnan(event["errors"]["float"])
+    assert event["errors"]["nmpu"] == 1.0
+
+
+def test_file_name_that_is_no_text_can_be_journalled(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    Journal(path).append("stop", utc="1", reason=os.fsdecode(b"/run\xff: full"), failed=("a",))
+    assert read_journal(path) == [
+        {"event": "stop", "utc": "1", "reason": "/run\\udcff: full", "failed": ["a"]}
+    ]
+
+
 def test_missing_journal_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"journal\.jsonl: cannot be read: No such file"):
+    with pytest.raises(DatasetError, match=r"journal\.jsonl: no such file$"):
+        read_journal(tmp_path / "journal.jsonl")
+
+
+def test_pipe_in_place_of_the_journal_is_refused_before_it_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "journal.jsonl")
+    with pytest.raises(DatasetError, match=r"journal\.jsonl: is no regular file$"):
         read_journal(tmp_path / "journal.jsonl")
 
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,9 @@ import pytest
 import example_steps as example
 from hil.core.errors import ConfigError, DatasetError
 from hil_datasets.run_directory import create_run, open_run
+
+RAW_SHA256 = "45bb9b5270023fadde8a9450e2df859e1e75f2d180eb38736bc595ff30126a12"
+"""Content hash of the example's readouts."""
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -49,6 +53,56 @@ def test_file_in_place_of_a_parent_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used as output folder: Not a directory"):
         create_run(tmp_path / "file" / "run", b"")
+
+
+@pytest.mark.parametrize("inside", ["new", "steps", "steps/new", "a/b/c", "../link/new"])
+def test_folder_inside_a_run_is_refused_and_nothing_made(tmp_path: Path, inside: str) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    (tmp_path / "link").symlink_to(run.path / "steps")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError) as caught:
+        create_run(run.path / inside, b"")
+    assert str(caught.value) == (
+        f"{run.path / inside}: lies inside the run {run.path}; "
+        "choose another folder with --out (nothing was changed)"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_relative_folder_inside_a_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    monkeypatch.chdir(run.path)
+    with pytest.raises(ConfigError, match=r"^new: lies inside the run "):
+        create_run(Path("new"), b"")
+
+
+def test_folder_beside_a_run_becomes_one(tmp_path: Path) -> None:
+    example.write_run(tmp_path / "run", example.ONE)
+    assert create_run(tmp_path / "other", b"").campaign_path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a\0b", "embedded null byte"),
+        ("new/a\0b", "embedded null byte"),
+        ("\ud800", "'utf-8' codec can't encode"),
+        ("x" * 300, "File name too long"),
+        ("new/" + "x" * 300, "File name too long"),
+        ("new/" + "x" * 300 + "/new", "File name too long"),
+        ("x/" * 3000, "File name too long"),
+    ],
+    ids=["nul", "nul_below", "half_a_character", "name", "name_below", "name_between", "path"],
+)
+def test_impossible_folder_is_refused_and_nothing_made(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        create_run(tmp_path / name, b"")
+    assert f": cannot be used as output folder: {reason}" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -124,23 +178,85 @@ def test_step_file_under_the_name_of_another_is_refused(tmp_path: Path) -> None:
         list(run.read_steps())
 
 
-@pytest.mark.parametrize(
-    "details",
-    [
-        '"core": 0',
-        '"core": "0", "read_mode": "one_phase"',
-        '"core": true, "read_mode": "one_phase"',
-        '"core": -1, "read_mode": "one_phase"',
-        '"core": 1e400, "read_mode": "one_phase"',
-        '"core": 0, "read_mode": "../../etc"',
-        '"core": 0, "read_mode": ["one_phase"]',
-    ],
-)
-def test_damaged_step_event_is_named(tmp_path: Path, details: str) -> None:
+def test_readouts_other_than_those_of_the_journal_are_refused(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    other = example.write_step(run.step_path(example.ONE), example.ONE, raw=example.RAW + 1)
+    with pytest.raises(DatasetError) as caught:
+        list(run.read_steps())
+    assert str(caught.value) == (
+        f"{run.path}/steps/core00_one_phase.h5: /: belongs to another run: "
+        f"its raw_sha256 is {other}, the journal's {RAW_SHA256}"
+    )
+
+
+def test_step_of_another_campaign_than_the_journal_says_is_refused(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    origin = replace(example.ORIGIN, campaign_sha256="0" * 64)
+    example.write_step(run.step_path(example.ONE), example.ONE, origin=origin)
+    with pytest.raises(DatasetError) as caught:
+        list(run.read_steps())
+    assert str(caught.value) == (
+        f"{run.path}/steps/core00_one_phase.h5: /: belongs to another run: "
+        f"its campaign_sha256 is {'0' * 64}, the journal's {example.CAMPAIGN_SHA256}"
+    )
+
+
+def test_journal_that_names_no_campaign_holds_no_step_to_one(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    lines = run.journal_path.read_bytes().splitlines(keepends=True)
+    run.journal_path.write_bytes(b'{"event": "start", "utc": "1"}\n' + b"".join(lines[1:]))
+    assert [record.key for record in run.read_steps()] == [example.ONE]
+
+
+def test_steps_of_two_chips_are_refused(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE, example.OTHER_CORE)
+    origin = replace(example.ORIGIN, chip=replace(example.CHIP, serial="43"))
+    example.write_step(run.step_path(example.OTHER_CORE), example.OTHER_CORE, origin=origin)
+    with pytest.raises(DatasetError) as caught:
+        list(run.read_steps())
+    assert str(caught.value) == (
+        f"{run.path}/steps/core02_one_phase.h5: /: is of the chip Acme AIMC-4x3, serial 43, "
+        "firmware 1.0: the steps before it are of Acme AIMC-4x3, serial 42, firmware 1.0"
+    )
+
+
+def test_one_step_is_read_by_its_key(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE, example.OTHER_CORE)
+    assert run.read_step(example.OTHER_CORE).key == example.OTHER_CORE
+
+
+def test_one_step_is_held_to_the_journal(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    example.write_step(run.step_path(example.ONE), example.ONE, raw=example.RAW + 1)
+    with pytest.raises(DatasetError, match=r"core00_one_phase\.h5: /: belongs to another run: "):
+        run.read_step(example.ONE)
+
+
+def test_step_that_is_not_finished_is_not_read_by_its_key(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE)
+    example.write_step(run.step_path(example.FOUR), example.FOUR)
+    with pytest.raises(DatasetError, match="run: this run has no finished step core00_four_phase"):
+        run.read_step(example.FOUR)
+
+
+def test_stored_campaign_is_read_byte_for_byte(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", b"\xef\xbb\xbftitle = 1\r\n")
+    assert run.read_campaign() == b"\xef\xbb\xbftitle = 1\r\n"
+
+
+def test_missing_campaign_is_a_dataset_error(tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", b"")
-    run.journal_path.write_text(f'{{"event": "step", {details}}}\n')
-    with pytest.raises(DatasetError, match=r"journal\.jsonl: a step event is damaged: "):
-        run.finished_steps()
+    run.campaign_path.unlink()
+    with pytest.raises(DatasetError, match=r"campaign\.toml: no such file$"):
+        run.read_campaign()
+
+
+def test_pipe_in_place_of_the_campaign_is_refused_before_it_is_waited_for(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", b"")
+    run.campaign_path.unlink()
+    os.mkfifo(run.campaign_path)
+    with pytest.raises(DatasetError, match=r"campaign\.toml: is no regular file$"):
+        run.read_campaign()
 
 
 def test_one_step_at_a_time_is_in_memory(tmp_path: Path) -> None:

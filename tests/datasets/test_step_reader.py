@@ -356,8 +356,12 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
         ("core", -1, "is -1: must be 0 or more"),
         ("read_mode", "two_phase", "'two_phase' is not a valid ReadMode"),
         ("counter_bits", 17, "is 17: must be 1 to 16"),
-        ("rows_used", 5, "is 5: must be 0 to 4"),
-        ("columns_used", 4, "is 4: must be 0 to 3"),
+        ("rows_used", 5, "is 5: must be 1 to 4"),
+        ("rows_used", 0, "is 0: must be 1 to 4"),
+        ("columns_used", 4, "is 4: must be 1 to 3"),
+        ("columns_used", 0, "is 0: must be 1 to 3"),
+        ("temperature_c", float("nan"), "is nan: must be finite"),
+        ("temperature_c", float("-inf"), "is -inf: must be finite"),
         ("first_row", -1, "is -1: must be 0 or more"),
         ("chip", "{", "Expecting property name"),
         ("chip", "[1]", "must be an object of texts"),
@@ -368,6 +372,8 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
         ("correction/output_lsb", 0.0, "must be positive and finite"),
         ("correction/output_lsb", float("nan"), "must be positive and finite"),
         ("correction/output_lsb", float("inf"), "must be positive and finite"),
+        ("correction/global_gain", float("nan"), "is nan: must be finite"),
+        ("correction/global_gain", float("inf"), "is inf: must be finite"),
         ("coefficients/nmpu", "null", "must be an object of in_bits, "),
         ("coefficients/nmpu", '{"in_bits": 10}', "must be an object of in_bits, "),
         ("verification/errors", "{}", "must be an object of uncorrected, float, fp16, nmpu"),
@@ -375,6 +381,26 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
             "verification/errors",
             '{"uncorrected": 1.0, "float": 1.0, "fp16": 1.0, "nmpu": "1"}',
             "must be an object of numbers",
+        ),
+        (
+            "verification/errors",
+            '{"uncorrected": 1.0, "float": 1.0, "fp16": NaN, "nmpu": 1}',
+            "must be an object of numbers or null: fp16 is nan",
+        ),
+        (
+            "verification/errors",
+            '{"uncorrected": Infinity, "float": 1.0, "fp16": 1.0, "nmpu": 1}',
+            "must be an object of numbers or null: uncorrected is inf",
+        ),
+        (
+            "verification/errors_all_columns",
+            '{"uncorrected": 1.0, "float": 1e400, "fp16": 1.0, "nmpu": 1}',
+            "must be an object of numbers or null: float is inf",
+        ),
+        (
+            "verification/errors",
+            '{"uncorrected": 1.0, "float": 1.0, "fp16": 1.0, "nmpu": -0.5}',
+            "must be an object of numbers or null: nmpu is -0.5",
         ),
         ("verification/errors_all_columns", "[]", "must be an object of uncorrected"),
         ("verification/nmpu_mismatches", "-1", "is -1: must be null, or 0 or more"),
@@ -419,6 +445,20 @@ def test_impossible_nmpu_parameter_is_named(
 def test_code_that_the_register_does_not_hold_is_refused(path: Path) -> None:
     edit(path, replace_dataset("coefficients/offset", data=np.array([0, 128, 0], "i2")))
     assert refusal(path) == "/coefficients: offset of column 1 is 128: must be -128 to 127"
+
+
+@pytest.mark.parametrize("code", [2, 128, 255])
+def test_swap_that_is_no_bit_is_refused(path: Path, code: int) -> None:
+    edit(path, replace_dataset("coefficients/swap", data=np.array([0, 1, code], "u1")))
+    reason = f"of column 2 is {code}: must be 0 or 1"
+    assert refusal(path) == f"/coefficients/swap: {reason}"
+
+
+@pytest.mark.parametrize("flags", [4096, 32768, 4097])
+def test_flag_without_a_meaning_is_refused(path: Path, flags: int) -> None:
+    edit(path, replace_dataset("coefficients/flags", data=np.array([4095, flags, 0], "u2")))
+    reason = f"of column 1 is {flags}: has bits that mean nothing"
+    assert refusal(path) == f"/coefficients/flags: {reason}"
 
 
 def test_number_of_vectors_is_held_to_the_attributes(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from command_line import QUICKSTART, Ended, campaign_file, hil
@@ -218,3 +219,41 @@ def test_address_in_use_is_named() -> None:
         port = taken.getsockname()[1]
         ended = hil("mock", "serve", "--tcp", f"127.0.0.1:{port}")
     assert_refused(ended, 3, str(port), "cannot be listened on")
+
+
+def test_step_of_another_run_is_found_out(finished: Path, tmp_path: Path) -> None:
+    run = copy_of(finished, tmp_path)
+    other = hil("run", campaign_file(tmp_path, campaign="cores = [0]\nseed = 9"))
+    assert other.code == 0, other.stderr
+    foreign = tmp_path / "run" / "steps" / "core00_one_phase.h5"
+    (run / "steps" / "core00_one_phase.h5").write_bytes(foreign.read_bytes())
+    assert_refused(hil("info", run), 5, "core00_one_phase.h5")
+
+
+@pytest.mark.parametrize("content", [None, b"nonsense = ["], ids=["missing", "no TOML"])
+def test_replay_of_a_damaged_stored_campaign_is_a_data_error(
+    finished: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    run = copy_of(finished, tmp_path)
+    (run / "campaign.toml").unlink()
+    if content is not None:
+        (run / "campaign.toml").write_bytes(content)
+    assert_refused(hil("replay", run), 5, "campaign.toml")
+
+
+def test_vectors_that_expect_nothing_verify_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-127, 128, (8, 4), dtype=np.int8)
+    inputs = rng.integers(-127, 128, (64, 8), dtype=np.int8)
+    order = np.random.default_rng(0).permutation(64)
+    inputs[order[-1:]] = 0
+    np.savez(tmp_path / "layer.npz", weights=weights, inputs=inputs)
+    path = campaign_file(
+        tmp_path,
+        campaign='workload = "layer.npz"',
+        vectors="calibration = 63\nverification = 1",
+    )
+    ended = hil("run", path, "--json")
+    assert ended.code == 0, ended.stderr
+    assert ended.json["steps"][0]["errors"]["nmpu"] is None
+    assert "n/a" in hil("info", tmp_path / "run").stdout

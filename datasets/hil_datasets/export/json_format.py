@@ -18,11 +18,10 @@ def export_json(coefficients: CoefficientSet) -> bytes:
             "campaign_sha256": coefficients.campaign_sha256,
             "software": coefficients.software,
         },
-        # Each tile has its own shift; none here, so that nobody takes this one by mistake.
-        "nmpu": coefficients.fmt.to_dict() | {"shift": None},
+        "nmpu": dict(coefficients.nmpu),
         "cores": [_tile(tile) for tile in coefficients.tiles],
     }
-    return json.dumps(document, indent=1).encode() + b"\n"
+    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def _tile(tile: TileCoefficients) -> dict[str, Any]:

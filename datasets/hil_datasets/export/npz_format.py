@@ -51,8 +51,8 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
     labels: dict[str, npt.NDArray[Any]] = {
         "core": np.array(cores, np.int64),
         "read_mode": np.array([str(mode) for mode in modes]),
-        "nmpu": np.array(json.dumps(coefficients.fmt.to_dict() | {"shift": None})),
-        "source": np.array(json.dumps(source)),
+        "nmpu": np.array(json.dumps(dict(coefficients.nmpu), allow_nan=False)),
+        "source": np.array(json.dumps(source, allow_nan=False)),
     }
     return _archive(labels | tables)
 
