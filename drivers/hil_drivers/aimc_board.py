@@ -1,18 +1,30 @@
 """The chip driver for boards that speak ``docs/reference/protocol.md``."""
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import FrameError
+from hil.core.legible import printable, quoted
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.session import Session
 
 PROTOCOL_VERSION = 1
+
+_SAFE_LIMIT_S = 5.0
+"""A device that cannot be made safe within this time has to be seen to by a person."""
+
+_MOST_CORES = 1 << 16
+"""A frame has 16 bits for the core number."""
+_LONGEST_SIDE = 1 << 16
+_MOST_CELLS = 1 << 26
+_MOST_VECTORS = 1 << 20
+"""Far beyond any chip; a device that claims more would exhaust the host's memory."""
 
 READ_MODE_WORDS = {ReadMode.ONE_PHASE: "ONEPhase", ReadMode.FOUR_PHASE: "FOURphase"}
 """The protocol's words for the read modes."""
@@ -45,7 +57,7 @@ class AimcBoard:
     def identify(self) -> ChipIdentity:
         """Return who the device says it is."""
         answer = self._session.ask("*IDN?")
-        fields = [field.strip() for field in answer.split(",")]
+        fields = [printable(field.strip()) for field in answer.split(",")]
         if len(fields) != 4:
             raise FrameError(f"*IDN?: {answer!r} has {len(fields)} fields: IEEE 488.2 says 4")
         manufacturer, model, serial, firmware = fields
@@ -123,7 +135,7 @@ class AimcBoard:
 
     def safe(self) -> None:
         """Leave the chip with no input driven and the NMPU off."""
-        self._session.tell("SAFE")
+        self._session.tell("SAFE", limit_s=_SAFE_LIMIT_S)
 
     def close(self) -> None:
         """Close the link."""
@@ -131,15 +143,26 @@ class AimcBoard:
 
     def _ask_geometry(self) -> ChipGeometry:
         answer = self._session.ask("CHIP:GEOMetry?")
-        numbers = answer.split(",")
-        if len(numbers) != 5 or not all(number.strip().isdigit() for number in numbers):
+        numbers = [number.strip() for number in answer.split(",")]
+        if len(numbers) != 5 or not all(re.fullmatch("[0-9]{1,20}", text) for text in numbers):
             raise FrameError(
-                f"CHIP:GEOMetry?: {answer!r} must be five numbers: cores, rows, columns, counter "
-                "bits, most vectors in one block"
+                f"CHIP:GEOMetry?: {quoted(answer)} must be five numbers: cores, rows, columns, "
+                "counter bits, most vectors in one block"
             )
         cores, rows, columns, counter_bits, max_vectors = map(int, numbers)
         if min(cores, rows, columns, max_vectors) < 1 or not 1 <= counter_bits <= 16:
             raise FrameError(f"CHIP:GEOMetry?: {answer!r} describes no chip")
+        if (
+            cores > _MOST_CORES
+            or max(rows, columns) > _LONGEST_SIDE
+            or rows * columns > _MOST_CELLS
+            or max_vectors > _MOST_VECTORS
+        ):
+            raise FrameError(
+                f"CHIP:GEOMetry?: {answer!r} is too large: must be at most {_MOST_CORES} cores, "
+                f"{_LONGEST_SIDE} rows, {_LONGEST_SIDE} columns, {_MOST_CELLS} cells a core and "
+                f"{_MOST_VECTORS} vectors"
+            )
         return ChipGeometry(
             cores=cores,
             rows=rows,

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from hil.core.errors import DeviceError, FrameError, LinkLostError, TransportTimeoutError
+from hil.core.legible import printable
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request
 from hil_drivers.transport import Transport
@@ -123,7 +124,7 @@ class Session:
             refusal = _REFUSAL.fullmatch(answer.text)
             if refusal is None:
                 raise FrameError(f"{text}: the device answered {_quoted(answer)}: no error number")
-            words = (refusal[2] or "").strip().strip('"')
+            words = printable((refusal[2] or "").strip().strip('"'))
             raise DeviceError(int(refusal[1]), words, request=text)
         return answer
 

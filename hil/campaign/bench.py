@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 from hil.core.errors import HilError
+from hil.core.legible import one_line, quoted
 from hil_datasets.recording import Recording
 from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.connect import board_over, connect_chip
@@ -16,7 +17,7 @@ from hil_mock_device.firmware import Firmware
 from hil_mock_device.launch import MockProcess
 from hil_mock_device.loopback import LoopbackTransport
 from hil_mock_device.player import RecordedChip
-from hil_mock_device.profile import BUILT_IN
+from hil_mock_device.profile import BUILT_IN, parse_seed
 
 _MOCK = "mock://"
 _REPLAY_TIMEOUT_S = 60.0
@@ -40,25 +41,26 @@ class MockResource:
         Raises
         ------
         ValueError
-            If it has no profile, or unknown or wrong options.
+            If it has no profile, or unknown, repeated or wrong options.
         """
+        shown = quoted(resource)
         profile, _, query = resource.removeprefix(_MOCK).partition("?")
-        options = dict(parse_qsl(query, keep_blank_values=True))
+        given = parse_qsl(query, keep_blank_values=True)
+        options = dict(given)
         unknown = sorted(set(options) - {"seed", "truth"})
         if unknown:
-            raise ValueError(f"{resource!r}: unknown option {unknown[0]!r}; use seed and truth")
+            raise ValueError(f"{shown}: unknown option {quoted(unknown[0])}; use seed and truth")
+        if len(given) > len(options):
+            raise ValueError(f"{shown}: gives an option twice")
         if profile not in BUILT_IN and not profile.endswith(".toml"):
             raise ValueError(
-                f"{resource!r}: no such profile; use mock://{BUILT_IN[0]} or mock://PATH.toml"
+                f"{shown}: no such profile; use mock://{BUILT_IN[0]} or mock://PATH.toml"
             )
+        truth = options.get("truth")
+        if truth is not None and not one_line(truth):
+            raise ValueError(f"{shown}: truth must name a new file")
         seed = options.get("seed")
-        if seed is not None and not seed.isdigit():
-            raise ValueError(f"{resource!r}: seed {seed!r} must be a number, 0 or more")
-        return cls(
-            profile=profile,
-            seed=None if seed is None else int(seed),
-            truth=options.get("truth"),
-        )
+        return cls(profile=profile, seed=None if seed is None else parse_seed(seed), truth=truth)
 
 
 def check_resource(resource: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.npz_file import read_npz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +39,9 @@ def load_workload(path: Path) -> Workload:
     ConfigError
         If it is missing or damaged, or the arrays are not those; every problem is listed.
     """
-    arrays: dict[str, npt.NDArray[np.int8]] = {}
-    problems = []
-    try:
-        # A stream of our own: numpy leaves the one it opens behind when the file is damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            for name in ("weights", "inputs"):
-                if name in file.files:
-                    arrays[name] = file[name]
-                else:
-                    problems.append(Problem(name, "this array is missing"))
-    except FileNotFoundError as error:
-        raise ConfigError(str(path), [Problem("", "no such workload file")]) from error
-    except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
-        raise ConfigError(str(path), [Problem("", f"cannot be read as .npz: {error}")]) from error
+    names = ("weights", "inputs")
+    arrays = read_npz(path, names)
+    problems = [Problem(name, "this array is missing") for name in names if name not in arrays]
     for name, array in arrays.items():
         if array.dtype != np.int8 or array.ndim != 2 or 0 in array.shape:
             problems.append(

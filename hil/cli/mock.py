@@ -10,7 +10,7 @@ from hil_datasets.recording import Recording
 from hil_datasets.run_directory import open_run
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.player import RecordedChip
-from hil_mock_device.profile import BUILT_IN, built_in_text, load_profile
+from hil_mock_device.profile import BUILT_IN, LARGEST_SEED, built_in_text, load_profile
 from hil_mock_device.server import TcpAddress, serve
 from hil_mock_device.silicon import Silicon
 
@@ -29,11 +29,13 @@ def command() -> None:
 )
 @click.option(
     "--profile",
-    default=BUILT_IN[0],
-    show_default=True,
-    help="Built-in profile, or path of a profile file ending in .toml.",
+    help=f"Built-in profile, or path of a profile file ending in .toml; {BUILT_IN[0]} if left out.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Which chip; the profile's if left out.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0, max=LARGEST_SEED),
+    help="Which chip; the profile's if left out.",
+)
 @click.option(
     "--truth",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -46,7 +48,7 @@ def command() -> None:
 )
 @reports_errors
 def serve_command(
-    tcp: str, profile: str, seed: int | None, truth: Path | None, replay: Path | None
+    tcp: str, profile: str | None, seed: int | None, truth: Path | None, replay: Path | None
 ) -> None:
     """Run the mock by itself until Ctrl-C.
 
@@ -56,21 +58,22 @@ def serve_command(
     address = TcpAddress.parse(tcp)
     silicon: Silicon
     if replay is not None:
-        if seed is not None or truth is not None:
-            raise ConfigError("--replay", [Problem("", "a recording has no --seed and no --truth")])
+        if (profile, seed, truth) != (None, None, None):
+            message = "a recording has no --profile, no --seed and no --truth"
+            raise ConfigError("--replay", [Problem("", message)])
         silicon = RecordedChip(Recording(open_run(replay).read_steps()))
     else:
-        chosen = load_profile(profile, base=Path())
+        chosen = load_profile(profile or BUILT_IN[0], base=Path())
         if seed is not None:
             chosen = chosen.model_copy(update={"seed": seed})
-        chip = ChipModel(chosen)
-        if truth is not None:
-            chip.write_truth(truth)
-        silicon = chip
+        silicon = ChipModel(chosen)
 
     what = "" if replay is None else f"a recording of {replay}, "
 
     def announce(resource: str) -> None:
+        if truth is not None and isinstance(silicon, ChipModel):
+            # Only now: a start that fails leaves no file behind.
+            silicon.write_truth(truth)
         click.echo(f"serving {what}{silicon.identity} at {resource} (Ctrl-C ends it)")
 
     serve(silicon, address, on_ready=announce)

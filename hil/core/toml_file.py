@@ -3,8 +3,10 @@
 import difflib
 import json
 import tomllib
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -12,8 +14,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.legible import cut_short, printable, quoted
+from hil.core.regular_file import open_regular_file
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_DEEPEST = 32
+"""Tables and lists inside each other; far deeper ones exhaust the stack of the JSON encoder."""
+_LONGEST_REASON = 200
+"""Characters of a parser's own message."""
 
 
 def read_toml_bytes(path: Path) -> bytes:
@@ -22,13 +31,14 @@ def read_toml_bytes(path: Path) -> bytes:
     Raises
     ------
     ConfigError
-        If it is missing or unreadable.
+        If it is missing or unreadable, or no regular file.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise ConfigError(str(path), [Problem("", reason or str(error))]) from error
+    with open_regular_file(path) as stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(str(path), [Problem("", reason)]) from error
 
 
 def parse_toml(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
@@ -46,19 +56,52 @@ def parse_toml(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
     Raises
     ------
     ConfigError
-        If it is no TOML, or has unknown keys, wrong types or impossible values; every problem
-        is listed with its key path.
+        If it is no TOML, holds what no model takes (dates, integers beyond 64 bits, too deep
+        nesting), or has unknown keys, wrong types or impossible values; every problem of the
+        first of these kinds is listed with its key path.
     """
-    try:
-        document = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(source, [Problem("", f"is no TOML: {error}")]) from error
+    document = _parse(content, source)
+    if problems := _foreign_values(document):
+        raise ConfigError(source, problems)
     try:
         # Through JSON, because its strict mode still takes words for enumerations.
-        return model.model_validate_json(json.dumps(document, default=str), strict=True)
+        return model.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         problems = [_problem(model, details) for details in error.errors(include_url=False)]
         raise ConfigError(source, problems) from error
+
+
+def _parse(content: bytes, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        reason = "nested too deep"
+    except ValueError as error:  # not only tomllib's own: Python refuses integers of 5000 digits
+        reason = printable(cut_short(str(error), longest=_LONGEST_REASON))
+    raise ConfigError(source, [Problem("", f"is no TOML: {reason}")])
+
+
+def _foreign_values(document: dict[str, Any]) -> list[Problem]:
+    """Return what TOML allows and JSON, or every model, does not."""
+    problems = []
+    waiting: deque[tuple[tuple[int | str, ...], Any]] = deque([((), document)])
+    while waiting:  # no recursion: this is what measures the depth
+        loc, value = waiting.popleft()
+        message = ""
+        if isinstance(value, dict | list):
+            children = value.items() if isinstance(value, dict) else enumerate(value)
+            if len(loc) < _DEEPEST:
+                waiting.extend(((*loc, key), child) for key, child in children)
+            else:
+                message = f"is nested too deep: must be at most {_DEEPEST} levels"
+        elif isinstance(value, date | time):
+            kind = "date" if isinstance(value, date) else "time"
+            message = f"is a {kind}: must be text in quotes, a number, true or false"
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            message = "is an integer beyond 64 bits: must be -2^63 to 2^63 - 1"
+        if message:
+            problems.append(Problem(_key_path(loc), message))
+    return problems
 
 
 def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
@@ -72,16 +115,18 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
     if details["type"] == "missing":
         return Problem(where, "is missing")
     message = details["msg"].removeprefix("Value error, ")
-    if details["type"] == "value_error" or isinstance(details["input"], Mapping):
-        return Problem(where, message)
-    return Problem(where, f"{message}, got {details['input']!r}")
+    value = details["input"]
+    if details["type"] == "value_error" or isinstance(value, Mapping):
+        return Problem(where, message.replace(repr(value), quoted(value)))
+    return Problem(where, f"{message}, got {quoted(value)}")
 
 
 def _key_path(loc: tuple[int | str, ...]) -> str:
     path = ""
     for part in loc:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
+        name = printable(cut_short(str(part)))
+        path += f"[{name}]" if isinstance(part, int) else f".{name}" if path else name
+    return cut_short(path, longest=_LONGEST_REASON)
 
 
 def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

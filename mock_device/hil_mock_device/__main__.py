@@ -1,17 +1,19 @@
 """``python -m hil_mock_device``: the server process behind ``mock://`` resources.
 
 Prints one JSON line, with the resource string once clients can connect or with what went wrong,
-and stops at the end of its standard input. People use ``hil mock serve`` instead.
+and stops at the end of its standard input. Code 1 without a word means that nobody was left to read
+that line. People use ``hil mock serve`` instead.
 """
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 from hil.core.errors import HilError
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.profile import load_profile
+from hil_mock_device.profile import load_profile, parse_seed
 from hil_mock_device.server import TcpAddress, serve
 
 
@@ -23,18 +25,26 @@ def main() -> int:
     parser.add_argument("--truth", type=Path)
     arguments = parser.parse_args()
     try:
+        return _serve(arguments)
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
         profile = load_profile(arguments.profile, base=Path())
         if arguments.seed is not None:
             profile = profile.model_copy(update={"seed": arguments.seed})
         chip = ChipModel(profile)
-        if arguments.truth is not None:
-            chip.write_truth(arguments.truth)
-        serve(
-            chip,
-            TcpAddress("127.0.0.1", 0),
-            on_ready=lambda resource: _announce(resource=resource),
-            stops_with_stdin=True,
-        )
+
+        def on_ready(resource: str) -> None:
+            if arguments.truth is not None:
+                chip.write_truth(arguments.truth)
+            _announce(resource=resource)
+
+        serve(chip, TcpAddress("127.0.0.1", 0), on_ready=on_ready, stops_with_stdin=True)
     except HilError as error:
         _announce(error=str(error))
         return 1
@@ -42,10 +52,10 @@ def main() -> int:
 
 
 def _seed(text: str) -> int:
-    seed = int(text)
-    if seed < 0:
-        raise ValueError(text)
-    return seed
+    try:
+        return parse_seed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _announce(**what: str) -> None:

@@ -1,5 +1,6 @@
 """What kind of chip the mock is: every magnitude of its physics, as a TOML file."""
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,23 +10,35 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.legible import one_line, quoted
+from hil.core.npz_file import read_npz
 from hil.core.toml_file import parse_toml, read_toml_bytes
 
 _MOST_COUNTS = 65535.0
 """What the widest counter holds; no magnitude in counts means anything beyond it."""
+LARGEST_SEED = 2**63 - 1
+"""Seeds are stored as signed 64-bit integers."""
 
 
 def _fits_identity(word: str) -> str:
     if not all(" " <= letter <= "~" and letter not in ",;" for letter in word):
         raise ValueError(f"must be printable ASCII without ',' and ';', got {word!r}")
+    if word.lstrip().startswith(("#", "!", "@", '"', "'")):
+        # An answer that begins so is a block, a refusal, a tag or a string.
+        raise ValueError(f"must not begin with # ! @ or a quote, got {word!r}")
     return word
+
+
+def _names_a_file(path: Path) -> Path:
+    one_line(str(path))
+    return path
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Counts = Annotated[float, Field(ge=0, le=_MOST_COUNTS)]
 Word = Annotated[str, Field(max_length=64), AfterValidator(_fits_identity)]
 
-_FROZEN = ConfigDict(extra="forbid", frozen=True)
+_FROZEN = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class IdentityProfile(BaseModel):
@@ -75,7 +88,7 @@ class CounterProfile(BaseModel):
     """Width (K, HERMES: 12)."""
     counts_at_full_scale: float = Field(default=420.0, gt=0, le=65535)
     """Counts of a nominal converter at the full-scale current of one phase (K2: about 420)."""
-    full_scale_products: float = Field(default=200_000.0, ge=1, allow_inf_nan=False)
+    full_scale_products: float = Field(default=200_000.0, ge=1)
     """Sum of input code times weight code that makes the full-scale current (A: 4.5 sigma of the
     net sum of 256 rows of uniform inputs and Gaussian weights)."""
     gain_sigma: Share = 0.071
@@ -132,7 +145,7 @@ class MockProfile(BaseModel):
     """Version of this file form."""
     name: Word = "quickstart"
     """Name of the kind."""
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Which chip of the kind."""
     temperature_c: float = Field(default=25.0, ge=-100, le=300)
     """Chip temperature."""
@@ -146,7 +159,7 @@ class MockProfile(BaseModel):
     """The decay of conductances."""
     temperature: TemperatureProfile = TemperatureProfile()
     """The temperature coefficients."""
-    measured: Path | None = None
+    measured: Annotated[Path, AfterValidator(_names_a_file)] | None = None
     """An ``.npz`` with ``gain_p, gain_n`` (relative to nominal) and ``offset_p, offset_n``
     (counts), shape (core, column), that replaces the drawn ones: somebody's measured chip. A truth
     file of the mock is one, too."""
@@ -159,6 +172,20 @@ BUILT_IN = ("quickstart",)
 def built_in_text(name: str) -> str:
     """Return the TOML text of a built-in profile."""
     return resources.files("hil_mock_device").joinpath(f"profiles/{name}.toml").read_text("utf-8")
+
+
+def parse_seed(text: str) -> int:
+    """Read a seed.
+
+    Raises
+    ------
+    ValueError
+        If it is no number of 0 to `LARGEST_SEED`.
+    """
+    # Not int() at once: it takes signs, underscores and every script's digits.
+    if not re.fullmatch("[0-9]{1,30}", text) or int(text) > LARGEST_SEED:
+        raise ValueError(f"seed {quoted(text)} must be a number, 0 to 2^63 - 1")
+    return int(text)
 
 
 def load_profile(name_or_path: str, *, base: Path) -> MockProfile:
@@ -207,17 +234,7 @@ def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.
     """
     required = ("gain_p", "gain_n", "offset_p", "offset_n")
     shape = (profile.array.cores, profile.array.columns)
-    arrays: dict[str, npt.NDArray[np.float64]] = {}
-    try:
-        # Opened here, because numpy leaves a damaged file that it has opened itself open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            for name in (*required, "curvature_p", "curvature_n"):
-                if name in file.files:
-                    arrays[name] = np.asarray(file[name])
-    except FileNotFoundError as error:
-        raise ConfigError(str(path), [Problem("", "no such file")]) from error
-    except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
-        raise ConfigError(str(path), [Problem("", f"cannot be read as .npz: {error}")]) from error
+    arrays = read_npz(path, (*required, "curvature_p", "curvature_n"))
     problems = [
         Problem(name, f"is missing: must be an array (core, column) {shape}")
         for name in required

@@ -66,7 +66,8 @@ def serve(
     address
         Where to listen.
     on_ready
-        Called with the resource string once clients can connect.
+        Called with the resource string once clients can connect, and before any is answered; what
+        it raises ends the server.
     stops_with_stdin
         Whether to stop at the end of standard input too: a server that must not outlive the
         process that started it, even if that one is killed.

@@ -1,7 +1,8 @@
+import os
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.nmpu_format import NmpuFormat
@@ -118,6 +119,126 @@ def test_what_is_no_toml_is_called_so(content: bytes, start: str) -> None:
     assert problem.startswith(start)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed = " + "9" * 5000,
+        "a = " + "[" * 3000 + "]" * 3000,
+        "a = " + "{a = " * 3000 + "1" + "}" * 3000,
+    ],
+    ids=["5000-digits", "nested-lists", "nested-tables"],
+)
+def test_what_python_cannot_parse_is_called_no_toml(text: str) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith("is no TOML: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 3000) + " = 1",
+        "[" + ".".join("a" * 3000) + "]",
+        "a = " + "[" * 100 + "]" * 100,
+    ],
+    ids=["dotted-key", "dotted-table", "lists"],
+)
+def test_deep_nesting_is_refused_with_the_start_of_its_key(text: str) -> None:
+    (problem,) = problems_of(text)
+    assert problem.startswith("a")
+    assert problem.endswith(": is nested too deep: must be at most 32 levels")
+    assert len(problem) < 300
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["9223372036854775808", "-9223372036854775809", "0x" + "f" * 5000],
+    ids=["2^63", "-2^63-1", "5000-hex-digits"],
+)
+def test_integer_beyond_64_bits_is_refused_at_its_key(number: str) -> None:
+    (problem,) = problems_of(f"title = 'x'\n[vectors]\ncalibration = {number}\n")
+    assert problem == (
+        "vectors.calibration: is an integer beyond 64 bits: must be -2^63 to 2^63 - 1"
+    )
+
+
+def test_largest_integers_of_64_bits_are_taken() -> None:
+    for number in (2**63 - 1, -(2**63)):
+        text = f"title = 'x'\n[vectors]\ncalibration = {number}\n"
+        assert parse_toml(Campaign, text.encode(), source="").vectors.calibration == number
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("2024-01-31", "date"),
+        ("2024-01-31T23:59:59Z", "date"),
+        ("2024-01-31T23:59:59", "date"),
+        ("23:59:59", "time"),
+    ],
+    ids=["date", "offset", "local", "time"],
+)
+def test_date_is_not_taken_for_text(value: str, kind: str) -> None:
+    assert problems_of(f"title = {value}") == [
+        f"title: is a {kind}: must be text in quotes, a number, true or false"
+    ]
+
+
+def test_every_date_is_named_with_its_key_path() -> None:
+    text = "title = 2024-01-31\nread_modes = ['one_phase', 23:59:59]\n[vectors]\nzeros = 2024-01-31"
+    places = [problem.partition(":")[0] for problem in problems_of(text)]
+    assert places == ["title", "read_modes[1]", "vectors.zeros"]
+
+
+LONG = "x" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"title = 'x'\nread_modes = ['{LONG}']",
+        f"title = 'x'\n[vectors]\ncalibration = '{LONG}'",
+        f"title = 'x'\n{LONG} = 1",
+        f"title = 'x'\n[nmpu]\nrounding = '{LONG}'",
+        f"{LONG} = 1\n{LONG} = 1",
+        f"[{LONG}]\n[{LONG}]",
+    ],
+    ids=["enumeration", "integer", "key", "section", "key-twice", "table-twice"],
+)
+def test_value_of_a_megabyte_is_not_printed_whole(text: str) -> None:
+    assert all(len(problem) < 400 for problem in problems_of(text))
+
+
+def test_value_of_a_megabyte_that_a_validator_quotes_is_cut() -> None:
+    class Picky(BaseModel):
+        name: str
+
+        @field_validator("name")
+        @classmethod
+        def _refuse(cls, name: str) -> str:
+            raise ValueError(f"no such name: {name!r}")
+
+    with pytest.raises(ConfigError) as caught:
+        parse_toml(Picky, f"name = '{LONG}'".encode(), source="c.toml")
+    assert len(str(caught.value)) < 120
+    assert str(caught.value).startswith("c.toml: name: no such name: 'xxx")
+
+
+def test_control_characters_of_a_key_are_not_printed() -> None:
+    (problem,) = problems_of('title = "x"\n"a\\u001b[2J" = 1')
+    assert problem.startswith("a?[2J: unknown key")
+
+
+def test_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.toml")
+    with pytest.raises(ConfigError, match=r"c\.toml: is no regular file"):
+        read_toml_bytes(tmp_path / "c.toml")
+
+
+def test_path_with_a_nul_is_refused() -> None:
+    with pytest.raises(ConfigError, match="null byte"):
+        read_toml_bytes(Path("a\0b.toml"))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
     with pytest.raises(ConfigError) as caught:
@@ -128,7 +249,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_toml_bytes(tmp_path)
-    assert caught.value.problems == (Problem("", "Is a directory"),)
+    assert caught.value.problems == (Problem("", "is a folder"),)
 
 
 def test_file_content_is_returned_byte_for_byte(tmp_path: Path) -> None:

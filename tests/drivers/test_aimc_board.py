@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.core.errors import FrameError, LinkLostError
+from hil.core.errors import DeviceError, FrameError, LinkLostError
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ChipGeometry, ReadMode
 from hil_drivers.aimc_board import AimcBoard
@@ -97,11 +97,37 @@ def test_other_protocol_version_is_refused(answer: str) -> None:
         "1,2,2,17,16",
         "1,2,2,0,16",
         "1,2,2,12,0",
+        "1,2,2,12," + "9" * 5000,
     ],
 )
 def test_impossible_geometry_is_refused(answer: str) -> None:
     with pytest.raises(FrameError, match="CHIP:GEOMetry"):
         connect(size=answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "4294967295,2,2,12,16",
+        "65537,2,2,12,16",
+        "1,1000000,2,12,16",
+        "1,2,65537,12,16",
+        "1,8192,8193,12,16",
+        "1,2,2,12,1048577",
+    ],
+)
+def test_geometry_that_would_exhaust_the_host_is_refused_with_the_limits(answer: str) -> None:
+    words = "65536 cores, 65536 rows, 65536 columns, 67108864 cells a core and 1048576 vectors"
+    with pytest.raises(FrameError, match=words):
+        connect(size=answer)
+
+
+@pytest.mark.parametrize("answer", ["65536,8192,8192,16,1048576", "1,65536,1024,1,1"])
+def test_largest_geometry_is_taken(answer: str) -> None:
+    board, _ = connect(size=answer)
+    size = board.geometry()
+    sizes = (size.cores, size.rows, size.columns, size.counter_bits, size.max_vectors)
+    assert ",".join(map(str, sizes)) == answer
 
 
 def test_failed_handshake_closes_the_link() -> None:
@@ -116,6 +142,18 @@ def test_identity_without_four_fields_is_refused(answer: str) -> None:
     board, _ = connect(identity=answer)
     with pytest.raises(FrameError, match=r"IEEE 488\.2 says 4"):
         board.identify()
+
+
+def test_control_characters_of_the_identity_do_not_reach_a_terminal() -> None:
+    board, _ = connect(identity="Ac\x1b[31mme,A\x071,\x7f7,1.0")
+    assert str(board.identify()) == "Ac?[31mme A?1, serial ?7, firmware 1.0"
+
+
+def test_control_characters_of_a_refusal_do_not_reach_a_terminal() -> None:
+    board, _ = connect(temperature='!-200,"Hot\x1b]0;x\x07"')
+    with pytest.raises(DeviceError) as caught:
+        board.temperature_c(0, FOUR)
+    assert caught.value.words == "Hot?]0;x?"
 
 
 def test_identity_is_taken_apart() -> None:

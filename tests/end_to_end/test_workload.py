@@ -1,6 +1,8 @@
 """Weights and inputs of the user's own: spread over cores, one-sided, inverted, real."""
 
 import json
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,31 @@ def test_truncated_workload_is_refused(tmp_path: Path) -> None:
     ended = hil("run", campaign_file(tmp_path, campaign='workload = "layer.npz"'))
     assert ended.code == 3
     assert "cannot be read as .npz" in ended.stderr
+
+
+def test_workload_with_a_raw_member_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "layer.npz", "w") as archive:
+        archive.writestr("weights", b"1 2 3")
+    ended = hil("run", campaign_file(tmp_path, campaign='workload = "layer.npz"'))
+    assert ended.code == 3
+    assert "layer.npz: weights: is no array" in ended.stderr
+
+
+def test_single_array_as_workload_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "layer.npy", np.ones((4, 4), np.int8))
+    ended = hil("run", campaign_file(tmp_path, campaign='workload = "layer.npy"'))
+    assert ended.code == 3
+    assert "layer.npy: cannot be read as .npz: must be an .npz archive" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["layer.npz", "campaign.toml"])
+def test_fifo_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    campaign = campaign_file(tmp_path, campaign='workload = "layer.npz"')
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    ended = hil("run", campaign)
+    assert ended.code == 3
+    assert f"{name}: is no regular file" in ended.stderr
 
 
 def test_silent_workload_fails_each_step_with_the_reason(tmp_path: Path) -> None:

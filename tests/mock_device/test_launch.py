@@ -135,6 +135,32 @@ def test_truth_file_that_exists_is_told(tmp_path: Path) -> None:
         MockProcess(["--profile", "quickstart", "--truth", str(tmp_path / "truth.npz")])
 
 
+def test_start_that_fails_leaves_no_truth_file(tmp_path: Path) -> None:
+    path = tmp_path / "truth.npz"
+    process = subprocess.run(
+        [sys.executable, "-m", "hil_mock_device", "--profile", "quickstart", "--truth", str(path)],
+        stdin=subprocess.DEVNULL,  # which cannot end: the server refuses it
+        capture_output=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert not path.exists()
+
+
+def test_process_whose_owner_is_gone_before_it_listens_ends_without_a_word() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hil_mock_device", "--profile", "quickstart"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()  # long before the interpreter has imported anything
+    _, stderr = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, stderr) == (1, b"")
+
+
 def test_truth_file_is_there_once_the_process_serves(tmp_path: Path) -> None:
     path = tmp_path / "truth.npz"
     with (
@@ -147,7 +173,7 @@ def test_truth_file_is_there_once_the_process_serves(tmp_path: Path) -> None:
 def test_process_that_dies_at_once_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(TransportError, match="ended before it listened"):
         MockProcess(["--profile", "quickstart", "--seed", "-1"])
-    assert "invalid" in capfd.readouterr().err
+    assert "seed '-1' must be a number, 0 to 2^63 - 1" in capfd.readouterr().err
 
 
 def test_module_in_the_working_folder_does_not_shadow_the_standard_library(

@@ -1,7 +1,9 @@
 """Profiles: what ships is what the model says, and what is wrong in a file is named."""
 
 import io
+import os
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,15 @@ def test_every_problem_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         ('[identity]\nmodel = "a,b"', "identity.model"),
         ('[identity]\nserial = "Gerät"', "identity.serial"),
         ('name = "two\\nlines"', "name"),
+        ('name = "@7"', "name"),
+        ('[identity]\nmanufacturer = "#15"', "identity.manufacturer"),
+        ('[identity]\nmanufacturer = "!-1"', "identity.manufacturer"),
+        ('[identity]\nmanufacturer = " #15"', "identity.manufacturer"),
+        ("[identity]\nmodel = '\"a'", "identity.model"),
+        ('[identity]\nfirmware = "\'a"', "identity.firmware"),
+        ('measured = "chip\\u0000.npz"', "measured"),
+        ("temperature_c = nan", "temperature_c"),
+        ("[array]\nprogramming_noise = inf", "array.programming_noise"),
     ],
 )
 def test_value_that_cannot_be_is_refused_at_its_key(text: str, where: str, tmp_path: Path) -> None:
@@ -182,6 +193,17 @@ def single_npy() -> bytes:
 def test_damaged_measured_file_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "chip.npz").write_bytes(content)
     assert "chip.npz: cannot be read as .npz" in refusal_of(tmp_path / "chip.npz")
+
+
+def test_measured_member_that_is_no_array_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "chip.npz", "w") as archive:
+        archive.writestr("gain_p", b"1 1 1 1")
+    assert "chip.npz: gain_p: is no array" in refusal_of(tmp_path / "chip.npz")
+
+
+def test_measured_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "chip.npz")
+    assert "chip.npz: is no regular file" in refusal_of(tmp_path / "chip.npz")
 
 
 def test_missing_measured_file_is_named(tmp_path: Path) -> None:

@@ -173,6 +173,16 @@ def test_signal_ends_the_server_in_order_with_clients_connected(number: signal.S
         assert idle.recv(1) == b""
 
 
+def serve_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(HIL), "mock", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+
+
 def test_port_in_use_is_a_configuration_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -187,6 +197,50 @@ def test_port_in_use_is_a_configuration_error() -> None:
     assert f"address 127.0.0.1:{port}: cannot be listened on" in ended.stderr
     assert "address already in use" in ended.stderr
     assert ended.stdout == ""
+
+
+def test_server_that_cannot_listen_leaves_no_truth_file(tmp_path: Path) -> None:
+    path = tmp_path / "truth.npz"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = serve_to_its_end("--tcp", address, "--truth", str(path))
+    assert ended.returncode == 3
+    assert not path.exists()
+
+
+def test_truth_file_is_there_once_the_server_is_announced(tmp_path: Path) -> None:
+    path = tmp_path / "truth.npz"
+    with serving("--truth", str(path)):
+        assert path.stat().st_size > 0
+
+
+def test_truth_file_that_exists_ends_the_server(tmp_path: Path) -> None:
+    path = tmp_path / "truth.npz"
+    path.write_text("mine")
+    ended = serve_to_its_end("--tcp", "127.0.0.1:0", "--truth", str(path))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "truth.npz: cannot be written as truth file: File exists" in ended.stderr
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--profile", "quickstart"), ("--seed", "0"), ("--truth", "t.npz")],
+    ids=lambda option: option[0],
+)
+def test_recording_takes_no_option_of_a_simulated_chip(
+    option: tuple[str, str], tmp_path: Path
+) -> None:
+    ended = serve_to_its_end("--replay", str(tmp_path), *option)
+    assert ended.returncode == 3
+    assert "--replay: a recording has no --profile, no --seed and no --truth" in ended.stderr
+
+
+@pytest.mark.parametrize("seed", ["9223372036854775808", "-1", "\u00b2"], ids=ascii)
+def test_seed_that_is_none_is_a_usage_error(seed: str) -> None:
+    ended = serve_to_its_end("--seed", seed)
+    assert ended.returncode == 2
+    assert "Invalid value for '--seed'" in ended.stderr
 
 
 # An address of the documentation network, no machine's own; and a label that no name may have.

@@ -1,0 +1,88 @@
+"""Single values of a campaign file that no run could use."""
+
+from pathlib import Path
+
+import pytest
+
+from hil.campaign.config import load_campaign
+from hil.core.errors import ConfigError
+
+CAMPAIGN = """schema_version = 1
+[campaign]
+title = "Test"
+{campaign}
+[device]
+resource = "mock://quickstart"
+{device}
+"""
+
+
+def problems_of(folder: Path, *, campaign: str = "", device: str = "") -> list[str]:
+    text = CAMPAIGN.format(campaign=campaign, device=device)
+    if "title" in campaign:
+        text = text.replace('title = "Test"\n', "")
+    if "resource" in device:
+        text = text.replace('resource = "mock://quickstart"\n', "")
+    (folder / "c.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_campaign(folder / "c.toml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("campaign", "title", "a\\u001b[2Jb"),
+        ("campaign", "title", "a\\u009bb"),
+        ("campaign", "out", "runs/\\u0000"),
+        ("campaign", "out", "a\\nb"),
+        ("campaign", "workload", "layer\\u0000.npz"),
+        ("device", "resource", "mock://a\\u0000.toml"),
+        ("device", "resource", "TCPIP0::a\\u0000::5025::SOCKET"),
+        ("device", "resource", "mock://quickstart?truth=a%00b"),
+        ("device", "resource", "mock://quickstart?truth=a%1Bb"),
+    ],
+)
+def test_control_character_is_refused_at_its_key(
+    section: str, key: str, value: str, tmp_path: Path
+) -> None:
+    (problem,) = problems_of(tmp_path, **{section: f'{key} = "{value}"'})
+    assert problem.startswith(f"{section}.{key}: must be without control characters")
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("device", "timeout_s"),
+        ("vectors", "zeros"),
+        ("calibration", "headroom"),
+        ("calibration", "dead_r_squared"),
+        ("calibration", "poor_fit_ratio"),
+        ("calibration", "saturated_share"),
+    ],
+)
+def test_number_that_is_not_finite_is_refused(
+    section: str, key: str, number: str, tmp_path: Path
+) -> None:
+    line = f"{key} = {number}" if section == "device" else f"[{section}]\n{key} = {number}"
+    (problem,) = problems_of(tmp_path, device=line)
+    assert problem.startswith(f"{section}.{key}: Input should be ")
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("campaign", f'title = "{"x" * 1_000_000}"'),
+        ("campaign", f'out = "{{{"x" * 1_000_000}"'),
+        ("campaign", f"cores = [{'0, ' * 300_000}]"),
+        ("device", f'resource = "{"x" * 1_000_000}"'),
+        ("device", f'resource = "mock://quickstart?seed={"x" * 1_000_000}"'),
+        ("device", f'resource = "mock://quickstart?{"x" * 1_000_000}=1"'),
+    ],
+    ids=["title", "out", "cores", "resource", "seed", "option"],
+)
+def test_message_about_a_megabyte_is_short(section: str, line: str, tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, **{section: line})
+    assert len(problem) < 400
