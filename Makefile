@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types floors check clean
+.PHONY: demo test lint types floors check bench clean
 
 ## Run a whole calibration campaign on the mock chip.
 demo: $(VENV)/.installed
@@ -22,6 +22,10 @@ types: $(VENV)/.installed-for-checks
 
 floors: $(VENV)/.installed-for-checks
 	$(BIN)/lint-imports --no-cache
+
+## Measure the kernels beside this machine's memory and other tools: ratios, all from one run.
+bench: $(VENV)/.installed-for-benchmarks
+	$(BIN)/python -m benchmarks
 
 ## Everything that CI checks.
 check: lint types floors test
@@ -42,6 +46,10 @@ $(VENV)/.installed-for-tests: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-for-checks: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-for-tests
+
+$(VENV)/.installed-for-benchmarks: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,6 @@ error, and the best stays. Plain rounding is among the candidates, so the search
 """
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,7 @@ import numpy.typing as npt
 from hil.core.correction import Correction
 from hil.core.errors import CalibrationError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
-from hil_calibration.nmpu import nmpu_outputs
-
-CodeArray = npt.NDArray[np.int64]
+from hil_calibration.kernels.search import SearchStart, search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +133,16 @@ def quantize(
     if fmt.shared_scale:  # a polarity that never moves takes the other's scale
         gain_p = gain_n = np.maximum(gain_p, gain_n)
     weight = 2.0**tile_format.shift
-    scale_p, scale_n, offset = _search(
-        tile_format,
-        tile_format.scale_format.nearest_code(gain_p * weight),
-        tile_format.scale_format.nearest_code(gain_n * weight),
-        tile_format.offset_format.nearest_code(correction.b),
-        swap=swap,
-        counts=counts,
-        expected=expected,
+    scale_p, scale_n, offset = search(
+        SearchStart(
+            fmt=tile_format,
+            scale_p=tile_format.scale_format.nearest_code(gain_p * weight),
+            scale_n=tile_format.scale_format.nearest_code(gain_n * weight),
+            offset=tile_format.offset_format.nearest_code(correction.b),
+            swap=swap,
+            counts=counts,
+            expected=expected,
+        )
     )
     register = tile_format.offset_format
     offset = np.where(is_calibrated, offset, 0)
@@ -157,55 +156,3 @@ def quantize(
         ),
         is_offset_clipped=(offset == register.lowest_code) | (offset == register.highest_code),
     )
-
-
-def _search(
-    fmt: NmpuFormat,
-    scale_p: CodeArray,
-    scale_n: CodeArray,
-    offset: CodeArray,
-    *,
-    swap: npt.NDArray[np.bool_],
-    counts: npt.NDArray[np.uint16],
-    expected: npt.NDArray[np.float64],
-) -> tuple[CodeArray, CodeArray, CodeArray]:
-    """Return per column the neighbouring codes with the least error of the integer model."""
-    register = fmt.offset_format
-    best_error = np.full(scale_p.shape, np.inf)
-    best = (scale_p, scale_n, offset)
-    steps = [(0, 0), *(pair for pair in product((-1, 0, 1), repeat=2) if pair != (0, 0))]
-    for step_p, step_n in steps:
-        if fmt.shared_scale and step_p != step_n:
-            continue
-        near_p = np.clip(scale_p + step_p, 0, fmt.scale_format.highest_code)
-        near_n = np.clip(scale_n + step_n, 0, fmt.scale_format.highest_code)
-        # An unused branch stays off: a scale of 0 is a decision of the fit.
-        near_p, near_n = np.where(scale_p == 0, 0, near_p), np.where(scale_n == 0, 0, near_n)
-
-        def errors(
-            offset_codes: CodeArray, near_p: CodeArray = near_p, near_n: CodeArray = near_n
-        ) -> npt.NDArray[np.float64]:
-            outputs = nmpu_outputs(
-                counts[:, 0],
-                counts[:, 1],
-                scale_p=near_p,
-                scale_n=near_n,
-                offset=offset_codes,
-                swap=swap,
-                fmt=fmt,
-            )
-            return outputs - expected
-
-        bias = errors(offset).mean(axis=0)
-        refitted = offset - np.rint(bias / register.step).astype(np.int64)
-        # The offset as it was: clipped outputs hide part of the bias from the refit.
-        for wanted in (offset, refitted, refitted - 1, refitted + 1):
-            near_offset = np.clip(wanted, register.lowest_code, register.highest_code)
-            error = np.square(errors(near_offset)).mean(axis=0)
-            is_better = error < best_error
-            best_error = np.where(is_better, error, best_error)
-            found = (near_p, near_n, near_offset)
-            best = tuple(
-                np.where(is_better, new, old) for new, old in zip(found, best, strict=True)
-            )  # type: ignore[assignment]
-    return best
