@@ -9,17 +9,11 @@ from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn
 
 from hil.campaign.runner import utc_now
 from hil.cli.errors import reports_errors
-from hil.cli.progress import ProgressBar
+from hil.cli.progress import ProgressBar, draw_bar
 from hil.core.errors import CalibrationError, ConfigError, Problem
 from hil.core.readout import ReadMode
 from hil.explore.evaluate import FormatResult
@@ -39,18 +33,7 @@ class _StudyBar:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-            expand=True,
-        )
+        self._progress = draw_bar(MofNCompleteColumn())
         self._task = self._progress.add_task("reading", total=None)
 
     def on_start(self, *, missing: int, stored: int) -> None:

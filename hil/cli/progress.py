@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -17,22 +18,27 @@ from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepKey
 
 
+def draw_bar(how_far: ProgressColumn) -> Progress:
+    """Return a bar on stderr with `how_far` and the time left; silent if it is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        how_far,
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+        expand=True,
+    )
+
+
 class ProgressBar:
     """A `RunObserver` that draws a bar with the time left; silent if stderr is no terminal."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-            expand=True,
-        )
+        self._progress = draw_bar(TaskProgressColumn())
         self._task = self._progress.add_task("connecting", total=None)
         self.is_unsafe = False
         """Whether the chip could not be left safe."""
