@@ -16,6 +16,9 @@ from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
 
+_WELL_KNOWN = 0.1
+"""Standard error over gain up to which a gain counts in the spread."""
+
 _QUIET = ColumnFlag.UNUSED | ColumnFlag.NEGATIVE_GAIN | ColumnFlag.SINGLE_POLARITY
 """Flags that say how a column is, not that something is wrong with it."""
 
@@ -61,7 +64,8 @@ class StepSummary:
     output_lsb: float
     """Size of one output code, in product units."""
     gain_spread: float
-    """Standard deviation over mean of the columns' gains (counts per output), P and N together."""
+    """Standard deviation over mean of the columns' gains (counts per output), P and N together,
+    of those that the fit knows to 10 %."""
     errors: dict[str, float]
     """Relative L2 error per correction on the held-out vectors, over the calibrated columns."""
     errors_all_columns: dict[str, float]
@@ -143,7 +147,9 @@ def summarize_step(record: StepRecord) -> StepSummary:
     is_live = is_calibrated(conclusion.flags)
     correction = conclusion.correction
     fitted = np.concatenate([correction.a_p[is_live], correction.a_n[is_live]])
-    gains = 1 / np.abs(fitted[fitted != 0])
+    uncertain = np.concatenate([conclusion.a_p_se[is_live], conclusion.a_n_se[is_live]])
+    # The reciprocal of a number that is hardly known says nothing of the chip.
+    gains = 1 / np.abs(fitted[np.abs(fitted) > uncertain / _WELL_KNOWN])
     spread = float(gains.std() / gains.mean()) if len(gains) else float("nan")
     return StepSummary(
         core=record.key.core,

@@ -170,9 +170,11 @@ def test_device_that_disconnects_is_a_lost_link(transport: Transport) -> None:
     assert heard.endswith(b"\n")
 
 
-def test_closing_twice_is_no_error(transport: Transport) -> None:
+def test_link_closed_twice_stays_closed(transport: Transport) -> None:
     transport.close()
     transport.close()
+    with pytest.raises(LinkLostError):
+        transport.send(b"@1 *IDN?\n", timeout_s=1)
 
 
 def test_closed_link_is_lost(transport: Transport) -> None:

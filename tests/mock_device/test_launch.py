@@ -65,10 +65,11 @@ def test_process_ends_where_the_with_block_raises() -> None:
     assert_gone(seen[0])
 
 
-def test_closing_twice_is_no_error() -> None:
+def test_process_closed_twice_is_gone() -> None:
     mock = MockProcess(["--profile", "quickstart"])
     mock.close()
     mock.close()
+    assert_gone(port_of(mock.resource))
 
 
 def test_stopped_process_is_killed(tmp_path: Path) -> None:

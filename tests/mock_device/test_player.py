@@ -95,8 +95,11 @@ def test_recorded_registers_give_the_recorded_outputs() -> None:
     assert chip.correct(0, FOUR, counts, FORMAT, REGISTERS).tolist() == [[11, 12]]
 
 
-def test_recorded_weights_are_accepted() -> None:
-    recorded_chip().program(0, WEIGHTS)
+def test_recorded_weights_are_accepted_and_others_are_not() -> None:
+    chip = recorded_chip()
+    chip.program(0, WEIGHTS)
+    with pytest.raises(DeviceError, match="other weights"):
+        chip.program(0, WEIGHTS + np.int8(1))
 
 
 def test_temperature_is_that_of_the_step() -> None:

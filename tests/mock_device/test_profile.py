@@ -213,4 +213,6 @@ def test_missing_measured_file_is_named(tmp_path: Path) -> None:
 def test_measured_integers_are_taken(tmp_path: Path) -> None:
     arrays: dict[str, Any] = {name: np.ones((2, 2), np.int32) for name in measured_arrays()}
     np.savez(tmp_path / "chip.npz", **arrays)
-    chip_of(tmp_path / "chip.npz")
+    chip_of(tmp_path / "chip.npz").write_truth(tmp_path / "truth.npz")
+    with np.load(tmp_path / "truth.npz") as truth:
+        assert truth["gain_p"].tolist() == truth["offset_n"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
