@@ -5,7 +5,7 @@ from pathlib import Path
 from hil_drivers.transport import Transport
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.launch import MockProcess
 from hil_mock_device.loopback import LoopbackTransport
 from hil_mock_device.profile import load_profile

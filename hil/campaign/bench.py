@@ -13,7 +13,7 @@ from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.connect import board_over, connect_chip
 from hil_drivers.open_transport import FORMS, TransportChoice, is_resource
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.launch import MockProcess
 from hil_mock_device.loopback import LoopbackTransport
 from hil_mock_device.player import RecordedChip

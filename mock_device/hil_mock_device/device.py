@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hil.core.errors import FrameError
 from hil_drivers.link import DeviceLink
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 
 
 class MockDevice:

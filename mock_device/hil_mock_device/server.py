@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hil.core.errors import ConfigError, Problem
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.silicon import Silicon
 
 _CHUNK_BYTES = 1 << 18

@@ -19,7 +19,7 @@ from hil_drivers.link import DEFAULT_LARGEST_BLOCK
 from hil_drivers.scpi import LONGEST_LINE, ScpiError
 from hil_drivers.session import Session
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/protocol.md").read_text("utf-8")
 DIALOGUE, PLAIN_DIALOGUE = PAGE.split("## A whole dialogue")[1].split("The same in plain SCPI")

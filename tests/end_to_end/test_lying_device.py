@@ -16,7 +16,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.profile import ArrayProfile, MockProfile
 
 SMALL = ArrayProfile(cores=1, rows=32, columns=8, stuck_share=0.0, dead_column_chance=0.0)

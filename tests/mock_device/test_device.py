@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hil.core.errors import LinkLostError, TransportTimeoutError
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.loopback import LoopbackTransport
 from small_profiles import ideal_profile
 

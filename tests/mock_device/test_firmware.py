@@ -16,7 +16,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware import Firmware
+from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.silicon import Silicon
 from small_profiles import ideal_profile
 

@@ -1,0 +1,131 @@
+"""The commands that program a core and multiply with it."""
+
+from hil_drivers.aimc_board import PROTOCOL_VERSION, READ_MODE_WORDS
+from hil_drivers.frames import FrameKind
+from hil_drivers.scpi import ScpiError, matches
+from hil_mock_device.firmware.call import (
+    Call,
+    Handler,
+    check_magnitude,
+    check_shape,
+    no_parameters,
+    only_parameter,
+    refusal,
+)
+from hil_mock_device.firmware.settings import Settings, encoded
+from hil_mock_device.silicon import Silicon
+
+
+class ChipCommands:
+    """``CORE:PROGram``, ``READ?`` and what belongs to them.
+
+    Parameters
+    ----------
+    silicon, settings
+        What the commands work on.
+    """
+
+    def __init__(self, silicon: Silicon, settings: Settings) -> None:
+        self._silicon = silicon
+        self._settings = settings
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return each command's pattern with its handler."""
+        return {
+            "CHIP:PROTocol?": lambda _: str(PROTOCOL_VERSION),
+            "CHIP:GEOMetry?": self._describe_geometry,
+            "CORE:SELect": self._select_core,
+            "CORE:SELect?": lambda _: str(self._settings.core),
+            "CORE:PROGram": self._program,
+            "READ:MODE": self._select_mode,
+            "READ:MODE?": lambda _: _short(READ_MODE_WORDS[self._settings.read_mode]),
+            "INPut:DATA": self._take_inputs,
+            "READ?": self._read,
+            "FETCh:COUNts?": self._fetch_counts,
+            "TEMPerature?": self._temperature,
+            "SAFE": self._make_safe,
+        }
+
+    def _describe_geometry(self, _: Call) -> str:
+        size = self._silicon.geometry
+        return f"{size.cores},{size.rows},{size.columns},{size.counter_bits},{size.max_vectors}"
+
+    def _select_core(self, call: Call) -> None:
+        word = only_parameter(call)
+        cores = self._silicon.geometry.cores
+        if not word.isdigit() or int(word) >= cores:
+            detail = f"core {word[:20]}: must be 0 to {cores - 1}"
+            raise refusal(ScpiError.DATA_OUT_OF_RANGE, detail)
+        self._settings.core = int(word)
+
+    def _select_mode(self, call: Call) -> None:
+        word = only_parameter(call)
+        for read_mode, pattern in READ_MODE_WORDS.items():
+            if matches(pattern, word):
+                self._settings.read_mode = read_mode
+                return
+        raise refusal(
+            ScpiError.ILLEGAL_PARAMETER,
+            f"read mode {word[:20]}: must be {' or '.join(READ_MODE_WORDS.values())}",
+        )
+
+    def _program(self, call: Call) -> None:
+        size = self._silicon.geometry
+        frame = self._settings.addressed_frame(call, FrameKind.WEIGHTS)
+        check_shape(frame, (size.rows, size.columns))
+        check_magnitude(frame)
+        self._silicon.program(frame.core, frame.payload)
+        self._settings.latched = None
+
+    def _take_inputs(self, call: Call) -> None:
+        size = self._silicon.geometry
+        frame = self._settings.addressed_frame(call, FrameKind.INPUTS)
+        vectors = len(frame.payload)
+        if not 1 <= vectors <= size.max_vectors:
+            detail = f"{vectors} vectors: must be 1 to {size.max_vectors}"
+            raise refusal(ScpiError.DATA_OUT_OF_RANGE, detail)
+        check_shape(frame, (vectors, size.rows))
+        check_magnitude(frame)
+        self._settings.inputs = frame.payload
+
+    def _read(self, call: Call) -> bytes:
+        settings = self._settings
+        no_parameters(call)
+        if settings.inputs is None:
+            detail = "no input vectors: send INPut:DATA first"
+            raise refusal(ScpiError.SETTINGS_CONFLICT, detail)
+        core, read_mode = settings.core, settings.read_mode
+        fmt, registers = settings.nmpu()
+        if settings.nmpu_is_on and registers is None:
+            detail = "no NMPU registers: send NMPU:REGisters"
+            raise refusal(ScpiError.SETTINGS_CONFLICT, detail)
+        settings.latched = None  # after a refusal, older counts must not pass for these
+        counts = self._silicon.convert(core, read_mode, settings.inputs)
+        settings.latched = (core, read_mode, counts)
+        if not settings.nmpu_is_on or registers is None:
+            return encoded(FrameKind.COUNTS, call.sequence, core, read_mode, counts)
+        try:
+            outputs = self._silicon.correct(core, read_mode, counts, fmt, registers)
+        except ValueError as error:
+            raise refusal(ScpiError.SETTINGS_CONFLICT, str(error)) from error
+        return encoded(FrameKind.OUTPUTS, call.sequence, core, read_mode, outputs)
+
+    def _fetch_counts(self, call: Call) -> bytes:
+        no_parameters(call)
+        if self._settings.latched is None:
+            detail = "no counts are latched: send READ?"
+            raise refusal(ScpiError.DATA_CORRUPT_OR_STALE, detail)
+        core, read_mode, counts = self._settings.latched
+        return encoded(FrameKind.COUNTS, call.sequence, core, read_mode, counts)
+
+    def _temperature(self, _: Call) -> str:
+        core, read_mode = self._settings.core, self._settings.read_mode
+        return f"{self._silicon.temperature_c(core, read_mode):.3f}"
+
+    def _make_safe(self, _: Call) -> None:
+        self._settings.inputs = None
+        self._settings.nmpu_is_on = False
+
+
+def _short(pattern: str) -> str:
+    return "".join(letter for letter in pattern if not letter.islower())
