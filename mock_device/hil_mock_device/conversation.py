@@ -1,0 +1,39 @@
+"""What a listener carries between one client and the instrument: bytes in, things to do out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Send nothing for a while."""
+
+    seconds: float
+    """How long, 0 <= seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Cut the client off, in the middle of an answer if it comes there."""
+
+
+Outgoing = bytes | Wait | Disconnect
+"""What a listener does next: send these bytes, wait, or hang up."""
+
+
+class Conversation(Protocol):
+    """One client's conversation with the instrument; it knows neither sockets nor clocks."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client's bytes have lost their meaning; it must be disconnected."""
+        ...
+
+    def answers(self, data: bytes) -> Iterator[Outgoing]:
+        """Take bytes of the client; yield what to do, in order.
+
+        The iterator does the work as it is consumed: a listener takes the next item when the last
+        one is sent, so a client that does not read its answers waits for itself.
+        """
+        ...
