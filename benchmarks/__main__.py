@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.data import draw_readouts
 from benchmarks.fits import fit_contenders
-from benchmarks.machine import bandwidth_contenders, describe_machine
+from benchmarks.machine import bandwidth_contenders, describe_machine, load_average
 from benchmarks.searches import search_contenders
 from benchmarks.streaming import peak_memory_mib
 from benchmarks.timing import Timed, time_in_turns
@@ -20,13 +20,20 @@ RIVALS = {
         "np.polyfit per column (P - N only)",
         "scikit-learn LinearRegression per column",
     ),
+    "robust fit, one core": (
+        "robust fit, numpy",
+        "scipy least_squares(loss='huber') per column",
+        "scikit-learn HuberRegressor per column",
+    ),
     "NMPU apply, all cores": (
         "NMPU apply, numpy",
+        "FP16 baseline, all cores",
         "FP16 baseline, numpy",
         "NMPU apply, apytypes",
         "NMPU apply, fxpmath",
         "NMPU apply, torch",
     ),
+    "FP16 baseline, all cores": ("FP16 baseline, numpy",),
 }
 """Which contenders do the work of which kernel."""
 
@@ -43,13 +50,14 @@ def main() -> None:
     block = (32 if options.quick else 256) << 20
     contenders = chain(
         bandwidth_contenders(block_bytes=block),
-        fit_contenders(readouts),
+        fit_contenders(readouts, robust_columns=32 if options.quick else 256),
         unit_contenders(readouts),
         search_contenders(cores),
     )
     timed = time_in_turns(list(contenders), repeats)
     streamed = 10**5 if options.quick else 10**7
     peak = peak_memory_mib(streamed)
+    machine["load_average_after"] = load_average()
     print("\n".join(table(machine, timed)))
     print(f"\nfit of a stream of {streamed:,} vectors: peak of the process {peak:.0f} MiB")
     if options.json:
@@ -65,13 +73,14 @@ def main() -> None:
 
 def table(machine: dict[str, object], timed: dict[str, Timed]) -> list[str]:
     """Return the lines of the table: rates, their share of the memory's, and ratios to rivals."""
-    lines = [f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']:.1f}", ""]
-    lines += [f"{'':46}{'ms':>10}{'GB/s':>9}{'of read':>9}{'best':>9}"]
+    load = f"load {machine['load_average']:.1f} before, {machine['load_average_after']:.1f} after"
+    lines = [f"{machine['cpu']}, {machine['cores']} cores, {load}", ""]
+    lines += [f"{'':49}{'ms':>10}{'GB/s':>9}{'of read':>9}{'best':>9}"]
     for name, entry in timed.items():
         reader = timed["read, all cores" if "all cores" in name else "read, one core"]
         share, best = entry.rate / reader.rate, entry.best_rate / reader.best_rate
         lines.append(
-            f"{name:46}{1e3 * median(entry.seconds):10.2f}{entry.rate / 1e9:9.3f}"
+            f"{name:49}{1e3 * median(entry.seconds):10.2f}{entry.rate / 1e9:9.3f}"
             f"{share:9.4f}{best:9.4f}"
         )
     lines += ["", "ms, GB/s, of read: from medians; best: from the shortest times of both"]

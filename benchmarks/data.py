@@ -8,6 +8,8 @@ import numpy.typing as npt
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 
 FORMAT = NmpuFormat(shift=2)
+NOISE_LSB = 2.0
+"""Standard deviation of the noise of what was expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,7 @@ def draw_readouts(vectors: int, columns: int, *, seed: int = 0) -> Readouts:
     offset = rng.integers(-60, 60, columns)
     weight = 2.0 ** -(FORMAT.scale_frac + FORMAT.shift)
     expected = (counts[:, 0] * scale_p - counts[:, 1] * scale_n.astype(np.float64)) * weight
-    expected += offset * 0.5 + rng.normal(0, 2, expected.shape)
+    expected += offset * 0.5 + rng.normal(0, NOISE_LSB, expected.shape)
     return Readouts(
         counts=counts,
         p_counts=np.ascontiguousarray(counts[:, 0]),

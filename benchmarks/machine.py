@@ -27,8 +27,13 @@ def describe_machine() -> dict[str, object]:
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
-        "load_average": os.getloadavg()[0],
+        "load_average": load_average(),
     }
+
+
+def load_average() -> float:
+    """Return the mean number of programs that wanted to run, over the last minute."""
+    return os.getloadavg()[0]
 
 
 def bandwidth_contenders(*, block_bytes: int = BLOCK_BYTES) -> list[Contender]:
@@ -53,7 +58,7 @@ def bandwidth_contenders(*, block_bytes: int = BLOCK_BYTES) -> list[Contender]:
 def _word_adder() -> Callable[[npt.NDArray[np.int64]], object]:
     """Return numba's sum where there is numba; numpy's is as fast within a few per cent."""
     try:
-        from hil_calibration.kernels.compiled_moments import total_of
+        from hil_calibration.kernels.compiled_reading import total_of
     except ImportError:
         return np.sum
     return cast(Callable[[npt.NDArray[np.int64]], object], total_of)

@@ -1,6 +1,7 @@
 """Contenders for the NMPU (two uint16 in, int8 out) and for its FP16 baseline."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -33,6 +34,7 @@ def unit_contenders(readouts: Readouts) -> Iterator[Contender]:
         run=lambda: apply_nmpu(p_counts, n_counts, readouts.registers, FORMAT),
     )
     half = LdpuCoefficients.from_correction(_correction(readouts))
+    yield from _half_kernel(readouts, half)
     yield Contender(
         name="FP16 baseline, numpy",
         work=vector_bytes * len(p_counts),
@@ -70,6 +72,28 @@ def _kernel(readouts: Readouts) -> Iterator[Contender]:
             work=4 * out.size,
             run=lambda p=p_counts, n=n_counts, threads=threads: apply_nmpu_compiled(  # type: ignore[misc]
                 p, n, readouts.registers, FORMAT, out=out, threads=threads
+            ),
+        )
+
+
+def _half_kernel(readouts: Readouts, half: LdpuCoefficients) -> Iterator[Contender]:
+    """Yield the FP16 unit without batch normalisation, as its numpy rival has none, and with."""
+    if not numba_extra.is_installed():
+        return
+    from hil_calibration.kernels.ldpu import apply_ldpu_compiled
+
+    out = np.ones(readouts.p_counts.shape, np.int8)
+    affine = replace(half, bn_scale=half.bn_scale * np.float16(1.25))
+    for name, unit, threads in (
+        ("FP16 baseline, one core", half, 1),
+        ("FP16 baseline, all cores", half, None),
+        ("FP16 baseline, batch norm, all cores", affine, None),
+    ):
+        yield Contender(
+            name=name,
+            work=4 * out.size,
+            run=lambda unit=unit, threads=threads: apply_ldpu_compiled(  # type: ignore[misc]
+                readouts.p_counts, readouts.n_counts, unit, out=out, threads=threads
             ),
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import ColumnFlag, Correction
+from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.index import write_index
@@ -83,6 +83,18 @@ ORIGIN = StepOrigin(
     host="bench-1",
 )
 ERRORS = {"uncorrected": 0.5, "float": 0.125, "fp16": 0.1875, "nmpu": 0.25}
+QUALITY = ColumnQuality(
+    inl=np.array([0.25, 0.5, 9.0]),
+    inl_edges=np.stack([np.full((2, COLUMNS), edge) for edge in (100.0, 125.5, 151.0)]),
+    inl_curve=np.stack([np.full((2, COLUMNS), value) for value in (0.25, -0.125)]),
+    effective_bits=np.array([6.5, np.inf, 0.0]),
+    residual_rms=np.array([0.75, 0.0, 9.5]),
+    noise_rms=np.array([0.5, np.nan, 0.0]),
+    saturated_share=np.array([0.0, 0.25, 1.0]),
+    outlier_share=np.array([0.0, 0.125, 0.5]),
+    condition=np.array([1.0, 1.5, np.inf]),
+    glitch_share=np.array([0.0, 0.0625, 0.0]),
+)
 CONCLUSION = StepConclusion(
     output_lsb=8.5,
     global_gain=0.75,
@@ -112,6 +124,7 @@ CONCLUSION = StepConclusion(
     errors=ERRORS,
     nmpu_mismatches=0,
     errors_all_columns={"uncorrected": 1.5, "float": 1.125, "fp16": 1.1875, "nmpu": 1.25},
+    quality=QUALITY,
 )
 
 

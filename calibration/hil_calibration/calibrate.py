@@ -15,17 +15,18 @@ from hil.core.array_types import read_only
 from hil.core.correction import ColumnFlag, Correction
 from hil.core.errors import CalibrationError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters, OffsetAt
-from hil_calibration.clipped_fit import unclipped_weights
 from hil_calibration.fit import (
+    ColumnFits,
     fit_columns,
     fit_global_gain,
     without_loose_gains,
     without_mixed_signs,
 )
+from hil_calibration.held_columns import require_format_of_most
 from hil_calibration.moments import ColumnMoments
-from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated, is_glitchy_fit
-from hil_calibration.quantize import quantize, smallest_output_lsb
-from hil_calibration.robust_fit import fit_robust, suspicious_columns
+from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
+from hil_calibration.quantize import Quantized, quantize, smallest_output_lsb
+from hil_calibration.whole_samples import WholeSamples, leave_out_clips_and_glitches
 
 OFFSET_COARSENING = 4.0
 """Most that an offset may coarsen the output step; it serves one column and costs all of them."""
@@ -34,8 +35,6 @@ OFFSET_ROOM_CODES = 2
 SEARCH_VECTORS = 512
 """Calibration vectors that the neighbour search and the search for glitches look at; more change
 hardly a code."""
-FEWEST_WHOLE_SAMPLES = 32
-"""Samples without a clip or glitch that a column needs to be fitted from those alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +57,10 @@ class CoreCalibration:
     """Residual of the fit, output LSB."""
     r_squared: npt.NDArray[np.float64]
     """Share of the expected output's variance that the fit explains."""
+    condition: npt.NDArray[np.float64]
+    """Condition number of P and N; infinite where they move together."""
+    glitch_share: npt.NDArray[np.float64]
+    """Share of the sampled vectors that a robust fit leaves out; 0 where none was needed."""
     saturated_counts: npt.NDArray[np.int64]
     """Clipped counts of the calibration vectors, P and N together."""
     flags: npt.NDArray[np.uint16]
@@ -69,7 +72,8 @@ class CoreCalibration:
 
     def __post_init__(self) -> None:
         for name in (
-            "a_p_se", "a_n_se", "b_se", "residual_rms", "r_squared", "saturated_counts", "flags"
+            "a_p_se", "a_n_se", "b_se", "residual_rms", "r_squared", "condition", "glitch_share",
+            "saturated_counts", "flags",
         ):  # fmt: skip
             object.__setattr__(self, name, read_only(getattr(self, name)))
 
@@ -114,10 +118,10 @@ def calibrate_core(
     ------
     CalibrationError
         If there are too few vectors, the expected outputs never change, no column responds, or
-        the format cannot hold the gains.
+        the format cannot hold most columns: with the smallest format that could.
     """
     limits = limits or QualityLimits()
-    whole = _leave_out_clips_and_glitches(
+    whole = leave_out_clips_and_glitches(
         moments,
         sample_counts,
         sample_expected,
@@ -125,6 +129,35 @@ def calibrate_core(
         clip_code=1 << fmt.in_bits if clip_code is None else clip_code,
         limits=limits,
     )
+    judged = _fit_and_judge(whole, saturated_counts, fmt, limits)
+    codes = _choose_codes(judged, whole, fmt, largest_expected=largest_expected, headroom=headroom)
+    require_format_of_most(
+        codes.correction,
+        codes.quantized.fmt,
+        is_calibrated=judged.is_live,
+        counts=sample_counts,
+        saturated_share=limits.saturated_share,
+        headroom=headroom,
+    )
+    return _conclude(judged, whole, codes, saturated_counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JudgedFits:
+    fits: ColumnFits
+    """In product units per count, bad columns included."""
+    correction: Correction
+    """The same where a column is good, neutral where it is not."""
+    flags: npt.NDArray[np.uint16]
+    is_live: npt.NDArray[np.bool_]
+
+
+def _fit_and_judge(
+    whole: WholeSamples,
+    saturated_counts: npt.NDArray[np.int64],
+    fmt: NmpuFormat,
+    limits: QualityLimits,
+) -> _JudgedFits:
     moments = whole.moments
     fits = fit_columns(moments, one_scale=fmt.shared_scale)
     fits = without_loose_gains(fits, moments, largest_condition=limits.largest_condition)
@@ -134,12 +167,29 @@ def calibrate_core(
     _require_response(flags, is_live)
     flags[is_mixed & is_live] |= np.uint16(ColumnFlag.MIXED_SIGN)
     flags[whole.is_glitchy & is_live] |= np.uint16(ColumnFlag.GLITCHY)
-    fitted = Correction(
-        **{
-            name: np.where(is_live, getattr(fits.correction, name), 0.0)
-            for name in ("a_p", "a_n", "b")
-        }
-    )
+    gains = {
+        name: np.where(is_live, getattr(fits.correction, name), 0.0) for name in ("a_p", "a_n", "b")
+    }
+    return _JudgedFits(fits=fits, correction=Correction(**gains), flags=flags, is_live=is_live)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Codes:
+    output_lsb: float
+    correction: Correction
+    """In output LSB."""
+    quantized: Quantized
+
+
+def _choose_codes(
+    judged: _JudgedFits,
+    whole: WholeSamples,
+    fmt: NmpuFormat,
+    *,
+    largest_expected: float,
+    headroom: float,
+) -> _Codes:
+    fitted = judged.correction
     output_lsb = _output_lsb(fitted, fmt, largest_expected=largest_expected, headroom=headroom)
     correction = Correction(
         a_p=fitted.a_p / output_lsb, a_n=fitted.a_n / output_lsb, b=fitted.b / output_lsb
@@ -147,100 +197,41 @@ def calibrate_core(
     quantized = quantize(
         correction,
         fmt,
-        is_calibrated=is_live,
+        is_calibrated=judged.is_live,
         counts=whole.counts,
-        expected=whole.expected / output_lsb,
+        # Codes as near the real-valued correction as can be: nearer to these few vectors'
+        # expected outputs would be nearer to their noise.
+        expected=correction.apply(whole.counts),
         headroom=headroom,
     )
+    return _Codes(output_lsb=output_lsb, correction=correction, quantized=quantized)
+
+
+def _conclude(
+    judged: _JudgedFits,
+    whole: WholeSamples,
+    codes: _Codes,
+    saturated_counts: npt.NDArray[np.int64],
+) -> CoreCalibration:
+    output_lsb, quantized = codes.output_lsb, codes.quantized
+    fits, flags = judged.fits, judged.flags.copy()
     flags[quantized.is_offset_clipped] |= np.uint16(ColumnFlag.OFFSET_CLIPPED)
     return CoreCalibration(
         output_lsb=output_lsb,
-        global_gain=fit_global_gain(moments, is_live) / output_lsb,
-        correction=correction,
+        global_gain=fit_global_gain(whole.moments, judged.is_live) / output_lsb,
+        correction=codes.correction,
         a_p_se=fits.a_p_se / output_lsb,
         a_n_se=fits.a_n_se / output_lsb,
         b_se=fits.b_se / output_lsb,
         residual_rms=fits.residual_rms / output_lsb,
         r_squared=fits.r_squared,
+        condition=fits.condition,
+        glitch_share=whole.glitch_share,
         saturated_counts=saturated_counts,
         flags=flags,
         fmt=quantized.fmt,
         registers=quantized.registers,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WholeSamples:
-    """What is left of the readouts without clipped samples and glitches."""
-
-    moments: ColumnMoments
-    counts: npt.NDArray[np.uint16]
-    expected: npt.NDArray[np.int32]
-    is_glitchy: npt.NDArray[np.bool_]
-
-
-def _leave_out_clips_and_glitches(
-    moments: ColumnMoments,
-    counts: npt.NDArray[np.uint16],
-    expected: npt.NDArray[np.int32],
-    *,
-    is_saturated: npt.NDArray[np.bool_],
-    clip_code: int,
-    limits: QualityLimits,
-) -> _WholeSamples:
-    """Replace the sums of bad columns by those of their good samples; leave all others alone."""
-    is_whole, is_glitchy = _find_whole_samples(
-        counts, expected, is_saturated=is_saturated, clip_code=clip_code, limits=limits
-    )
-    samples = is_whole.sum(axis=0)
-    spoiled = np.flatnonzero((samples < len(counts)) & (samples >= FEWEST_WHOLE_SAMPLES))
-    if not spoiled.size:
-        return _WholeSamples(
-            moments=moments, counts=counts, expected=expected, is_glitchy=is_glitchy
-        )
-    weights = is_whole[:, spoiled].astype(float)
-    good = ColumnMoments.of(counts[:, :, spoiled], expected[:, spoiled], weights=weights)
-    # The neighbour search takes no weights: whole samples stand in for those left out.
-    counts, expected = counts.copy(), expected.copy()
-    for column in spoiled:
-        chosen = np.resize(np.flatnonzero(is_whole[:, column]), len(counts))
-        counts[:, :, column] = counts[chosen, :, column]
-        expected[:, column] = expected[chosen, column]
-    return _WholeSamples(
-        moments=moments.with_columns(spoiled, good),
-        counts=counts,
-        expected=expected,
-        is_glitchy=is_glitchy,
-    )
-
-
-def _find_whole_samples(
-    counts: npt.NDArray[np.uint16],
-    expected: npt.NDArray[np.int32],
-    *,
-    is_saturated: npt.NDArray[np.bool_],
-    clip_code: int,
-    limits: QualityLimits,
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return the samples to fit from, (vector, column), and the glitchy columns, (column,)."""
-    is_glitchy = np.zeros(expected.shape[1], dtype=np.bool_)
-    if len(counts) < FEWEST_WHOLE_SAMPLES:
-        return np.ones(expected.shape, dtype=np.bool_), is_glitchy
-    is_whole = (unclipped_weights(counts, clip_code=clip_code) > 0) | ~is_saturated
-    plain = fit_columns(ColumnMoments.of(counts, expected, weights=is_whole.astype(float)))
-    suspects = suspicious_columns(counts, expected, plain.correction)
-    # Where hardly a sample is whole, there is nothing to tell a glitch from.
-    suspects = suspects[is_whole[:, suspects].sum(axis=0) >= FEWEST_WHOLE_SAMPLES]
-    if suspects.size:
-        robust = fit_robust(
-            counts[:, :, suspects],
-            expected[:, suspects],
-            weights=is_whole[:, suspects].astype(float),
-        )
-        is_bad = is_glitchy_fit(plain.select(suspects), robust, limits)
-        is_glitchy[suspects] = is_bad
-        is_whole[:, suspects] &= robust.is_kept | ~is_bad
-    return is_whole, is_glitchy
 
 
 def _require_response(flags: npt.NDArray[np.uint16], is_live: npt.NDArray[np.bool_]) -> None:

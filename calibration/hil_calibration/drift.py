@@ -104,17 +104,19 @@ def estimate_drift(
     reference_mean, present_mean = then.mean(axis=0), now.mean(axis=0)
     then, now = then - reference_mean, now - present_mean
     scale, scale_se = _ratio_of_sums(np.abs(now), np.abs(then))
-    # A silent counter has nothing then, a dead column as much noise now as then.
-    is_measured = (scale > 0) & (scale_se < LARGEST_SCALE_SE * scale)
+    unexplained = _rms(now - scale * then)
+    # A silent counter has nothing then. A dead column has noise, as much now as then but another:
+    # its scale is near 1, and explains nothing.
+    is_measured = (
+        (scale > 0) & (scale_se < LARGEST_SCALE_SE * scale) & (unexplained < scale * _rms(then))
+    )
     if not is_measured.any():
         raise CalibrationError("no column responds to the probe vectors, or none did before")
     total_now, total_then = (np.abs(part[:, is_measured]).sum(axis=1) for part in (now, then))
     global_scale, global_scale_se = _ratio_of_sums(total_now[:, None], total_then[:, None])
     scale = np.where(is_measured, scale, global_scale)
-    unexplained = np.sqrt(np.mean((now - scale * then) ** 2, axis=0))
-    signal = scale * np.sqrt(np.mean(then**2, axis=0))
     dispersion = np.zeros_like(scale)
-    np.divide(unexplained, signal, out=dispersion, where=is_measured)
+    np.divide(unexplained, scale * _rms(then), out=dispersion, where=is_measured)
     return DriftEstimate(
         vectors=vectors,
         scale=scale,
@@ -185,6 +187,11 @@ def refit(correction: Correction, moments: ColumnMoments) -> Correction:
             for name in ("a_p", "a_n", "b")
         }
     )
+
+
+def _rms(deviations: FloatColumns) -> FloatColumns:
+    """Return the root mean square over the vectors, shape (column,)."""
+    return np.asarray(np.sqrt(np.mean(deviations**2, axis=0)))
 
 
 def _ratio_of_sums(

@@ -3,9 +3,7 @@
 Inference batch normalisation is affine, and so is the correction: one affine map per column holds
 both. A negative gamma makes both gains of a column negative, which the swap bit holds.
 
-The bound: counts are at most the NMPU's highest input, so the differences between the gains wanted
-and held matter most at an end of their ranges; the two roundings of the unit add what they err at
-most. Clipping and ReLU bring two numbers never further apart.
+`hil_calibration.error_bound` bounds what the codes cost.
 """
 
 from dataclasses import dataclass
@@ -15,13 +13,11 @@ import numpy.typing as npt
 
 from hil.core.array_types import read_only
 from hil.core.correction import Correction
-from hil.core.fixed_point import Rounding
-from hil.core.nmpu_format import Merge, NmpuFormat, NmpuRegisters, OffsetAt
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_calibration.error_bound import error_bound
 from hil_calibration.quantize import choose_shift
 
 FloatColumns = npt.NDArray[np.float64]
-
-_TO_NEAREST = (Rounding.HALF_UP, Rounding.HALF_EVEN, Rounding.HALF_AWAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +92,8 @@ class FoldedBatchNorm:
     registers: NmpuRegisters
     """The nearest codes; swapped where both gains are negative."""
     error_bound: FloatColumns
-    """Largest error of the integer model, shape (column,), output LSB: see `error_bound`."""
+    """Largest error of the integer model, shape (column,), output LSB: see
+    `hil_calibration.error_bound`."""
 
 
 def fold_batch_norm(
@@ -212,103 +209,6 @@ def nearest_registers(
         offset=tile_format.offset_format.nearest_code(correction.b).astype(np.int16),
         swap=swap,
     )
-
-
-def held_correction(registers: NmpuRegisters, fmt: NmpuFormat) -> Correction:
-    """Return the affine map that register codes stand for, before any rounding of the unit."""
-    step = 2.0 ** -(fmt.scale_frac + fmt.shift)
-    real_p, real_n = registers.scale_p * step, registers.scale_n * step
-    return Correction(
-        a_p=np.where(registers.swap, -real_n, real_p),
-        a_n=np.where(registers.swap, -real_p, real_n),
-        b=registers.offset.astype(np.float64) * fmt.offset_format.step,
-    )
-
-
-def error_bound(
-    correction: Correction, registers: NmpuRegisters, fmt: NmpuFormat
-) -> npt.NDArray[np.float64]:
-    """Bound the error of the integer model for every pair of counts that its inputs hold.
-
-    Parameters
-    ----------
-    correction
-        What is wanted, output LSB.
-    registers
-        What is held; any codes, not only the nearest.
-    fmt
-        NMPU format with the tile's shift.
-
-    Returns
-    -------
-    Largest difference between the integer model and the correction clipped to the output codes
-    (with ReLU in both or in neither), shape (column,), output LSB; from the nearest code it is at
-    most ``floor(error_bound + 0.5)``. Infinite where the accumulator may clip a value that the
-    output would hold, or anything may wrap.
-    """
-    held = held_correction(registers, fmt)
-    top = float((1 << fmt.in_bits) - 1)
-    wrong_p, wrong_n = held.a_p - correction.a_p, correction.a_n - held.a_n
-    wrong_b = held.b - correction.b
-    above = wrong_b + top * (np.maximum(wrong_p, 0) + np.maximum(wrong_n, 0))
-    below = wrong_b + top * (np.minimum(wrong_p, 0) + np.minimum(wrong_n, 0))
-    # A hair of room for the rounding of these sums themselves.
-    bound = np.maximum(abs(above), abs(below)) * (1 + 1e-12) + 1e-9 + rounding_bound(fmt)
-    return np.where(_is_clipped_late(registers, fmt), bound, np.inf)
-
-
-def rounding_bound(fmt: NmpuFormat) -> float:
-    """Bound what the unit's own roundings err together, in output LSB.
-
-    Examples
-    --------
-    >>> rounding_bound(NmpuFormat())
-    0.75
-    """
-    compressed = _compression_error(fmt) * 2.0**-fmt.off_frac
-    branches = 1 if fmt.merge is Merge.AFTER_SUBTRACT else 2
-    return branches * compressed + _largest_rounding(fmt.off_frac, fmt.rounding)
-
-
-def _compression_error(fmt: NmpuFormat) -> float:
-    """Return the largest error of the first cut and rounding, in offset steps."""
-    cut = (2.0**fmt.cut_pre - 1) * 2.0**-fmt.total_cut
-    return cut + _largest_rounding(fmt.total_cut - fmt.cut_pre, fmt.rounding)
-
-
-def _largest_rounding(bits: int, rounding: Rounding) -> float:
-    """Return the largest error of rounding `bits` away, in units of what remains."""
-    if bits == 0:
-        return 0.0
-    return 0.5 if rounding in _TO_NEAREST else 1 - 2.0**-bits
-
-
-def _is_clipped_late(registers: NmpuRegisters, fmt: NmpuFormat) -> npt.NDArray[np.bool_]:
-    """Return, per column, whether the accumulator changes no output, and nothing wraps."""
-    held = held_correction(registers, fmt)
-    top, unit = float((1 << fmt.in_bits) - 1), 2.0**fmt.off_frac
-    is_before = fmt.offset_at is OffsetAt.BEFORE_SHIFT
-    inside = held.b * unit if is_before else np.zeros(held.b.shape)
-    outside = held.b * unit - inside
-    gain_p, gain_n = (scale * fmt.scale_format.step * 2.0**-fmt.shift * top * unit
-                      for scale in (registers.scale_p, registers.scale_n))  # fmt: skip
-    error = _compression_error(fmt)
-    lowest, highest = -(2.0 ** (fmt.acc_bits - 1)), 2.0 ** (fmt.acc_bits - 1) - 1
-    if fmt.merge is Merge.AFTER_SUBTRACT:
-        reach_up, reach_down = gain_p + inside, inside - gain_n
-    else:
-        reach_up, reach_down = np.maximum(gain_p + inside, gain_n), np.minimum(inside, 0.0)
-    fits = (reach_up + error <= highest) & (reach_down - error >= lowest)
-    if not fmt.saturate:
-        end = rounding_bound(fmt)
-        up, down = (gain_p + inside + outside) / unit, (inside + outside - gain_n) / unit
-        return fits & (up + end <= fmt.highest_output) & (down - end >= fmt.lowest_output)
-    if fmt.merge is Merge.PER_BRANCH:
-        return fits
-    covers = (highest + outside >= fmt.highest_output * unit) & (
-        lowest + outside <= fmt.lowest_output * unit
-    )
-    return fits | covers
 
 
 def _check_finite(name: str, array: FloatColumns) -> None:

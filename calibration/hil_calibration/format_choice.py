@@ -1,23 +1,16 @@
-"""Whether a format can hold a chip's corrections, which one could, and what rounding costs.
+"""Whether a format can hold a chip's corrections, and which one could.
 
-The error of the NMPU against its real-valued correction has three sources, each bounded by half a
-step or so: the scale codes, the offset code, and the roundings of the datapath. The bound holds
-while nothing saturates: counts within the input width, the compressed result within ``acc_bits``,
-the real-valued output within the range of the output code.
+What the codes of a format that holds them cost is bounded by `hil_calibration.error_bound`.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hil.core.correction import Correction
 from hil.core.errors import CalibrationError
-from hil.core.fixed_point import Rounding
-from hil.core.nmpu_format import Merge, NmpuFormat, NmpuRegisters, OffsetAt
-
-Floats = npt.NDArray[np.float64]
+from hil.core.nmpu_format import NmpuFormat, OffsetAt
 
 _WIDEST_SCALE = 8
 _WIDEST_INPUT = 16
@@ -244,71 +237,3 @@ def _result_shortfall(
         reason=f"the compressed result of column {int(reach.argmax())} reaches {largest:.4g} LSB, "
         f"{fmt.acc_bits} bits hold {(2 ** (fmt.acc_bits - 1) - 1) * step:g}",
     )
-
-
-def datapath_bound(fmt: NmpuFormat) -> float:
-    """Return the most that the datapath errs against exact arithmetic with the same codes.
-
-    Rounding ``d`` of ``K`` bits after dropping ``cut_pre`` of them without rounding errs by at
-    most ``(2**cut_pre - 1) / 2**K`` and what the rounding adds; the last rounding adds its own.
-    With branches rounded apart, each errs. Holds while nothing saturates.
-
-    Returns
-    -------
-    Bound of the magnitude, output LSB.
-
-    Examples
-    --------
-    The specification's 0.25 + 0.5:
-
-    >>> datapath_bound(NmpuFormat())
-    0.75
-    """
-    rest = fmt.total_cut - fmt.cut_pre
-    dropped = ((1 << fmt.cut_pre) - 1) / (1 << fmt.total_cut)
-    compressed = dropped + _rounding_bound(rest, fmt.rounding)
-    branches = 2 if fmt.merge is Merge.PER_BRANCH else 1
-    return branches * compressed / (1 << fmt.off_frac) + _rounding_bound(fmt.off_frac, fmt.rounding)
-
-
-def _rounding_bound(bits: int, rounding: Rounding) -> float:
-    if bits == 0:
-        return 0.0
-    if rounding in {Rounding.FLOOR, Rounding.TOWARD_ZERO}:
-        return 1 - 1 / (1 << bits)
-    return 0.5
-
-
-def quantization_bound(
-    correction: Correction,
-    fmt: NmpuFormat,
-    registers: NmpuRegisters,
-    highest_counts: npt.NDArray[np.integer],
-) -> Floats:
-    """Return the most that the NMPU's output differs from the real-valued correction.
-
-    Parameters
-    ----------
-    correction
-        What the codes stand for, output LSB.
-    fmt, registers
-        The format with its shift, and any codes: nearest ones or those of a search.
-    highest_counts
-        Largest counts of P and N that occur, shape (polarity, column), below ``2**in_bits``.
-
-    Returns
-    -------
-    Bound of the magnitude, shape (column,), output LSB; for real-valued outputs within the range
-    of the output code and results within ``acc_bits``.
-    """
-    weight = 2.0 ** -(fmt.scale_frac + fmt.shift)
-    first, second = registers.scale_p * weight, registers.scale_n * weight
-    held_p = np.where(registers.swap, -second, first)
-    held_n = np.where(registers.swap, -first, second)
-    # The two errors add up in sign: P and N are not negative and do not depend on each other.
-    off = registers.offset * fmt.offset_format.step - correction.b
-    at_p = (held_p - correction.a_p) * highest_counts[0]
-    at_n = (correction.a_n - held_n) * highest_counts[1]
-    highest = off + np.maximum(at_p, 0) + np.maximum(at_n, 0)
-    lowest = off + np.minimum(at_p, 0) + np.minimum(at_n, 0)
-    return np.asarray(np.maximum(highest, -lowest) + datapath_bound(fmt))

@@ -13,7 +13,7 @@ its sum with an FP16 addend is not exact only if the two span more than 53 bits.
   from every midpoint between two of them and rounds to the addend, before and after.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,13 @@ def apply_ldpu(
     Returns
     -------
     Output codes, shape (vector, column), -128 to 127; NaN becomes 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not match.
     """
+    check_inputs(p_counts, n_counts, coefficients, addend)
     half = np.float16
     with np.errstate(over="ignore"):
         p_half, n_half = p_counts.astype(half), n_counts.astype(half)
@@ -112,3 +118,31 @@ def apply_ldpu(
         value = np.maximum(value, half(0))
     rounded = np.rint(np.nan_to_num(value.astype(np.float32), posinf=127, neginf=-128))
     return np.clip(rounded, -128, 127).astype(np.int8)
+
+
+def check_inputs(
+    p_counts: npt.NDArray[np.uint16],
+    n_counts: npt.NDArray[np.uint16],
+    coefficients: LdpuCoefficients,
+    addend: npt.NDArray[np.int8] | None,
+) -> None:
+    """Raise ValueError if shapes or dtypes are not those that `apply_ldpu` takes."""
+    shape = p_counts.shape
+    if p_counts.dtype != np.uint16 or n_counts.dtype != np.uint16:
+        raise ValueError(f"counts must be uint16, got {p_counts.dtype} and {n_counts.dtype}")
+    if len(shape) != 2 or n_counts.shape != shape:
+        raise ValueError(
+            "p_counts and n_counts must share one shape (vector, column), got "
+            f"{shape} and {n_counts.shape}"
+        )
+    for field in fields(coefficients):
+        numbers = getattr(coefficients, field.name)
+        if numbers.dtype != np.float16 or numbers.shape != shape[1:]:
+            raise ValueError(
+                f"{field.name}: must be float16 of shape {shape[1:]}, got {numbers.dtype} of "
+                f"shape {numbers.shape}"
+            )
+    if addend is not None and (addend.dtype != np.int8 or addend.shape != shape):
+        raise ValueError(
+            f"addend: must be int8 of shape {shape}, got {addend.dtype} of shape {addend.shape}"
+        )

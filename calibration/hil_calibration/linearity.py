@@ -95,23 +95,32 @@ def inl_curves(
     edges = lowest + np.linspace(0, 1, bins + 1)[:, None, None] * (highest - lowest)
     width = np.maximum((highest - lowest) / bins, np.finfo(float).tiny)
     bin_of = np.minimum(((counts - lowest) / width).astype(np.int64), bins - 1)
-    mean = np.zeros((bins, *counts.shape[1:]))
-    error = np.full(mean.shape, np.inf)
-    for number in range(bins):
-        is_inside = bin_of == number
-        samples = is_inside.sum(axis=0)
-        inside = np.where(is_inside, residual[:, None], 0.0)
-        mean[number] = inside.sum(axis=0) / np.maximum(samples, 1)
-        squares = np.square(np.where(is_inside, residual[:, None] - mean[number], 0.0)).sum(axis=0)
-        known = samples >= 2
-        variance = squares[known] / (samples[known] - 1) / samples[known]
-        error[number][known] = np.sqrt(variance)
+    mean, error = _mean_by_bin(residual, bin_of, bins)
     return InlCurves(
         edges=edges,
         residual=mean,
         standard_error=error,
         gain=np.stack([correction.a_p, correction.a_n]),
     )
+
+
+def _mean_by_bin(
+    residual: Floats, bin_of: npt.NDArray[np.int64], bins: int
+) -> tuple[Floats, Floats]:
+    """Return mean and standard error of (vector, column) in bins of (vector, polarity, column)."""
+    shape = (bins, *bin_of.shape[1:])
+    counters = shape[1] * shape[2]
+    place = (bin_of * counters + np.arange(counters).reshape(shape[1:])).ravel()
+
+    def total(values: Floats) -> Floats:
+        weights = np.broadcast_to(values, bin_of.shape).ravel()
+        return np.bincount(place, weights=weights, minlength=bins * counters).reshape(shape)
+
+    samples = np.bincount(place, minlength=bins * counters).reshape(shape)
+    mean = total(residual[:, None]) / np.maximum(samples, 1)
+    squares = total(np.square(residual[:, None] - np.take_along_axis(mean, bin_of, axis=0)))
+    variance = squares / np.maximum(samples - 1, 1) / np.maximum(samples, 1)
+    return mean, np.where(samples >= 2, np.sqrt(variance), np.inf)
 
 
 def effective_bits(full_scale: FloatArray | float, error_rms: FloatArray) -> Floats:
@@ -129,7 +138,7 @@ def effective_bits(full_scale: FloatArray | float, error_rms: FloatArray) -> Flo
     Returns
     -------
     Bits, shape of `error_rms`; infinite without any error, 0 where the error is larger than the
-    range allows.
+    range allows, or there is no range.
 
     Source
     ------
@@ -141,6 +150,6 @@ def effective_bits(full_scale: FloatArray | float, error_rms: FloatArray) -> Flo
     >>> effective_bits(256.0, np.array([1 / np.sqrt(12), 2 / np.sqrt(12)]))
     array([8., 7.])
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         bits = np.log2(np.divide(full_scale, np.sqrt(12) * np.asarray(error_rms, np.float64)))
-    return np.asarray(np.maximum(bits, 0.0))
+    return np.asarray(np.where(np.asarray(full_scale) > 0, np.maximum(bits, 0.0), 0.0))

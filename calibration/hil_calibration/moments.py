@@ -80,7 +80,7 @@ class ColumnMoments:
             If the shapes do not match, the counts are no integers or negative, an expected output
             is not finite, or a weight is negative or not finite.
         """
-        _check_block(counts, expected)
+        check_block(counts, expected)
         vectors, _, columns = counts.shape
         if vectors == 0:
             return cls.empty(columns)
@@ -173,7 +173,11 @@ class ColumnMoments:
         return ColumnMoments(vectors=self.vectors, **replaced)
 
 
-def _check_block(counts: IntArray, expected: FloatArray | IntArray) -> None:
+def check_block(counts: IntArray, expected: FloatArray | IntArray) -> None:
+    """Raise ValueError unless counts (vector, 2, column) and expected (vector, column) are whole.
+
+    Counts must be integers, 0 or more; expected outputs finite.
+    """
     if counts.ndim != 3 or counts.shape[1] != 2 or expected.shape != (len(counts), counts.shape[2]):
         raise ValueError(
             "counts must be (vector, 2, column) and expected (vector, column), got "

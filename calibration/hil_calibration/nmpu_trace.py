@@ -47,6 +47,21 @@ class NmpuTrace:
     """Number of the first vector, for printing."""
     first_column: int = 0
     """Number of the first column, for printing."""
+    device_outputs: npt.NDArray[np.int8] | None = None
+    """What a device computed itself, without ReLU, for the last of the vectors, shape
+    (vector, column); None if that is not known."""
+
+    def __post_init__(self) -> None:
+        if self.device_outputs is None:
+            return
+        vectors, columns = self.stages[-1].codes.shape
+        shape = self.device_outputs.shape
+        if self.device_outputs.ndim != 2 or shape[0] > vectors or shape[1] != columns:
+            raise ValueError(
+                f"device_outputs: must have shape (vector, column), at most {vectors} vectors and "
+                f"exactly {columns} columns, got {shape}"
+            )
+        object.__setattr__(self, "device_outputs", read_only(self.device_outputs))
 
     def __getitem__(self, name: str) -> TraceStage:
         for stage in self.stages:
@@ -58,6 +73,19 @@ class NmpuTrace:
     def outputs(self) -> npt.NDArray[np.int8]:
         """Output codes, shape (vector, column): what `apply_nmpu` returns."""
         return self.stages[-1].codes.astype(np.int8)
+
+    @property
+    def differs(self) -> npt.NDArray[np.bool_]:
+        """Whether the device computed another output, shape (vector, column).
+
+        False where it is not known what it computed. Compared before ReLU.
+        """
+        modelled = self["output"].codes
+        differs = np.zeros(modelled.shape, np.bool_)
+        if self.device_outputs is not None and len(self.device_outputs):
+            known = len(self.device_outputs)
+            differs[-known:] = modelled[-known:] != self.device_outputs
+        return differs
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as plain lists, one entry per column: what ``--json`` prints."""
@@ -80,6 +108,7 @@ class NmpuTrace:
                         }
                         for stage in self.stages
                     ],
+                    **self._device_entry(column),
                 }
                 for column in range(columns)
             ],
@@ -89,7 +118,7 @@ class NmpuTrace:
         """Return the trace as a table per column, vectors side by side.
 
         ``*`` behind a code: the width did not hold the code before it, which was clipped or
-        wrapped.
+        wrapped. ``!`` behind a code of the device: the model's output is another.
         """
         columns = self.stages[-1].codes.shape[1]
         tables = ["\n".join(self._table_lines(column)) for column in range(columns)]
@@ -99,6 +128,19 @@ class NmpuTrace:
         codes = self.registers.to_codes()[:, column].tolist()
         names = [field.name for field in fields(self.registers)]
         return dict(zip(names, codes, strict=True))
+
+    def _device_codes(self, column: int) -> list[int | None]:
+        """Return what the device computed for each vector; None where that is not known."""
+        if self.device_outputs is None:
+            return []
+        known: list[int | None] = self.device_outputs[:, column].tolist()
+        return [None] * (len(self.stages[-1].codes) - len(known)) + known
+
+    def _device_entry(self, column: int) -> dict[str, Any]:
+        if self.device_outputs is None:
+            return {}
+        differs = self.differs[:, column].tolist()
+        return {"device": {"codes": self._device_codes(column), "differs": differs}}
 
     def _table_lines(self, column: int) -> Iterator[str]:
         registers = self._registers_of(column)
@@ -111,6 +153,13 @@ class NmpuTrace:
             marked = zip(stage.codes[:, column], stage.overflowed[:, column], strict=True)
             cells = "".join(f"{code:>12}{'*' if is_over else ' '}" for code, is_over in marked)
             yield f"{stage.name:<16}{stage.width:>5}{stage.frac_bits:>6}{cells}".rstrip()
+        if self.device_outputs is not None:
+            marked = zip(self._device_codes(column), self.differs[:, column], strict=True)
+            cells = "".join(
+                f"{'-' if code is None else code:>12}{'!' if is_other else ' '}"
+                for code, is_other in marked
+            )
+            yield f"{'device':<16}{self['output'].width:>5}{0:>6}{cells}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +191,7 @@ def trace_nmpu(
     relu: bool = False,
     first_vector: int = 0,
     first_column: int = 0,
+    device_outputs: npt.NDArray[np.int8] | None = None,
 ) -> NmpuTrace:
     """Compute every intermediate code of the NMPU.
 
@@ -157,6 +207,8 @@ def trace_nmpu(
         Whether negative outputs become 0.
     first_vector, first_column
         Numbers under which the first vector and column are printed.
+    device_outputs
+        What a device computed for the last of these vectors, without ReLU, (vector, column).
 
     Raises
     ------
@@ -176,6 +228,7 @@ def trace_nmpu(
         stages=datapath_stages(p_counts, n_counts, registers, fmt, relu=relu),
         first_vector=first_vector,
         first_column=first_column,
+        device_outputs=device_outputs,
     )
 
 

@@ -15,6 +15,10 @@ from hil.core.correction import Correction
 
 Floats = npt.NDArray[np.float64]
 
+FEWEST_PAIRS = 16
+"""Pairs of repeats that a noise is taken from, which has a standard error of 18 % with so few
+(1 / sqrt(2 * 16), for Gaussian noise)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeNoise:
@@ -80,6 +84,32 @@ def measure_noise(repeats: IntArray, *, bins: int = 8) -> CodeNoise:
     pooled = squares.sum(axis=0) / (vectors * (times - 1))
     variance = np.where(freedom > 0, summed / np.maximum(freedom, 1), pooled)
     return CodeNoise(edges=edges, variance=variance, freedom=freedom.astype(np.int64))
+
+
+def find_repeats(inputs: IntArray, counts: IntArray) -> IntArray | None:
+    """Pair up readouts of equal input vectors, for `measure_noise`.
+
+    Parameters
+    ----------
+    inputs
+        Input vectors, shape (vector, row).
+    counts
+        Their readouts, shape (vector, polarity, column).
+
+    Returns
+    -------
+    Pairs of readouts, shape (pair, repeat, polarity, column), each readout in one pair at most;
+    None with fewer than `FEWEST_PAIRS` pairs.
+    """
+    _, group = np.unique(inputs, axis=0, return_inverse=True)
+    group = group.reshape(-1)  # numpy 2.0 alone gives it a second axis
+    order = np.argsort(group, kind="stable")
+    ranks = np.arange(len(order)) - np.searchsorted(group[order], group[order])
+    is_second = ranks % 2 == 1
+    if is_second.sum() < FEWEST_PAIRS:
+        return None
+    second = np.flatnonzero(is_second)
+    return np.stack([counts[order[second - 1]], counts[order[second]]], axis=1)
 
 
 def noise_weights(

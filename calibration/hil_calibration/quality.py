@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.array_types import read_only
-from hil.core.correction import NOT_CALIBRATED, ColumnFlag, Correction
+from hil.core.correction import NOT_CALIBRATED, ColumnFlag, ColumnQuality, Correction
 from hil_calibration.fit import ColumnFits
 from hil_calibration.linearity import effective_bits, inl_curves
 from hil_calibration.moments import ColumnMoments
@@ -132,28 +131,6 @@ def is_glitchy_fit(
     return np.asarray((share > limits.glitch_share) | (share > 0) & is_moved)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnQuality:
-    """How good each column is in numbers: what is behind its flags; arrays of shape (column,)."""
-
-    inl: npt.NDArray[np.float64]
-    """Largest deviation of the mean residual from 0 over the codes, output LSB."""
-    effective_bits: npt.NDArray[np.float64]
-    """Effective bits of the corrected output over the range of its expected outputs."""
-    residual_rms: npt.NDArray[np.float64]
-    """Root mean square of corrected minus expected output, output LSB."""
-    noise_rms: npt.NDArray[np.float64] | None
-    """Share of that which differs between repeats, output LSB; None without repeats."""
-    saturated_share: npt.NDArray[np.float64]
-    """Share of clipped counts, P and N together."""
-    outlier_share: npt.NDArray[np.float64]
-    """Share of samples more than five standard deviations (by the median) off the line."""
-
-    def __post_init__(self) -> None:
-        for name in ("inl", "effective_bits", "residual_rms", "saturated_share", "outlier_share"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
-
-
 def measure_quality(
     counts: npt.NDArray[np.uint16],
     expected: npt.NDArray[np.float64],
@@ -161,6 +138,8 @@ def measure_quality(
     *,
     clip_code: int,
     noise: CodeNoise | None = None,
+    condition: npt.NDArray[np.float64] | None = None,
+    glitch_share: npt.NDArray[np.float64] | None = None,
 ) -> ColumnQuality:
     """Measure every column with its correction.
 
@@ -176,19 +155,27 @@ def measure_quality(
         Lowest code that is a clipped one.
     noise
         Noise by code from repeats of the same columns.
+    condition, glitch_share
+        What the fit found, shape (column,); passed on, NaN where None.
     """
     residual = correction.apply(counts) - expected
     rms = np.sqrt(np.mean(np.square(residual), axis=0))
     sigma = MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
-    noise_rms = None
+    curves = inl_curves(counts, expected, correction)
+    unknown = np.full(rms.shape, np.nan)
+    noise_rms = unknown
     if noise is not None:
         rms_p, rms_n = noise.rms
         noise_rms = np.hypot(correction.a_p * rms_p, correction.a_n * rms_n)
     return ColumnQuality(
-        inl=inl_curves(counts, expected, correction).largest,
+        inl=curves.largest,
+        inl_edges=curves.edges,
+        inl_curve=curves.residual,
         effective_bits=effective_bits(np.ptp(expected, axis=0), rms),
         residual_rms=rms,
         noise_rms=noise_rms,
         saturated_share=(counts >= clip_code).mean(axis=(0, 1)),
         outlier_share=(np.abs(residual) > REJECTED_SIGMAS * sigma).mean(axis=0),
+        condition=unknown if condition is None else condition,
+        glitch_share=unknown if glitch_share is None else glitch_share,
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hil.core.correction import ColumnQuality
 from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ChipIdentity
@@ -39,6 +40,8 @@ class TileCoefficients:
     """Content hash of the readouts they were made from."""
     nmpu_mismatches: int | None
     """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
+    quality: ColumnQuality | None
+    """How good each column is in numbers; None where the step file has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
                 columns_used=record.origin.columns_used,
                 raw_sha256=record.raw_sha256,
                 nmpu_mismatches=conclusion.nmpu_mismatches,
+                quality=conclusion.quality,
             )
         )
         common.append(

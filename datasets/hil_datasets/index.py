@@ -107,10 +107,11 @@ class _Tables:
             "tables/finished": 1,
             "tables/shift": nmpu["shift"],
             "tables/output_lsb": step["correction"].attrs["output_lsb"],
-        } | {spec.path: step[spec.path][...] for spec in TABLES}
+        } | {spec.path: step[spec.path][...] for spec in TABLES if spec.path in step}
         at = (self._cores.index(key.core), self._modes.index(key.read_mode))
         for spec in (*TILE_TABLES, *TABLES):
-            self._table(spec, columns=np.shape(values[spec.path]))[at] = values[spec.path]
+            if spec.path in values:
+                self._table(spec, columns=np.shape(values[spec.path]))[at] = values[spec.path]
 
     def write(self, index: h5py.File) -> None:
         index["core"] = np.array(self._cores, dtype=np.int64)

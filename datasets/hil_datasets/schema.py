@@ -64,6 +64,42 @@ STEP_DATASETS = (
     DatasetSpec("coefficients/swap", "uint8", ("column",), "bit", "P and N change places"),
     DatasetSpec("coefficients/flags", "uint16", ("column",), "bit field", "column flags"),
     DatasetSpec(
+        "quality/effective_bits", "float64", ("column",), "bit", "effective bits of the output"
+    ),
+    DatasetSpec("quality/inl", "float64", ("column",), "output LSB", "largest INL"),
+    DatasetSpec(
+        "quality/inl_edges",
+        "float64",
+        ("inl_edge", "polarity", "column"),
+        "count",
+        "borders of the bins of the INL curve",
+    ),
+    DatasetSpec(
+        "quality/inl_curve",
+        "float64",
+        ("inl_bin", "polarity", "column"),
+        "output LSB",
+        "mean residual in each bin of the count",
+    ),
+    DatasetSpec(
+        "quality/residual_rms", "float64", ("column",), "output LSB", "residual, held-out vectors"
+    ),
+    DatasetSpec(
+        "quality/noise_rms", "float64", ("column",), "output LSB", "part that differs on repeats"
+    ),
+    DatasetSpec(
+        "quality/saturated_share", "float64", ("column",), "1", "clipped counts, held-out vectors"
+    ),
+    DatasetSpec(
+        "quality/outlier_share", "float64", ("column",), "1", "samples far off, held-out vectors"
+    ),
+    DatasetSpec(
+        "quality/condition", "float64", ("column",), "1", "condition number of P and N in the fit"
+    ),
+    DatasetSpec(
+        "quality/glitch_share", "float64", ("column",), "1", "calibration samples far off the line"
+    ),
+    DatasetSpec(
         "verification/outputs",
         "int8",
         ("verification_vector", "column"),
@@ -80,6 +116,9 @@ STEP_DATASETS = (
 )
 
 STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
+
+QUALITY_DATASETS = tuple(spec.path for spec in STEP_DATASETS if spec.path.startswith("quality/"))
+"""The numbers of `ColumnQuality`, under its names; files from before them have none."""
 
 RAW_DATASETS = ("weights", "inputs", "raw", "expected")
 """The datasets that were measured or sent, as against concluded."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import Correction
+from hil.core.correction import ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
 
@@ -108,6 +108,8 @@ class StepConclusion:
     """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
     errors_all_columns: dict[str, float]
     """The same over every column that carries weights, dead ones included."""
+    quality: ColumnQuality | None = None
+    """How good each column is in numbers; None in files from before they were stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import ColumnFlag, Correction
+from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.schema import QUALITY_DATASETS
 from hil_datasets.step import (
     StepConclusion,
     StepKey,
@@ -29,6 +30,20 @@ from hil_datasets.stored_errors import errors_from_json
 T = TypeVar("T")
 
 _KNOWN_FLAGS = sum(ColumnFlag)
+_LARGEST = float(np.finfo(np.float64).max)
+_QUALITY_RANGES = {
+    "effective_bits": (0.0, math.inf),
+    "inl": (0.0, _LARGEST),
+    "inl_edges": (0.0, 65535.0),
+    "inl_curve": (-_LARGEST, _LARGEST),
+    "residual_rms": (0.0, _LARGEST),
+    "noise_rms": (0.0, _LARGEST),
+    "saturated_share": (0.0, 1.0),
+    "outlier_share": (0.0, 1.0),
+    "condition": (1.0, math.inf),
+    "glitch_share": (0.0, 1.0),
+}
+"""Least and largest value of each number of `ColumnQuality`; a noise may be NaN as well."""
 
 
 class StepContent:
@@ -102,18 +117,7 @@ class StepContent:
     def _conclusion(self) -> StepConclusion:
         arrays, attributes = self._arrays, self._attributes
         fmt = self._made("coefficients/nmpu", _nmpu_format)
-        self._check_codes("coefficients/swap", 1, "must be 0 or 1")
         self._check_codes("coefficients/flags", _KNOWN_FLAGS, "has bits that mean nothing")
-        registers = NmpuRegisters(
-            scale_p=arrays["coefficients/scale_p"],
-            scale_n=arrays["coefficients/scale_n"],
-            offset=arrays["coefficients/offset"],
-            swap=arrays["coefficients/swap"].astype(np.bool_),
-        )
-        try:
-            registers.check_fits(fmt)
-        except ValueError as error:
-            raise self._error("/coefficients", str(error)) from error
         if not 0 < attributes["correction/output_lsb"] < math.inf:
             raise self._error("/correction", "attribute output_lsb: must be positive and finite")
         return StepConclusion(
@@ -131,14 +135,50 @@ class StepContent:
             r_squared=arrays["correction/r_squared"],
             saturated_counts=arrays["correction/saturated_counts"],
             fmt=fmt,
-            registers=registers,
+            registers=self._registers(fmt),
             flags=arrays["coefficients/flags"],
             outputs=arrays.get("verification/outputs"),
             column_rms=arrays["verification/column_rms"],
             errors=self._made("verification/errors", _errors),
             nmpu_mismatches=self._made("verification/nmpu_mismatches", _count_or_none),
             errors_all_columns=self._made("verification/errors_all_columns", _errors),
+            quality=self._quality(),
         )
+
+    def _registers(self, fmt: NmpuFormat) -> NmpuRegisters:
+        arrays = self._arrays
+        self._check_codes("coefficients/swap", 1, "must be 0 or 1")
+        registers = NmpuRegisters(
+            scale_p=arrays["coefficients/scale_p"],
+            scale_n=arrays["coefficients/scale_n"],
+            offset=arrays["coefficients/offset"],
+            swap=arrays["coefficients/swap"].astype(np.bool_),
+        )
+        try:
+            registers.check_fits(fmt)
+        except ValueError as error:
+            raise self._error("/coefficients", str(error)) from error
+        return registers
+
+    def _quality(self) -> ColumnQuality | None:
+        if QUALITY_DATASETS[0] not in self._arrays:
+            return None
+        arrays = {path.rpartition("/")[2]: self._arrays[path] for path in QUALITY_DATASETS}
+        for name, array in arrays.items():
+            lowest, highest = _QUALITY_RANGES[name]
+            is_meant = (array >= lowest) & (array <= highest)
+            if name == "noise_rms":
+                is_meant |= np.isnan(array)
+            if not is_meant.all():
+                place = tuple(np.argwhere(~is_meant)[0])
+                message = (
+                    f"of column {place[-1]} is {array[place]}: must be {lowest:g} to {highest:g}"
+                )
+                raise self._error(f"/quality/{name}", message)
+        try:
+            return ColumnQuality(**arrays)
+        except ValueError as error:
+            raise self._error("/quality", str(error)) from error
 
     def _made(self, name: str, make: Callable[[str], T]) -> T:
         try:

@@ -21,6 +21,7 @@ from hil_datasets.schema import (
     CORRECTION_NAMES,
     FILE_FORMAT,
     FORMAT_VERSION,
+    QUALITY_DATASETS,
     STEP_ATTRIBUTES,
     STEP_DATASETS,
     AttributeKind,
@@ -30,8 +31,6 @@ from hil_datasets.schema import (
 from hil_datasets.seal import check_seal
 from hil_datasets.step import StepRecord
 from hil_datasets.step_content import StepContent
-
-_OPTIONAL = {"verification/outputs"}
 
 # h5py passes on whatever the HDF5 library, NumPy or its own code trip over in a damaged file.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
@@ -135,20 +134,7 @@ def _find(file: h5py.File, path: str) -> Any:
 def _read_arrays(
     path: Path, file: h5py.File, attributes: Mapping[str, Any]
 ) -> dict[str, npt.NDArray[Any]]:
-    problems: list[Problem] = []
-    datasets: dict[str, h5py.Dataset] = {}
-    for spec in STEP_DATASETS:
-        try:
-            dataset = _find(file, spec.path)
-            if dataset is None:
-                message = None if spec.path in _OPTIONAL else "missing"
-            else:
-                datasets[spec.path] = dataset
-                message = _misfit(dataset, spec)
-        except _DAMAGE as error:
-            message = f"cannot be read: {error}"
-        if message:
-            problems.append(Problem(f"/{spec.path}", message))
+    datasets, problems = _find_datasets(file)
     if not problems:
         problems = _check_sizes(datasets, attributes, file_bytes=path.stat().st_size)
     arrays = {}
@@ -161,6 +147,27 @@ def _read_arrays(
     if problems:
         raise DatasetError(str(path), problems)
     return arrays
+
+
+def _find_datasets(file: h5py.File) -> tuple[dict[str, h5py.Dataset], list[Problem]]:
+    problems: list[Problem] = []
+    datasets: dict[str, h5py.Dataset] = {}
+    optional = {"verification/outputs"}
+    if _find(file, "quality") is None:  # a file from before it; half of it is none
+        optional |= set(QUALITY_DATASETS)
+    for spec in STEP_DATASETS:
+        try:
+            dataset = _find(file, spec.path)
+            if dataset is None:
+                message = None if spec.path in optional else "missing"
+            else:
+                datasets[spec.path] = dataset
+                message = _misfit(dataset, spec)
+        except _DAMAGE as error:
+            message = f"cannot be read: {error}"
+        if message:
+            problems.append(Problem(f"/{spec.path}", message))
+    return datasets, problems
 
 
 def _misfit(dataset: Any, spec: DatasetSpec) -> str | None:

@@ -16,6 +16,7 @@ from hil_datasets.durable import PART_SUFFIX, WriteLatch, finished_file, names_f
 from hil_datasets.schema import (
     FILE_FORMAT,
     FORMAT_VERSION,
+    QUALITY_DATASETS,
     STEP_ATTRIBUTES,
     STEP_DATASET_BY_PATH,
     AttributeKind,
@@ -204,6 +205,10 @@ def _concluded_arrays(conclusion: StepConclusion) -> dict[str, npt.NDArray[Any]]
         "coefficients/flags": conclusion.flags,
         "verification/column_rms": conclusion.column_rms,
     }
+    if conclusion.quality is not None:
+        arrays |= {
+            path: getattr(conclusion.quality, path.rpartition("/")[2]) for path in QUALITY_DATASETS
+        }
     if conclusion.outputs is not None:
         arrays["verification/outputs"] = conclusion.outputs
     return arrays

@@ -109,6 +109,12 @@ class CalibrationSection(BaseModel):
     """A residual this many times the core's median is a poor fit."""
     saturated_share: float = Field(default=_LIMITS.saturated_share, ge=0, le=1)
     """A column with more clipped counts than this is saturated."""
+    largest_condition: float = Field(default=_LIMITS.largest_condition, ge=1, le=1e6)
+    """A column whose P and N have a larger condition number is ill-conditioned."""
+    glitch_share: float = Field(default=_LIMITS.glitch_share, ge=0, le=1)
+    """A column with more than this share of its samples far off the line is glitchy."""
+    glitch_sigmas: float = Field(default=_LIMITS.glitch_sigmas, gt=0, le=1e6)
+    """So is one whose parameters such samples move by this many standard errors."""
 
     @property
     def limits(self) -> QualityLimits:
@@ -117,6 +123,9 @@ class CalibrationSection(BaseModel):
             dead_r_squared=self.dead_r_squared,
             poor_fit_ratio=self.poor_fit_ratio,
             saturated_share=self.saturated_share,
+            largest_condition=self.largest_condition,
+            glitch_share=self.glitch_share,
+            glitch_sigmas=self.glitch_sigmas,
         )
 
 

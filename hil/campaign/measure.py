@@ -8,13 +8,15 @@ import numpy.typing as npt
 
 from hil.campaign.config import CampaignConfig
 from hil.campaign.plan import PlannedStep
+from hil.core.correction import ColumnQuality
 from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil_calibration.calibrate import SEARCH_VECTORS, CoreCalibration, calibrate_core
+from hil_calibration.exact_moments import ExactMoments
 from hil_calibration.expected import expected_outputs
-from hil_calibration.moments import ColumnMoments
 from hil_calibration.nmpu import saturated_inputs
-from hil_calibration.quality import is_calibrated
+from hil_calibration.noise import find_repeats, measure_noise
+from hil_calibration.quality import is_calibrated, measure_quality
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
 from hil_datasets.step import StepConclusion
 from hil_datasets.step_writer import StepWriter
@@ -47,6 +49,13 @@ class _HeldOut:
     outputs: IntArray8 | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calibrated:
+    calibration: CoreCalibration
+    sample_counts: npt.NDArray[np.uint16]
+    """The first readouts, (vector, polarity, column), up to `SEARCH_VECTORS`."""
+
+
 def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
     """Take one step.
 
@@ -57,16 +66,18 @@ def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
     DeviceError, TransportError, FrameError
         If the device refuses, is lost, or answers nonsense.
     """
-    calibration = _calibrate(step, bench)
+    calibrated = _calibrate(step, bench)
+    calibration = calibrated.calibration
     if bench.config.device.has_nmpu:
         _load_registers(step, bench, calibration.fmt, calibration.registers)
     held_out = _read_held_out(step, bench)
-    return _conclude(step, calibration, held_out)
+    quality = _measure_quality(step, bench, calibrated, held_out)
+    return _conclude(step, calibration, held_out, quality)
 
 
-def _calibrate(step: PlannedStep, bench: StepBench) -> CoreCalibration:
+def _calibrate(step: PlannedStep, bench: StepBench) -> _Calibrated:
     config, key, work = bench.config, step.key, step.work
-    moments = ColumnMoments.empty(work.weights.shape[1])
+    moments = ExactMoments.empty(work.weights.shape[1])
     saturated = np.zeros(work.weights.shape[1], dtype=np.int64)
     largest = 0.0
     sample_counts, sample_expected = [], []
@@ -76,7 +87,7 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> CoreCalibration:
         counts = bench.chip.read_counts(key.core, key.read_mode, inputs)
         expected = expected_outputs(inputs, work.weights)
         bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
-        moments = moments.merge(ColumnMoments.of(counts, expected))
+        moments = moments.merge(ExactMoments.of(counts, expected))
         saturated += saturated_inputs(
             counts, in_bits=config.nmpu.in_bits, counter_bits=bench.counter_bits
         )
@@ -85,17 +96,24 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> CoreCalibration:
             sample_counts.append(counts[: SEARCH_VECTORS - first])
             sample_expected.append(expected[: SEARCH_VECTORS - first])
         bench.on_vectors(stop - first)
-    return calibrate_core(
-        moments,
+    counts = np.concatenate(sample_counts)
+    calibration = calibrate_core(
+        moments.to_moments(),
         fmt=config.nmpu,
         saturated_counts=saturated,
-        sample_counts=np.concatenate(sample_counts),
+        sample_counts=counts,
         sample_expected=np.concatenate(sample_expected),
         largest_expected=largest,
-        clip_code=min(1 << config.nmpu.in_bits, (1 << bench.counter_bits) - 1),
+        clip_code=_clip_code(bench),
         headroom=config.calibration.headroom,
         limits=config.calibration.limits,
     )
+    return _Calibrated(calibration=calibration, sample_counts=counts)
+
+
+def _clip_code(bench: StepBench) -> int:
+    """Return the lowest count that the NMPU's input clips or the counter could not hold."""
+    return min(1 << bench.config.nmpu.in_bits, (1 << bench.counter_bits) - 1)
 
 
 def _load_registers(
@@ -148,8 +166,32 @@ def _read_corrected(step: PlannedStep, bench: StepBench, inputs: IntArray8) -> I
         raise
 
 
+def _measure_quality(
+    step: PlannedStep, bench: StepBench, calibrated: _Calibrated, held_out: _HeldOut
+) -> ColumnQuality:
+    """Judge the columns on the held-out readouts, and on those of vectors that came twice."""
+    calibration, sample = calibrated.calibration, calibrated.sample_counts
+    inputs = step.work.inputs
+    repeats = find_repeats(
+        np.concatenate([inputs[: len(sample)], inputs[step.calibration_vectors :]]),
+        np.concatenate([sample, held_out.counts]),
+    )
+    return measure_quality(
+        held_out.counts,
+        held_out.expected / calibration.output_lsb,
+        calibration.correction,
+        clip_code=_clip_code(bench),
+        noise=None if repeats is None else measure_noise(repeats),
+        condition=calibration.condition,
+        glitch_share=calibration.glitch_share,
+    )
+
+
 def _conclude(
-    step: PlannedStep, calibration: CoreCalibration, held_out: _HeldOut
+    step: PlannedStep,
+    calibration: CoreCalibration,
+    held_out: _HeldOut,
+    quality: ColumnQuality,
 ) -> StepConclusion:
     expected = held_out.expected / calibration.output_lsb
     outputs = correct_all_ways(
@@ -174,6 +216,7 @@ def _conclude(
         fmt=calibration.fmt,
         registers=calibration.registers,
         flags=calibration.flags,
+        quality=quality,
         outputs=held_out.outputs,
         column_rms=column_rms(outputs, expected),
         nmpu_mismatches=mismatches,

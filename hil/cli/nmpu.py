@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 
-from hil.cli.errors import reports_errors
+from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError, Problem
 from hil.core.nmpu_format import PRESETS, NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
@@ -67,6 +68,9 @@ def trace_command(run: Path | None, relu: bool, as_json: bool, **given: Any) -> 
 
     For a column of the folder RUN, from its stored counts and registers, or for numbers given
     by hand; --p and --n can be repeated, one pair for each vector.
+
+    Where RUN holds outputs that the device computed itself, they stand below the model's, with !
+    behind those that differ; the exit code is then 1.
     """
     if run is None:
         _refuse_options(given, _OF_A_RUN, "needs a folder RUN")
@@ -77,11 +81,19 @@ def trace_command(run: Path | None, relu: bool, as_json: bool, **given: Any) -> 
     if as_json:
         extra = {} if saturation is None else {"saturation": saturation}
         click.echo(json.dumps(trace.to_dict() | extra, indent=1))
-        return
-    click.echo(trace.to_text())
-    if saturation is not None:
-        counted = ", ".join(f"{name} {number}" for name, number in saturation.items())
-        click.echo(f"\nclipped or wrapped in the whole step: {counted}")
+    else:
+        click.echo(trace.to_text())
+        if saturation is not None:
+            counted = ", ".join(f"{name} {number}" for name, number in saturation.items())
+            click.echo(f"\nclipped or wrapped in the whole step: {counted}")
+    if trace.differs.any():
+        number = int(trace.differs.sum())
+        click.echo(
+            f"{number} of the device's outputs above differ from the integer model "
+            "(docs/reference/nmpu.md): another rounding, width or merge?",
+            err=True,
+        )
+        raise SystemExit(ExitCode.SOME_FAILED)
 
 
 def _refuse_options(given: dict[str, Any], options: dict[str, str], reason: str) -> None:
@@ -133,20 +145,31 @@ def _trace_of_run(
     codes = step.conclusion.registers.to_codes()[:, chosen]
     registers, fmt = NmpuRegisters.from_codes(codes), step.conclusion.fmt
     p_counts, n_counts = step.raw[:, 0, chosen], step.raw[:, 1, chosen]
-    some = slice(first, first + (given["vectors"] or _VECTORS))
+    last = first + (given["vectors"] or _VECTORS)
     trace = trace_nmpu(
-        p_counts[some],
-        n_counts[some],
+        p_counts[first:last],
+        n_counts[first:last],
         registers,
         fmt,
         relu=relu,
         first_vector=first,
         first_column=column,
+        device_outputs=_device_outputs(step, first, last, chosen),
     )
     saturation = count_saturation(p_counts, n_counts, registers, fmt)
     names = ("input_p", "input_n", "compressed", "output")
     counted = {name: int(getattr(saturation, name)[0]) for name in names}
     return trace, {"vectors": saturation.vectors, **counted}
+
+
+def _device_outputs(
+    step: StepRecord, first: int, last: int, chosen: slice
+) -> npt.NDArray[np.int8] | None:
+    """Return what the device computed for vectors `first` to `last`: it saw the held-out ones."""
+    if step.conclusion.outputs is None:
+        return None
+    held_out = step.origin.calibration_vectors
+    return step.conclusion.outputs[max(first - held_out, 0) : max(last - held_out, 0), chosen]
 
 
 def _read_step(path: Path, key: StepKey) -> StepRecord:

@@ -1,6 +1,6 @@
-"""The real-valued correction of a core, and what is wrong with its columns."""
+"""The real-valued correction of a core, how good its columns are, and what is wrong with them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntFlag
 
 import numpy as np
@@ -88,3 +88,45 @@ class Correction:
         p_counts = counts[:, 0].astype(np.float64)
         n_counts = counts[:, 1].astype(np.float64)
         return self.a_p * p_counts - self.a_n * n_counts + self.b
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnQuality:
+    """How good each column is in numbers; arrays of shape (column,) but for the curve.
+
+    Measured with the real-valued correction. A column without one has that of no correction.
+    """
+
+    inl: npt.NDArray[np.float64]
+    """Largest deviation of the mean residual from 0 over the codes, output LSB."""
+    inl_edges: npt.NDArray[np.float64]
+    """Borders of the bins of the curve, counts, shape (inl_edge, polarity, column)."""
+    inl_curve: npt.NDArray[np.float64]
+    """Mean residual in each bin of the count, output LSB, shape (inl_bin, polarity, column)."""
+    effective_bits: npt.NDArray[np.float64]
+    """Effective bits of the corrected output over the range of its expected outputs; infinite
+    without any error, 0 where the error is larger than the range."""
+    residual_rms: npt.NDArray[np.float64]
+    """Root mean square of corrected minus expected output, output LSB."""
+    noise_rms: npt.NDArray[np.float64]
+    """Share of that which differs between repeats, output LSB; NaN without repeats."""
+    saturated_share: npt.NDArray[np.float64]
+    """Share of clipped counts, P and N together."""
+    outlier_share: npt.NDArray[np.float64]
+    """Share of samples more than five standard deviations (by the median) off the line."""
+    condition: npt.NDArray[np.float64]
+    """Condition number of P and N in the fit; infinite where they move together."""
+    glitch_share: npt.NDArray[np.float64]
+    """Share of the calibration samples that a robust fit leaves out."""
+
+    def __post_init__(self) -> None:
+        bins, columns = len(self.inl_curve), len(self.inl)
+        for field in fields(self):
+            array = getattr(self, field.name)
+            wanted = {
+                "inl_edges": (bins + 1, 2, columns),
+                "inl_curve": (bins, 2, columns),
+            }.get(field.name, (columns,))
+            if array.shape != wanted:
+                raise ValueError(f"{field.name}: must have shape {wanted}, got {array.shape}")
+            object.__setattr__(self, field.name, read_only(array))

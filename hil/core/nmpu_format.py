@@ -49,6 +49,12 @@ _LIMITS = {
     "acc_bits": (2, 30),
     "out_bits": (2, 8),
 }
+"""Lowest and highest value of each width.
+
+Together they keep every intermediate of every accepted format below 2**31: 32-bit integers are
+exact, and a format that is built needs no other limit and no second path. float32 would not do: it
+holds whole numbers up to 2**24, and an offset before the shift leads beyond.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

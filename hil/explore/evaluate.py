@@ -1,8 +1,8 @@
 """One recorded step under one format: the calibration of a run, with another NMPU.
 
 The moments of the readouts are summed once for each step; every format then quantises the same
-fit and is judged on the same held-out vectors, by the integer model. The blocks are those of the
-run, so the run's own format gives the run's own errors, to the last bit.
+fit and is judged on the same held-out vectors, by the integer model. The sums are exact, so the
+run's own format gives the run's own errors, to the last bit.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ import numpy as np
 from hil.core.errors import CalibrationError, DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil_calibration.calibrate import SEARCH_VECTORS, calibrate_core
-from hil_calibration.moments import ColumnMoments
+from hil_calibration.exact_moments import ExactMoments
 from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.quality import QualityLimits, is_calibrated
 from hil_calibration.verify import correct_all_ways, errors_by_correction
@@ -27,7 +27,7 @@ class CalibrationSettings:
     """How the run calibrated, but for the format."""
 
     block: int
-    """Vectors summed at a time."""
+    """Vectors summed at a time; the sums do not depend on it."""
     headroom: float
     """Factor left in the scale registers for drift."""
     limits: QualityLimits
@@ -87,11 +87,11 @@ class StepEvaluator:
         self._record = record
         self._settings = settings
         fitted = record.origin.calibration_vectors
-        moments = ColumnMoments.empty(record.raw.shape[2])
+        moments = ExactMoments.empty(record.raw.shape[2])
         for first in range(0, fitted, settings.block):
             block = slice(first, min(first + settings.block, fitted))
-            moments = moments.merge(ColumnMoments.of(record.raw[block], record.expected[block]))
-        self._moments = moments
+            moments = moments.merge(ExactMoments.of(record.raw[block], record.expected[block]))
+        self._moments = moments.to_moments()
         self._largest = float(np.abs(record.expected[:fitted]).max())
 
     def evaluate(self, fmt: NmpuFormat) -> FormatResult:

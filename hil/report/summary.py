@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hil.core.correction import ColumnFlag
 from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
+from hil.report.quality import CalibratedColumns, QualitySummary, summarize_quality
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.run_directory import RunDirectory
@@ -72,6 +73,8 @@ class StepSummary:
     """The same over every column that carries weights."""
     nmpu_mismatches: int | None
     """Outputs of the device's NMPU that differ from the model; None if not compared."""
+    quality: QualitySummary | None
+    """Effective bits and INL of the calibrated columns; None if the file does not have them."""
     flagged: tuple[FlaggedColumn, ...]
     """Columns that deserve a look."""
     raw_sha256: str
@@ -102,6 +105,8 @@ class RunSummary:
     """Steps that failed, and why."""
     steps: tuple[StepSummary, ...]
     """Finished steps."""
+    quality: QualitySummary | None
+    """Effective bits and INL over the calibrated columns of all steps."""
     layer: dict[str, dict[str, float]]
     """Per read mode, the relative L2 error of a layer that is spread over several cores."""
 
@@ -119,10 +124,11 @@ def summarize_run(run: RunDirectory) -> RunSummary:
     if start is None:
         raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
     stop = next((event for event in events if event["event"] == "stop"), None)
-    steps, layer = [], _LayerSum()
+    steps, columns, layer = [], [], _LayerSum()
     if run.finished_steps():
         for record in run.read_steps():
             steps.append(summarize_step(record))
+            columns.append(CalibratedColumns.of(record))
             layer.add(record)
     failures = () if stop is None else tuple(stop.get("failed", ()))
     status = "unfinished" if stop is None else str(stop.get("status", ""))
@@ -137,6 +143,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         reason="" if stop is None else str(stop.get("reason", "")),
         failures=failures,
         steps=tuple(steps),
+        quality=summarize_quality(columns),
         layer=layer.errors() if status == "complete" else {},
     )
 
@@ -166,6 +173,7 @@ def summarize_step(record: StepRecord) -> StepSummary:
         errors=conclusion.errors,
         errors_all_columns=conclusion.errors_all_columns,
         nmpu_mismatches=conclusion.nmpu_mismatches,
+        quality=summarize_quality([CalibratedColumns.of(record)]),
         flagged=tuple(_flagged(record)),
         raw_sha256=record.raw_sha256,
     )

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hil.report.quality import WorstColumn
 from hil.report.summary import RunSummary, StepSummary
 from hil_calibration.verify import CORRECTIONS
 
@@ -33,6 +34,7 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield Text(f"{summary.chip} ({summary.resource})")
     if summary.steps:
         yield _error_table(summary)
+    yield from _quality_lines(summary)
     yield from _costly_format_lines(summary)
     yield from _flagged_lines(summary)
     for failure in summary.failures:
@@ -75,6 +77,21 @@ def _error_table(summary: RunSummary) -> Table:
     table.caption = _caption(summary)
     table.caption_justify = "left"
     return table
+
+
+def _quality_lines(summary: RunSummary) -> Iterator[Text]:
+    if summary.quality is None:
+        return
+    fewest, bowed = summary.quality.lowest_effective_bits, summary.quality.largest_inl
+    yield Text(
+        f"effective bits: median {summary.quality.median_effective_bits:.1f}, lowest "
+        f"{fewest.value:.1f} ({_place(fewest)})"
+    )
+    yield Text(f"INL: largest {bowed.value:.2f} LSB ({_place(bowed)})")
+
+
+def _place(worst: WorstColumn) -> str:
+    return f"core {worst.core} {worst.read_mode} column {worst.column}"
 
 
 def _costly_format_lines(summary: RunSummary) -> Iterator[Text]:

@@ -1,19 +1,23 @@
 """The benchmarks run and measure what they say; how fast is nobody's claim here."""
 
 import json
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import units
+from benchmarks import fits, units
 from benchmarks.data import FORMAT, draw_readouts
 from benchmarks.streaming import peak_memory_mib
 from benchmarks.timing import Contender, Timed, time_in_turns
+from hil_calibration.kernels import numba_extra
 from hil_calibration.nmpu import apply_nmpu
+from hil_calibration.robust_fit import fit_huber
 
 PROJECT = Path(__file__).parents[2]
 
@@ -39,7 +43,14 @@ def test_the_machine_is_described(result: tuple[str, dict[str, Any]]) -> None:
     machine = result[1]["machine"]
     assert machine["cores"] >= 1
     assert machine["memory_bytes"] > 2**28
+    assert machine["cpu"]
+    assert machine["python"] == platform.python_version()
     assert machine["versions"]["numpy"] == np.__version__
+    assert machine["versions"]["numba"] == (
+        metadata.version("numba") if numba_extra.is_installed() else None
+    )
+    assert machine["load_average"] >= 0
+    assert machine["load_average_after"] >= 0
 
 
 def test_a_rival_that_is_not_installed_is_called_absent(
@@ -73,6 +84,30 @@ def test_rivals_compute_the_same_outputs(package: str) -> None:
     expected = apply_nmpu(readouts.p_counts, readouts.n_counts, readouts.registers, FORMAT)
     found = getattr(units, f"nmpu_with_{package}")(readouts, 20)
     assert np.array_equal(found, expected)
+
+
+def test_rivals_of_the_robust_fit_minimise_the_same_loss() -> None:
+    pytest.importorskip("scipy", reason="scipy is not installed")
+    readouts = draw_readouts(400, 16)
+    y = readouts.expected.astype(np.float64)
+    y[::20] += 100
+    ours = fit_huber(readouts.counts, y, scale=np.full(16, 2.0)).correction
+    for column, (a_p, minus_a_n, b) in enumerate(fits.huber_with_scipy(readouts.counts, y, 3)):
+        assert a_p == pytest.approx(ours.a_p[column], rel=1e-4)
+        assert -minus_a_n == pytest.approx(ours.a_n[column], rel=1e-4)
+        assert b == pytest.approx(ours.b[column], abs=0.01)
+
+
+def test_the_huber_regression_of_scikit_learn_finds_the_same_gains() -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    readouts = draw_readouts(400, 16)
+    y = readouts.expected.astype(np.float64)
+    y[::20] += 100
+    # It finds the scale too, so the two are near each other within errors of 0.0004 per count.
+    ours = fit_huber(readouts.counts, y, scale=np.full(16, 2.0)).correction
+    for column, found in enumerate(fits.huber_with_scikit_learn(readouts.counts, y, 3)):
+        assert found[0] == pytest.approx(ours.a_p[column], abs=0.001)
+        assert -found[1] == pytest.approx(ours.a_n[column], abs=0.001)
 
 
 def test_a_stream_of_a_million_vectors_is_fitted_in_bounded_memory() -> None:

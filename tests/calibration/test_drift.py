@@ -119,6 +119,21 @@ def test_dead_and_unused_columns_take_the_global_scale_and_stay_neutral() -> Non
         assert corrected.a_p[0] == pytest.approx(0.5, rel=1e-9)
 
 
+def test_column_that_only_makes_noise_tells_nothing_although_it_makes_as_much_then_and_now() -> (
+    None
+):
+    # A column that is dead but was given gains: its scale is near 1 and well known.
+    rng = np.random.default_rng(4)
+    then = even_counts(vectors=128)
+    now = halved(then, 10)
+    then[:, :, 1], now[:, :, 1] = rng.integers(5, 15, (2, 128, 2))
+    estimate = estimate_drift(correction_of(3), reference_counts=then, present_counts=now)
+    assert estimate.is_measured.tolist() == [True, False, True]
+    np.testing.assert_allclose(estimate.scale, 0.5, rtol=1e-12)
+    assert estimate.scale_se[1] == np.inf
+    assert estimate.dispersion[1] == 0.0
+
+
 def test_refit_agrees_with_lstsq() -> None:
     rng = np.random.default_rng(6)
     counts = rng.integers(0, 400, (200, 2, 1)).astype(np.uint16)

@@ -227,3 +227,14 @@ def test_ages_that_do_not_fit_are_refused(ages_s: list[float], message: str) -> 
     estimates = power_law(np.array([0.05]))[:2]
     with pytest.raises(CalibrationError, match=message):
         fit_drift(estimates, ages_s, reference_s=REFERENCE_S)
+
+
+def test_interval_allows_for_a_baseline_error_that_drifts_with_its_own_cells() -> None:
+    # Nothing but delta = 0.02 and L = 10: 0.3 exp(+- 1.96 * 0.15 * 0.2) = 0.3182, 0.2829, in
+    # quadrature with sqrt(0.91) * 0.2 = 0.19079.
+    found = model_of(nu=0.0, delta=0.02).error_at(
+        300.0 * float(np.exp(10.0)), baseline_error=0.3, compensation=Compensation.COLUMNS
+    )
+    assert found.value == pytest.approx(np.hypot(0.3, 0.19079), rel=1e-4)
+    assert found.high == pytest.approx(np.hypot(0.31816, 0.19079), rel=1e-4)
+    assert found.low == pytest.approx(np.hypot(0.28287, 0.19079), rel=1e-4)

@@ -75,3 +75,7 @@ def test_what_gives_no_curve_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="at least 1 vector and 1 bin"):
         inl_curves(np.zeros(counts, np.uint16), np.zeros(expected), LINE, bins=bins)
+
+
+def test_a_column_without_a_range_has_no_effective_bits() -> None:
+    assert effective_bits(np.zeros(2), np.array([0.0, 1.0])).tolist() == [0.0, 0.0]

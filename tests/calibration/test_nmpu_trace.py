@@ -224,3 +224,55 @@ def test_wrong_counts_and_codes_are_refused(function: Any) -> None:
         function(empty, empty, registers, NmpuFormat())
     with pytest.raises(ValueError, match="scale_p of column 0 is 128: must be 0 to 127"):
         function(counts(1), counts(1), registers, NmpuFormat(scale_int=0))
+
+
+def beside_device(*outputs: int, relu: bool = False) -> NmpuTrace:
+    """Trace 100 * 1.0 - 7 * 0.5 - 1.5 = 95 and 10 - 30 - 1.5 = -21.5, a tie that rounds up."""
+    return trace_nmpu(
+        counts(100, 10),
+        counts(7, 60),
+        OneColumn(128, 64, -3).registers(),
+        NmpuFormat(),
+        relu=relu,
+        first_vector=5,
+        device_outputs=np.array(outputs, np.int8)[:, None],
+    )
+
+
+@pytest.mark.parametrize(
+    ("outputs", "differs", "line"),
+    [
+        ((95, -21), [False, False], "device             s8     0          95          -21"),
+        ((95, -22), [False, True], "device             s8     0          95          -22!"),
+        ((-22,), [False, True], "device             s8     0           -          -22!"),
+        ((), [False, False], "device             s8     0           -            -"),
+    ],
+    ids=["equal", "differs", "last-only", "none"],
+)
+def test_outputs_of_a_device_are_marked_where_they_differ(
+    outputs: tuple[int, ...], differs: list[bool], line: str
+) -> None:
+    trace = beside_device(*outputs)
+    assert trace.differs[:, 0].tolist() == differs
+    assert trace.to_text().splitlines()[-1] == line
+    known: list[int | None] = list(outputs)
+    codes = [None] * (2 - len(outputs)) + known
+    assert trace.to_dict()["columns"][0]["device"] == {"codes": codes, "differs": differs}
+
+
+def test_outputs_of_a_device_are_compared_before_relu() -> None:
+    assert beside_device(95, -21, relu=True).outputs.tolist() == [[95], [0]]
+    assert not beside_device(95, -21, relu=True).differs.any()
+    assert beside_device(95, 0, relu=True).differs.tolist() == [[False], [True]]
+
+
+def test_a_trace_without_a_device_has_no_line_for_it() -> None:
+    trace = one_trace(100, 7, OneColumn(128, 64, -3))
+    assert not trace.differs.any()
+    assert "device" not in trace.to_text()
+    assert "device" not in trace.to_dict()["columns"][0]
+
+
+def test_more_outputs_of_a_device_than_vectors_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"at most 2 vectors and exactly 1 columns, got \(3, 1\)"):
+        beside_device(1, 2, 3)

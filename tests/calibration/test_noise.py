@@ -5,7 +5,13 @@ import pytest
 from hil.core.correction import Correction
 from hil_calibration.fit import fit_columns
 from hil_calibration.moments import ColumnMoments
-from hil_calibration.noise import CodeNoise, measure_noise, noise_weights, other_than_noise
+from hil_calibration.noise import (
+    CodeNoise,
+    find_repeats,
+    measure_noise,
+    noise_weights,
+    other_than_noise,
+)
 
 GAIN = 40.0
 ONE_GAIN = Correction(a_p=np.full(400, GAIN), a_n=np.full(400, GAIN), b=np.zeros(400))
@@ -123,3 +129,21 @@ def test_what_is_not_noise_is_the_rest_of_the_residual() -> None:
 def test_repeats_that_show_no_noise_are_refused(shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         measure_noise(np.zeros(shape, np.uint16))
+
+
+def test_equal_inputs_are_paired_once_each() -> None:
+    # Vector number k // 3 comes three times: one pair, and one readout left over.
+    inputs = (np.arange(48) // 3)[:, None].repeat(2, axis=1).astype(np.int8)
+    counts = np.arange(48, dtype=np.uint16)[:, None, None].repeat(2, axis=1)
+    order = np.random.default_rng(5).permutation(48)
+    pairs = find_repeats(inputs[order], counts[order])
+    assert pairs is not None
+    assert pairs.shape == (16, 2, 2, 1)
+    assert (pairs[:, 0] // 3 == pairs[:, 1] // 3).all()
+    assert len(set(pairs[:, :, 0, 0].ravel().tolist())) == 32
+
+
+@pytest.mark.parametrize("pairs", [0, 15])
+def test_too_few_pairs_are_no_repeats(pairs: int) -> None:
+    inputs = np.concatenate([np.arange(20), np.arange(pairs)]).astype(np.int8)[:, None]
+    assert find_repeats(inputs, np.zeros((20 + pairs, 2, 1), np.uint16)) is None

@@ -6,6 +6,7 @@ import pytest
 
 from hil.campaign.config import load_campaign
 from hil.core.errors import ConfigError
+from hil_calibration.quality import QualityLimits
 
 CAMPAIGN = """schema_version = 1
 [campaign]
@@ -61,6 +62,9 @@ def test_control_character_is_refused_at_its_key(
         ("calibration", "dead_r_squared"),
         ("calibration", "poor_fit_ratio"),
         ("calibration", "saturated_share"),
+        ("calibration", "largest_condition"),
+        ("calibration", "glitch_share"),
+        ("calibration", "glitch_sigmas"),
     ],
 )
 def test_number_that_is_not_finite_is_refused(
@@ -86,3 +90,38 @@ def test_number_that_is_not_finite_is_refused(
 def test_message_about_a_megabyte_is_short(section: str, line: str, tmp_path: Path) -> None:
     (problem,) = problems_of(tmp_path, **{section: line})
     assert len(problem) < 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("largest_condition", "0.9", "greater than or equal to 1"),
+        ("largest_condition", "1e7", "less than or equal to 1000000"),
+        ("glitch_share", "-0.1", "greater than or equal to 0"),
+        ("glitch_share", "1.1", "less than or equal to 1"),
+        ("glitch_sigmas", "0", "greater than 0"),
+    ],
+)
+def test_limit_out_of_its_range_is_refused(key: str, value: str, rule: str, tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, device=f"[calibration]\n{key} = {value}")
+    assert problem.startswith(f"calibration.{key}: Input should be {rule}")
+
+
+def test_limits_of_the_file_reach_the_calibration(tmp_path: Path) -> None:
+    lines = """[calibration]
+dead_r_squared = 0.2
+poor_fit_ratio = 4
+saturated_share = 0.01
+largest_condition = 50
+glitch_share = 0.02
+glitch_sigmas = 6.5
+"""
+    (tmp_path / "c.toml").write_text(CAMPAIGN.format(campaign="", device=lines))
+    assert load_campaign(tmp_path / "c.toml").config.calibration.limits == QualityLimits(
+        dead_r_squared=0.2,
+        poor_fit_ratio=4.0,
+        saturated_share=0.01,
+        largest_condition=50.0,
+        glitch_share=0.02,
+        glitch_sigmas=6.5,
+    )

@@ -183,6 +183,44 @@ def test_interrupted_study_keeps_what_is_done_and_goes_on(run: Path, tmp_path: P
     assert ended.stderr.startswith("0 results computed, 2 known before")
 
 
+def worker_of(study: int) -> int:
+    """Return the process of one worker of a running study."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended
+            continue
+        if parent == study and b"spawn_main" in words:
+            return int(folder.name)
+    pytest.fail("no worker is at work")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker in /proc")
+def test_study_whose_worker_was_killed_says_so_and_goes_on(run: Path, tmp_path: Path) -> None:
+    axes = ("--axis", "scale_bits=3..8", "--axis", "off_bits=4..9", "--axis", "in_bits=9,10")
+    out = tmp_path / "study"
+    study = start_hil("explore", run, *axes, "--out", out, "--workers", 2)
+    deadline = time.monotonic() + 60
+    results = out / "results.jsonl"
+    while not (results.exists() and results.stat().st_size > 2000) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(worker_of(study.pid), signal.SIGKILL)
+    stdout, words = study.communicate(timeout=30)
+    assert (study.returncode, stdout) == (1, "")
+    assert words == (
+        "error: a worker process was killed, perhaps for want of memory; finished results are "
+        "kept: run the same command again, with fewer --workers\n"
+    )
+    kept = results.read_bytes()
+    lines = [json.loads(line) for line in kept.splitlines()]
+    assert 2 <= len(lines) < 144  # 6 x 6 x 2 formats, 2 steps
+    ended = hil("explore", run, *axes, "--out", out, "--workers", 1)
+    assert ended.code == 0, ended.stderr
+    assert ended.stderr.startswith(f"{144 - len(lines)} results computed, {len(lines)} known")
+    assert results.read_bytes().startswith(kept)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -1,11 +1,13 @@
 """`hil nmpu` as a user types it: worked numbers, a stored run, and what can be mistyped."""
 
+import shutil
 from pathlib import Path
 
 import h5py
 import pytest
 
 from command_line import Ended, campaign_file, hil
+from hil_datasets.seal import seal_file
 
 BY_HAND = ("nmpu", "trace", "--p", "100", "--n", "7", "--scale-p", "128", "--scale-n", "64")
 OF_STEP = ("--core", "0", "--read-mode", "one_phase")
@@ -76,6 +78,55 @@ def test_a_stored_column_is_printed_with_its_saturation(run: Path) -> None:
     assert lines[2].startswith("column 3: scale_p=")
     assert "vector 0     vector 1     vector 2     vector 3" in lines[3]
     assert lines[-1].startswith("clipped or wrapped in the whole step: vectors 96, input_p 0,")
+
+
+def test_codes_of_the_device_stand_below_those_of_the_model(run: Path) -> None:
+    # Vectors 62 and 63 are for calibration: the device corrected none of these.
+    ended = hil("nmpu", "trace", run, *OF_STEP, "--column", 17, "--first", 62)
+    assert (ended.code, ended.stderr) == (0, "")
+    (output,) = (line for line in ended.stdout.splitlines() if line.startswith("output "))
+    (device,) = (line for line in ended.stdout.splitlines() if line.startswith("device "))
+    assert device.split()[:5] == ["device", "s8", "0", "-", "-"]
+    assert device.split()[5:] == output.split()[5:]
+
+
+def test_vectors_that_the_device_did_not_correct_are_not_compared(run: Path) -> None:
+    ended = hil("nmpu", "trace", run, *OF_STEP, "--column", 17, "--json")
+    assert ended.code == 0
+    assert ended.json["columns"][0]["device"] == {"codes": [None] * 4, "differs": [False] * 4}
+
+
+@pytest.fixture(scope="module")
+def lying_run(run: Path) -> Path:
+    """The same run, had the device's NMPU found one more in vector 65 of column 17."""
+    copy = run.with_name("lying")
+    shutil.copytree(run, copy)
+    path = copy / "steps" / "core00_one_phase.h5"
+    with h5py.File(path, "r+") as step:
+        step["verification/outputs"][1, 17] += 1
+    seal_file(path)
+    return copy
+
+
+def test_codes_of_the_device_that_differ_are_marked_and_end_with_1(lying_run: Path) -> None:
+    ended = hil("nmpu", "trace", lying_run, *OF_STEP, "--column", 17, "--first", 64)
+    assert ended.code == 1
+    (device,) = (line for line in ended.stdout.splitlines() if line.startswith("device "))
+    assert [code.endswith("!") for code in device.split()[3:]] == [False, True, False, False]
+    assert ended.stderr.startswith("1 of the device's outputs above differ from the integer model")
+
+
+def test_a_difference_is_found_before_relu_and_in_json(lying_run: Path) -> None:
+    ended = hil(
+        "nmpu", "trace", lying_run, *OF_STEP, "--column", 17, "--first", 64, "--relu", "--json"
+    )
+    assert ended.code == 1
+    assert ended.json["columns"][0]["device"]["differs"] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("arguments", [("--column", 17, "--first", 66), ("--column", 16)])
+def test_differences_elsewhere_do_not_count(lying_run: Path, arguments: tuple[object, ...]) -> None:
+    assert hil("nmpu", "trace", lying_run, *OF_STEP, *arguments).code == 0
 
 
 @pytest.mark.parametrize(

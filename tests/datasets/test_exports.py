@@ -112,6 +112,16 @@ def test_json_is_exactly_this_document(one_tile: CoefficientSet) -> None:
                 "offset": [-3, 5, 0],
                 "swap": [0, 1, 0],
                 "flags": [[], ["negative_gain"], ["dead", "saturated"]],
+                "quality": {
+                    "effective_bits": [6.5, None, 0.0],
+                    "inl": [0.25, 0.5, 9.0],
+                    "residual_rms": [0.75, 0.0, 9.5],
+                    "noise_rms": [0.5, None, 0.0],
+                    "saturated_share": [0.0, 0.25, 1.0],
+                    "outlier_share": [0.0, 0.125, 0.5],
+                    "condition": [1.0, 1.5, None],
+                    "glitch_share": [0.0, 0.0625, 0.0],
+                },
             }
         ],
     }
@@ -143,12 +153,29 @@ def test_csv_is_exactly_these_rows(one_tile: CoefficientSet) -> None:
     assert first == [
         "core", "read_mode", "column", "shift", "output_lsb",
         "scale_p", "scale_n", "offset", "swap", "flags", "raw_sha256",
+        "effective_bits", "inl", "residual_rms", "noise_rms", "saturated_share", "outlier_share",
+        "condition", "glitch_share",
     ]  # fmt: skip
-    assert rows == [
+    assert [row[11:] for row in rows] == [
+        ["6.5", "0.25", "0.75", "0.5", "0.0", "0.0", "1.0", "0.0"],
+        ["", "0.5", "0.0", "", "0.25", "0.125", "1.5", "0.0625"],
+        ["0.0", "9.0", "9.5", "0.0", "1.0", "0.5", "", "0.0"],
+    ]
+    assert [row[:11] for row in rows] == [
         ["0", "one_phase", "0", "1", "8.5", "128", "128", "-3", "0", "", RAW_SHA256],
         ["0", "one_phase", "1", "1", "8.5", "64", "96", "5", "1", "negative_gain", RAW_SHA256],
         ["0", "one_phase", "2", "1", "8.5", "0", "0", "0", "0", "dead+saturated", RAW_SHA256],
     ]
+
+
+def test_step_without_quality_exports_unknown_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "old.h5"
+    example.write_step(path, conclusion=replace(example.CONCLUSION, quality=None))
+    old = collect_coefficients("run", [read_step(path)])
+    (tile,) = json.loads(EXPORTERS[ExportFormat.JSON](old))["cores"]
+    assert tile["quality"]["effective_bits"] == [None, None, None]
+    _, first, *_ = EXPORTERS[ExportFormat.CSV](old).decode().splitlines()
+    assert first.endswith(f"{RAW_SHA256},,,,,,,,")
 
 
 def test_csv_has_one_row_per_column_of_every_tile(coefficients: CoefficientSet) -> None:

@@ -19,6 +19,9 @@ PER_COLUMN = [
     "correction/b_se", "correction/residual_rms", "correction/r_squared",
     "correction/saturated_counts", "coefficients/scale_p", "coefficients/scale_n",
     "coefficients/offset", "coefficients/swap", "coefficients/flags",
+    "quality/effective_bits", "quality/inl", "quality/residual_rms", "quality/noise_rms",
+    "quality/saturated_share", "quality/outlier_share", "quality/condition",
+    "quality/glitch_share",
 ]  # fmt: skip
 
 
@@ -117,6 +120,14 @@ def test_table_has_axes_core_read_mode_column(run: RunDirectory, name: str) -> N
         assert labels == ["core", "read_mode", "column"]
         assert table.attrs["units"]
         assert table.attrs["long_name"]
+
+
+def test_steps_without_quality_are_indexed_without_its_tables(tmp_path: Path) -> None:
+    old = replace(example.CONCLUSION, quality=None)
+    run = example.write_run(tmp_path / "run", example.ONE, conclusion=old)
+    with h5py.File(run.index_path) as index:
+        assert "quality" not in index
+        assert index["correction/a_p"][0, 0].tolist() == [0.5, 0.25, 0.0]
 
 
 def test_every_dataset_per_column_has_a_table() -> None:

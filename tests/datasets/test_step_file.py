@@ -1,6 +1,6 @@
 import hashlib
 import struct
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import example_steps as example
+from hil.core.correction import ColumnQuality
 from hil_calibration.verify import CORRECTIONS
 from hil_datasets.schema import CORRECTION_NAMES, STEP_ATTRIBUTES, STEP_DATASETS, DatasetSpec
 from hil_datasets.step import StepRecord, hash_readouts
@@ -76,6 +77,20 @@ def test_correction_is_read_back(record: StepRecord) -> None:
     assert record.conclusion.correction.a_p.tolist() == [0.5, 0.25, 0.0]
     assert record.conclusion.correction.a_n.tolist() == [0.5, 0.375, 0.0]
     assert record.conclusion.correction.b.tolist() == [-1.5, 2.5, 0.0]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ColumnQuality)])
+def test_quality_is_read_back(record: StepRecord, name: str) -> None:
+    written = getattr(example.QUALITY, name)
+    np.testing.assert_array_equal(getattr(record.conclusion.quality, name), written, strict=True)
+
+
+def test_step_from_before_quality_is_read_back_without(tmp_path: Path) -> None:
+    path = tmp_path / "step.h5"
+    example.write_step(path, conclusion=replace(example.CONCLUSION, quality=None))
+    with h5py.File(path) as step:
+        assert "quality" not in step
+    assert read_step(path).conclusion.quality is None
 
 
 def test_origin_and_key_are_read_back(record: StepRecord) -> None:

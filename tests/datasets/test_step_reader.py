@@ -162,6 +162,42 @@ def test_missing_dataset_is_named(path: Path, name: str) -> None:
     assert refusal(path) == f"/{name}: missing"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("effective_bits", -1.0, "is -1.0: must be 0 to inf"),
+        ("effective_bits", np.nan, "is nan: must be 0 to inf"),
+        ("inl", np.inf, "is inf: must be 0 to 1.79769e+308"),
+        ("inl_edges", 65536.0, "is 65536.0: must be 0 to 65535"),
+        ("inl_curve", np.nan, "is nan: must be -1.79769e+308 to 1.79769e+308"),
+        ("residual_rms", -0.5, "is -0.5: must be 0 to 1.79769e+308"),
+        ("noise_rms", np.inf, "is inf: must be 0 to 1.79769e+308"),
+        ("saturated_share", 1.5, "is 1.5: must be 0 to 1"),
+        ("outlier_share", -0.5, "is -0.5: must be 0 to 1"),
+        ("condition", 0.5, "is 0.5: must be 1 to inf"),
+        ("glitch_share", 2.0, "is 2.0: must be 0 to 1"),
+    ],
+)
+def test_quality_that_cannot_be_is_refused(
+    path: Path, name: str, value: float, reason: str
+) -> None:
+    def spoil(file: h5py.File) -> None:
+        file[f"quality/{name}"][..., 2] = value
+
+    edit(path, spoil)
+    assert refusal(path) == f"/quality/{name}: of column 2 {reason}"
+
+
+def test_inl_curve_needs_one_border_more_than_bins(path: Path) -> None:
+    edit(path, replace_dataset("quality/inl_edges", data=np.zeros((4, 2, 3))))
+    assert refusal(path) == "/quality: inl_edges: must have shape (3, 2, 3), got (4, 2, 3)"
+
+
+def test_quality_that_is_a_link_is_refused(path: Path) -> None:
+    edit(path, link("quality", h5py.SoftLink("/elsewhere")))
+    assert "/quality/inl: is not a plain dataset of this file" in refusal(path)
+
+
 @pytest.mark.parametrize("name", [spec.path for spec in STEP_DATASETS])
 def test_wrong_element_type_is_named(path: Path, name: str) -> None:
     def retype(file: h5py.File) -> None:

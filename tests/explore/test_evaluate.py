@@ -12,7 +12,9 @@ from hil.core.nmpu_format import NmpuFormat
 from hil.explore.evaluate import CalibrationSettings, FormatResult, StepEvaluator, Task
 from hil.explore.workers import evaluate_all
 from hil_calibration.quality import QualityLimits
+from hil_datasets.step import StepRecord
 from hil_datasets.step_reader import read_step
+from synthetic_chip import synthetic_columns
 
 SETTINGS = CalibrationSettings(block=2, headroom=1.5, limits=QualityLimits())
 
@@ -40,6 +42,36 @@ def test_step_that_cannot_be_calibrated_is_refused_with_the_reason(tmp_path: Pat
     result = evaluator.evaluate(NmpuFormat())
     assert "no column responds to its inputs" in result.refusal
     assert result.errors == {}
+
+
+def lively_record(folder: Path) -> StepRecord:
+    """Return a step of counts up to 400, 256 vectors to calibrate and 64 held out."""
+    columns = synthetic_columns(vectors=320, columns=6)
+    write_step(folder / "lively.h5")
+    record = read_step(folder / "lively.h5")
+    origin = replace(
+        record.origin, calibration_vectors=256, verification_vectors=64, columns_used=6
+    )
+    return replace(record, origin=origin, raw=columns.counts, expected=columns.expected)
+
+
+def test_format_too_narrow_for_the_counts_is_refused_with_the_smallest_that_holds(
+    tmp_path: Path,
+) -> None:
+    evaluator = StepEvaluator(lively_record(tmp_path), SETTINGS)
+    refusal = evaluator.evaluate(NmpuFormat(in_bits=8)).refusal
+    assert "8 input bits hold 255" in refusal
+    assert refusal.endswith("the smallest format that holds it has in_bits = 9")
+    assert evaluator.evaluate(NmpuFormat(in_bits=9)).refusal == ""
+
+
+def test_result_does_not_depend_on_the_block(tmp_path: Path) -> None:
+    record = lively_record(tmp_path)
+    few, many = (
+        StepEvaluator(record, replace(SETTINGS, block=block)).evaluate(NmpuFormat())
+        for block in (7, 4096)
+    )
+    assert few == many
 
 
 @pytest.mark.parametrize("workers", [1, 2])

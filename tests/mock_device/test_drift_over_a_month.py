@@ -179,6 +179,7 @@ def test_prediction_from_the_first_day_is_within_a_factor_of_two_of_the_crossing
     true_s = first_passing(mode, compensation, limit)
     assert 0.5 < predicted.value / true_s < 2.0
     assert predicted.low < predicted.value < predicted.high
+    assert predicted.low < true_s < predicted.high
 
 
 @BOTH

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hil_calibration.kernels.compiled_reading import total_of
 from hil_calibration.kernels.vector_sums import LANES, SUMS, sum_strip
 
 Array = Any  # inside the compiled loops the element type is numba's affair
@@ -48,15 +49,6 @@ def sum_vectors(
             sum_strip(counts, expected, start, end - start, last, columns, pivots, sums)
         merge_run(sums, pivots, start - first, end - start, mean, products)
     return seen
-
-
-@njit(nogil=True, cache=True)
-def total_of(words: Array) -> int:
-    """Read memory, as fast as it goes."""
-    total = 0
-    for index in range(words.size):
-        total += words[index]
-    return total
 
 
 @njit(nogil=True, cache=True)

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil_calibration.kernels import numba_extra
 from hil_calibration.kernels.datapath import Datapath, datapath_of
+from hil_calibration.kernels.rows import flat_rows, interleaved_words
 from hil_calibration.kernels.threads import over_chunks
 
 _CHUNK_VECTORS = 8192
@@ -58,8 +59,8 @@ def apply_nmpu_compiled(
 
     outputs = np.empty(p_counts.shape, np.int8) if out is None else out
     path = datapath_of(fmt, relu=relu)
-    (p_flat, p_step), (n_flat, n_step) = _flat(p_counts), _flat(n_counts)
-    shared = (p_flat, n_flat, p_step, n_step)
+    (p_flat, p_step), (n_flat, n_step) = flat_rows(p_counts), flat_rows(n_counts)
+    shared = (p_flat, n_flat, p_step, n_step, interleaved_words(p_counts, n_counts))
 
     def run(first: int, stop: int) -> None:
         piece = outputs[first:stop]
@@ -104,23 +105,6 @@ def _affine(
             late + path.last.add,
         ]
     ).astype(np.int32)
-
-
-def _flat(counts: npt.NDArray[np.uint16]) -> tuple[npt.NDArray[np.uint16], int]:
-    """Return the memory of a block from its first count on, and the counts from row to row.
-
-    P and N of one readout are interleaved rows of one array, which numba would take for an array
-    with any stride and not vectorise.
-    """
-    vectors, columns = counts.shape
-    row_bytes, column_bytes = counts.strides
-    if column_bytes != counts.itemsize or row_bytes < columns * counts.itemsize or row_bytes % 2:
-        counts = np.ascontiguousarray(counts)
-        row_bytes = columns * counts.itemsize
-    step = row_bytes // counts.itemsize
-    length = (vectors - 1) * step + columns if vectors else 0
-    flat = np.lib.stride_tricks.as_strided(counts, (length,), (counts.itemsize,), writeable=False)
-    return flat, step
 
 
 def _check_arrays(

@@ -6,10 +6,11 @@ from typing import Any
 
 from hil.core.correction import ColumnFlag
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
+from hil_datasets.export.quality_fields import quality_by_field
 
 
 def export_json(coefficients: CoefficientSet) -> bytes:
-    """Return the coefficients as JSON; every number is a register code, except `output_lsb`."""
+    """Return the coefficients as JSON; only `output_lsb` and `quality` are no register codes."""
     document = {
         "format": "hil-coefficients",
         "version": 1,
@@ -40,4 +41,5 @@ def _tile(tile: TileCoefficients) -> dict[str, Any]:
         "offset": tile.registers.offset.tolist(),
         "swap": tile.registers.swap.astype(int).tolist(),
         "flags": [ColumnFlag(int(bits)).names() for bits in tile.flags],
+        "quality": quality_by_field(tile),
     }
