@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from hil_drivers.open_transport import TransportChoice, open_transport
+from hil_drivers.serial_port import SerialAddress, SerialTransport
 from hil_drivers.transport import Transport
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
@@ -34,9 +36,29 @@ def write_profile(folder: Path) -> Path:
     return path
 
 
+CARRIERS = ("loopback", "tcp", "visa", "hislip", "serial")
+"""Ways to the small chip: in this process, raw socket, VISA socket, HiSLIP, packets on a pty."""
+
+
 def start_process(profile: Path) -> MockProcess:
-    """Serve the small chip over TCP."""
-    return MockProcess(["--profile", str(profile), "--seed", "5"])
+    """Serve one small chip over TCP, HiSLIP and a pseudo terminal, in this order."""
+    return MockProcess(
+        [
+            *("--profile", str(profile), "--seed", "5", "--tcp", "127.0.0.1:0"),
+            *("--hislip", "127.0.0.1:0", "--pty", str(profile.with_name("tty"))),
+        ]
+    )
+
+
+def open_carrier(carrier: str, process: MockProcess, timeout_s: float) -> Transport:
+    """Open a link to the chip of a process."""
+    tcp, hislip, serial = process.resources
+    if carrier == "serial":
+        address = SerialAddress.parse(serial)
+        return SerialTransport(address, resource=serial, timeout_s=timeout_s)
+    if carrier == "hislip":
+        return open_transport(hislip, timeout_s=timeout_s)
+    return open_transport(tcp, timeout_s=timeout_s, choice=TransportChoice(carrier))
 
 
 def open_loopback(profile: Path) -> Transport:

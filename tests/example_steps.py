@@ -13,6 +13,7 @@ from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.index import write_index
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin
+from hil_datasets.step_timing import RecordedFault, StepTiming
 from hil_datasets.step_writer import StepWriter
 
 ONE = StepKey(0, ReadMode.ONE_PHASE)
@@ -127,6 +128,25 @@ CONCLUSION = StepConclusion(
     quality=QUALITY,
 )
 
+TIMING = StepTiming(
+    began_utc="2026-01-02T03:04:05.250000+00:00",
+    since_run_began_s=12.5,
+    first_vector=np.array([0, CALIBRATION_VECTORS]),
+    began_s=np.array([0.5, 1.25]),
+    ended_s=np.array([1.0, 4.5]),
+    faults=(
+        RecordedFault(block=1, kind="timeout", request="READ?", noticed_s=3.25, recovered_s=0.125),
+        RecordedFault(
+            block=1,
+            kind="link_lost",
+            request="FETCh:COUNts?",
+            noticed_s=3.375,
+            recovered_s=float("nan"),
+        ),
+    ),
+)
+"""Two blocks, the second one through two faults."""
+
 
 def write_step(
     path: Path,
@@ -136,6 +156,7 @@ def write_step(
     conclusion: StepConclusion = CONCLUSION,
     weights: npt.NDArray[np.int8] = WEIGHTS,
     raw: npt.NDArray[np.uint16] = RAW,
+    timing: StepTiming | None = TIMING,
 ) -> str:
     """Write a whole step in two blocks; return its content hash."""
     with StepWriter(path, key=key, origin=origin, weights=weights) as writer:
@@ -144,7 +165,7 @@ def write_step(
             writer.write_block(
                 first, inputs=INPUTS[block], counts=raw[block], expected=EXPECTED[block]
             )
-        return writer.finish(conclusion)
+        return writer.finish(conclusion, timing)
 
 
 def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:

@@ -44,58 +44,58 @@ def with_crc(body: bytes) -> bytes:
 
 WEIGHTS = GoldenFrame(
     kind=FrameKind.WEIGHTS,
-    sequence=5,
+    sequence=7,
     core=0,
     read_mode=None,
     payload=np.array([[1, -1], [2, -2]], dtype=np.int8),
     data=bytes.fromhex(
-        "48494c46 01 01 00 01 05000000 0000 02 00"
+        "48494c46 01 01 00 01 07000000 0000 02 00"
         "02000000 02000000 01000000 00000000"
-        "01 ff 02 fe 2f55c3b8"
+        "01 ff 02 fe b63504f9"
     ),
 )
 INPUTS = GoldenFrame(
     kind=FrameKind.INPUTS,
-    sequence=9,
+    sequence=11,
     core=0,
     read_mode=ReadMode.FOUR_PHASE,
     payload=np.array([[3, -3]], dtype=np.int8),
     data=bytes.fromhex(
-        "48494c46 01 02 04 01 09000000 0000 02 0001000000 02000000 01000000 0000000003 fd ba042db7"
+        "48494c46 01 02 04 01 0b000000 0000 02 0001000000 02000000 01000000 0000000003 fd a40c70ec"
     ),
 )
 COUNTS = GoldenFrame(
     kind=FrameKind.COUNTS,
-    sequence=10,
+    sequence=12,
     core=0,
     read_mode=ReadMode.FOUR_PHASE,
     payload=np.array([[[10, 300], [4095, 0]]], dtype=np.uint16),
     data=bytes.fromhex(
-        "48494c46 01 03 04 04 0a000000 0000 03 00"
+        "48494c46 01 03 04 04 0c000000 0000 03 00"
         "01000000 02000000 02000000 00000000"
-        "0a00 2c01 ff0f 0000 7499cc7f"
+        "0a00 2c01 ff0f 0000 ce7b1af2"
     ),
 )
 REGISTERS = GoldenFrame(
     kind=FrameKind.REGISTERS,
-    sequence=14,
+    sequence=16,
     core=0,
     read_mode=ReadMode.FOUR_PHASE,
     payload=np.array([[128, 255], [64, 192], [-118, 127], [0, 1]], dtype=np.int16),
     data=bytes.fromhex(
-        "48494c46 01 05 04 03 0e000000 0000 02 00"
+        "48494c46 01 05 04 03 10000000 0000 02 00"
         "04000000 02000000 01000000 00000000"
-        "8000 ff00 4000 c000 8aff 7f00 0000 0100 4001e674"
+        "8000 ff00 4000 c000 8aff 7f00 0000 0100 2b45e8a0"
     ),
 )
 OUTPUTS = GoldenFrame(
     kind=FrameKind.OUTPUTS,
-    sequence=19,
+    sequence=21,
     core=0,
     read_mode=ReadMode.FOUR_PHASE,
     payload=np.array([[127, -128]], dtype=np.int8),
     data=bytes.fromhex(
-        "48494c46 01 04 04 01 13000000 0000 02 0001000000 02000000 01000000 000000007f 80 3eceafcc"
+        "48494c46 01 04 04 01 15000000 0000 02 0001000000 02000000 01000000 000000007f 80 1cd64821"
     ),
 )
 LARGE_NUMBERS = GoldenFrame(

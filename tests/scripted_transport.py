@@ -29,13 +29,19 @@ class ScriptedTransport:
     """A device that says what the script says, whatever it is sent.
 
     `script` may be endless. Bare bytes arrive at once. When the script is over, or a pause in it is
-    longer than the caller waits, the clock moves on by the timeout.
+    longer than the caller waits, the clock moves on by the timeout. Clearing it drops what has
+    begun to arrive, or with `leaks` nothing at all.
     """
 
     resource = "scripted"
 
-    def __init__(self, clock: FakeClock, script: Iterable[bytes | Arrival]) -> None:
+    def __init__(
+        self, clock: FakeClock, script: Iterable[bytes | Arrival], *, leaks: bool = False
+    ) -> None:
         self._clock = clock
+        self._leaks = leaks
+        self.cleared = 0
+        """How often it was cleared."""
         self._script = iter(script)
         self._next: Arrival | None = None
         self.sent: list[bytes] = []
@@ -62,6 +68,11 @@ class ScriptedTransport:
         buffer[:count] = data[:count]
         self._next = Arrival(0.0, data[count:]) if count < len(data) else None
         return count
+
+    def clear(self, *, timeout_s: float) -> None:
+        self.cleared += 1
+        if not self._leaks:
+            self._next = None
 
     def close(self) -> None:
         self.is_closed = True
@@ -92,6 +103,10 @@ class AnsweringTransport:
         buffer[:count] = self._arrived[:count]
         self._arrived = self._arrived[count:]
         return count
+
+    def clear(self, *, timeout_s: float) -> None:
+        self._link = DeviceLink()
+        self._arrived = b""
 
     def close(self) -> None:
         self.is_closed = True

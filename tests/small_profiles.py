@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hil_mock_device.profile import ArrayProfile, CounterProfile, MockProfile
+from hil_mock_device.profile import ArrayProfile, CounterProfile, DriftProfile, MockProfile
 
 _IDEAL_ARRAY: dict[str, Any] = {
     "cores": 2,
@@ -24,17 +24,22 @@ _IDEAL_COUNTER: dict[str, Any] = {
 
 
 def ideal_profile(
-    *, seed: int = 0, array: dict[str, Any] | None = None, counter: dict[str, Any] | None = None
+    *,
+    seed: int = 0,
+    array: dict[str, Any] | None = None,
+    counter: dict[str, Any] | None = None,
+    drift: dict[str, Any] | None = None,
 ) -> MockProfile:
     """Return a chip without noise and spread that counts 1 per product unit, up to 4095.
 
-    `array` and `counter` replace single keys.
+    `array`, `counter` and `drift` replace single keys.
     """
     return MockProfile(
         name="ideal",
         seed=seed,
         array=ArrayProfile(**(_IDEAL_ARRAY | (array or {}))),
         counter=CounterProfile(**(_IDEAL_COUNTER | (counter or {}))),
+        drift=DriftProfile(**(drift or {})),
     )
 
 

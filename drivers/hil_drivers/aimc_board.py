@@ -1,42 +1,56 @@
-"""The chip driver for boards that speak ``docs/reference/protocol.md``."""
+"""The chip driver for boards that speak ``docs/reference/protocol.md``.
 
-import math
-import re
-from typing import Any
+Every operation begins by saying what it works on, core, read mode, NMPU and input vectors, so that
+it can begin again on a device that has forgotten everything.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.errors import FrameError
-from hil.core.legible import printable, quoted
+from hil.core.errors import DeviceError, HilError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
-from hil_drivers.frames import Frame, FrameKind, encode_frame
+from hil_drivers.board_answers import Programmings, crc_of_weights
+from hil_drivers.board_requests import PROTOCOL_VERSION, READ_MODE_WORDS, BoardRequests
+from hil_drivers.chip import CorrectedReadout
+from hil_drivers.exactly_once import ExactlyOnce
+from hil_drivers.link_fault import (
+    AnotherChipError,
+    FaultKind,
+    LinkFault,
+    LinkHealth,
+    LockedError,
+    UnknownOutcomeError,
+)
+from hil_drivers.recovery import RecoveryPolicy
+from hil_drivers.scpi import ScpiError
 from hil_drivers.session import Session
 
-PROTOCOL_VERSION = 1
+__all__ = ["PROTOCOL_VERSION", "READ_MODE_WORDS", "AimcBoard"]
 
 _SAFE_LIMIT_S = 5.0
 """A device that cannot be made safe within this time has to be seen to by a person."""
+_UNLOCK_LIMIT_S = 1.0
+"""A device that does not unlock does so when the connection closes."""
 
-_MOST_CORES = 1 << 16
-"""A frame has 16 bits for the core number."""
-_LONGEST_SIDE = 1 << 16
-_MOST_CELLS = 1 << 26
-_MOST_VECTORS = 1 << 20
-"""Far beyond any chip; a device that claims more would exhaust the host's memory."""
-
-READ_MODE_WORDS = {ReadMode.ONE_PHASE: "ONEPhase", ReadMode.FOUR_PHASE: "FOURphase"}
-"""The protocol's words for the read modes."""
+T = TypeVar("T")
 
 
 class AimcBoard:
-    """`Chip` over a `Session`.
+    """`Chip` over a `Session`, through faults of its link.
 
     Parameters
     ----------
     session
         The conversation; the board closes it.
+    recovery
+        How long and how often operations are tried. Connecting is tried once.
+    on_fault
+        Called with every fault of the link once it is over.
 
     Raises
     ------
@@ -44,198 +58,226 @@ class AimcBoard:
         If the device speaks another version of the protocol, or another protocol.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        recovery: RecoveryPolicy | None = None,
+        on_fault: Callable[[LinkFault], None] = lambda _: None,
+    ) -> None:
         self._session = session
-        version = session.ask("CHIP:PROTocol?")
-        if version != str(PROTOCOL_VERSION):
-            raise FrameError(
-                f"the device speaks protocol version {version!r}: this driver speaks "
-                f"{PROTOCOL_VERSION}"
-            )
-        self._geometry = self._ask_geometry()
+        self._requests = BoardRequests(session)
+        self._identity = self._requests.identity()
+        self._boot = self._requests.boot()
+        self._loaded: dict[tuple[int, ReadMode], tuple[NmpuFormat, NmpuRegisters]] = {}
+        self._fenced_at = session.resynchronisations
+        self._is_locked = False
+        self._once = ExactlyOnce(
+            session, recovery or RecoveryPolicy(), on_fault=on_fault, recognise=self._recognise
+        )
+
+    @property
+    def health(self) -> LinkHealth:
+        """What the link has been through since it was opened."""
+        return self._once.health
 
     def identify(self) -> ChipIdentity:
         """Return who the device says it is."""
-        answer = self._session.ask("*IDN?")
-        fields = [printable(field.strip()) for field in answer.split(",")]
-        if len(fields) != 4:
-            raise FrameError(f"*IDN?: {answer!r} has {len(fields)} fields: IEEE 488.2 says 4")
-        manufacturer, model, serial, firmware = fields
-        return ChipIdentity(
-            manufacturer=manufacturer, model=model, serial=serial, firmware=firmware
-        )
+        return self._once.run(self._requests.identity)
+
+    def plays_recording(self) -> bool:
+        """Tell whether the device plays a recording, and so may refuse what was not recorded."""
+        return self._once.run(self._requests.plays_recording)
 
     def geometry(self) -> ChipGeometry:
         """Return how large the chip is."""
-        return self._geometry
+        return self._requests.geometry
 
     def reset(self) -> None:
         """Return to the power-on settings; programmed weights stay."""
-        self._session.tell("*RST")
+        self._once.run(self._requests.reset)
 
     def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
-        """Program a core's weights, shape (row, column)."""
-        self._check_shape("weights", weights, (self._geometry.rows, self._geometry.columns))
-        self._session.tell(f"CORE:SELect {core}")
-        self._tell_array("CORE:PROGram", FrameKind.WEIGHTS, core, None, weights)
+        """Program a core's weights, shape (row, column).
+
+        After a fault the core is asked how often it was programmed: it is programmed again only
+        if that did not happen, or began and did not end.
+
+        Raises
+        ------
+        UnknownOutcomeError
+            If what the core remembers does not tell.
+        """
+        size = self.geometry()
+        _check_shape("weights", weights, (size.rows, size.columns))
+        due = crc_of_weights(weights)
+        before: list[Programmings] = []
+
+        def operation() -> bool:
+            before[:] = [self._requests.programmings(core)]
+            self._requests.program(core, weights)
+            return True
+
+        def settle() -> bool | None:
+            if not before:
+                return None
+            return self._was_programmed(core, before[0], self._requests.programmings(core), due)
+
+        self._once.run(operation, settle=settle)
 
     def read_counts(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:
         """Multiply input vectors (vector, row); return counts (vector, polarity, column)."""
-        self._drive(core, read_mode, inputs, nmpu="OFF")
-        return self._counts("READ?", core, read_mode, len(inputs))
+
+        def take(query: str) -> npt.NDArray[np.uint16]:
+            return self._requests.counts(query, core, read_mode, len(inputs))
+
+        return self._measure(core, read_mode, inputs, "OFF", take, fetch="FETCh:COUNts?")
 
     def read_corrected(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.int8]:
         """Multiply input vectors (vector, row); return the NMPU's outputs (vector, column)."""
-        self._drive(core, read_mode, inputs, nmpu="ON")
-        shape = (len(inputs), self._geometry.columns)
-        return self._ask_array("READ?", FrameKind.OUTPUTS, core, read_mode, shape)
+
+        def take(query: str) -> npt.NDArray[np.int8]:
+            return self._requests.outputs(query, core, read_mode, len(inputs))
+
+        return self._measure(core, read_mode, inputs, "ON", take, fetch="FETCh:OUTPuts?")
+
+    def read_corrected_with_counts(
+        self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
+    ) -> CorrectedReadout:
+        """Multiply input vectors (vector, row) once; return outputs and counts of that."""
+
+        def take(query: str) -> CorrectedReadout:
+            outputs = None
+            try:
+                outputs = self._requests.outputs(query, core, read_mode, len(inputs))
+            except DeviceError as error:
+                # A recording knows the outputs only for the registers it was recorded with; its
+                # counts are latched all the same. Of a chip that is there, it is a refusal.
+                missing = error.code == ScpiError.MASS_STORAGE_MISSING
+                if not missing or not self._requests.plays_recording():
+                    raise
+            counts = self._requests.counts("FETCh:COUNts?", core, read_mode, len(inputs))
+            return CorrectedReadout(outputs=outputs, counts=counts)
+
+        return self._measure(core, read_mode, inputs, "ON", take, fetch="FETCh:OUTPuts?")
 
     def latched_counts(
         self, core: int, read_mode: ReadMode, vectors: int
     ) -> npt.NDArray[np.uint16]:
         """Return the counts (vector, polarity, column) behind the last multiplication."""
-        return self._counts("FETCh:COUNts?", core, read_mode, vectors)
+        return self._once.run(
+            lambda: self._requests.counts("FETCh:COUNts?", core, read_mode, vectors)
+        )
 
     def write_nmpu(
         self, core: int, read_mode: ReadMode, fmt: NmpuFormat, registers: NmpuRegisters
     ) -> None:
         """Load NMPU registers and format for a core in a read mode."""
-        self._select(core, read_mode)
-        self._session.tell(f'NMPU:FORMat "{fmt.to_text()}"')
-        self._tell_array(
-            "NMPU:REGisters", FrameKind.REGISTERS, core, read_mode, registers.to_codes()
-        )
+        self._loaded.pop((core, read_mode), None)  # a new format makes the device forget them
+        self._once.run(lambda: self._requests.load_nmpu(core, read_mode, fmt, registers))
+        self._loaded[core, read_mode] = (fmt, registers)
 
     def read_nmpu(self, core: int, read_mode: ReadMode) -> tuple[NmpuFormat, NmpuRegisters]:
         """Return what `write_nmpu` loaded."""
-        self._select(core, read_mode)
-        text = self._session.ask("NMPU:FORMat?").strip('"')
-        shape = (4, self._geometry.columns)
-        codes = self._ask_array("NMPU:REGisters?", FrameKind.REGISTERS, core, read_mode, shape)
-        try:
-            return NmpuFormat.from_text(text), NmpuRegisters.from_codes(codes)
-        except ValueError as error:
-            raise FrameError(f"the device's NMPU settings make no sense: {error}") from error
+        return self._once.run(lambda: self._requests.nmpu(core, read_mode))
 
     def temperature_c(self, core: int, read_mode: ReadMode) -> float:
         """Return the chip's temperature near a core, in degrees Celsius."""
-        self._select(core, read_mode)
-        answer = self._session.ask("TEMPerature?")
-        try:
-            temperature = float(answer)
-        except ValueError as error:
-            raise FrameError(f"TEMPerature?: {answer!r} is no number") from error
-        if not math.isfinite(temperature):
-            raise FrameError(f"TEMPerature?: {answer!r} is no temperature")
-        return temperature
+        return self._once.run(lambda: self._requests.temperature_c(core, read_mode))
 
     def safe(self) -> None:
         """Leave the chip with no input driven and the NMPU off."""
-        self._session.tell("SAFE", limit_s=_SAFE_LIMIT_S)
+        self._once.run(self._requests.safe, limit_s=_SAFE_LIMIT_S)
 
     def close(self) -> None:
         """Close the link."""
+        if self._is_locked and self._session.is_in_step:
+            with suppress(HilError):
+                self._requests.unlock(limit_s=_UNLOCK_LIMIT_S)
+        self._is_locked = False
         self._session.close()
 
-    def _ask_geometry(self) -> ChipGeometry:
-        answer = self._session.ask("CHIP:GEOMetry?")
-        numbers = [number.strip() for number in answer.split(",")]
-        if len(numbers) != 5 or not all(re.fullmatch("[0-9]{1,20}", text) for text in numbers):
-            raise FrameError(
-                f"CHIP:GEOMetry?: {quoted(answer)} must be five numbers: cores, rows, columns, "
-                "counter bits, most vectors in one block"
-            )
-        cores, rows, columns, counter_bits, max_vectors = map(int, numbers)
-        if min(cores, rows, columns, max_vectors) < 1 or not 1 <= counter_bits <= 16:
-            raise FrameError(f"CHIP:GEOMetry?: {answer!r} describes no chip")
-        if (
-            cores > _MOST_CORES
-            or max(rows, columns) > _LONGEST_SIDE
-            or rows * columns > _MOST_CELLS
-            or max_vectors > _MOST_VECTORS
-        ):
-            raise FrameError(
-                f"CHIP:GEOMetry?: {answer!r} is too large: must be at most {_MOST_CORES} cores, "
-                f"{_LONGEST_SIDE} rows, {_LONGEST_SIDE} columns, {_MOST_CELLS} cells a core and "
-                f"{_MOST_VECTORS} vectors"
-            )
-        return ChipGeometry(
-            cores=cores,
-            rows=rows,
-            columns=columns,
-            counter_bits=counter_bits,
-            max_vectors=max_vectors,
-        )
-
-    def _select(self, core: int, read_mode: ReadMode) -> None:
-        self._session.tell(f"CORE:SELect {core}")
-        self._session.tell(f"READ:MODE {READ_MODE_WORDS[read_mode]}")
-
-    def _drive(
-        self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8], *, nmpu: str
-    ) -> None:
-        self._check_shape("inputs", inputs, (len(inputs), self._geometry.rows))
-        if not 1 <= len(inputs) <= self._geometry.max_vectors:
-            raise ValueError(
-                f"{len(inputs)} input vectors: must be 1 to {self._geometry.max_vectors} at once"
-            )
-        self._select(core, read_mode)
-        self._session.tell(f"NMPU:STATe {nmpu}")
-        self._tell_array("INPut:DATA", FrameKind.INPUTS, core, read_mode, inputs)
-
-    def _counts(
-        self, query: str, core: int, read_mode: ReadMode, vectors: int
-    ) -> npt.NDArray[np.uint16]:
-        shape = (vectors, 2, self._geometry.columns)
-        counts = self._ask_array(query, FrameKind.COUNTS, core, read_mode, shape)
-        highest = (1 << self._geometry.counter_bits) - 1
-        if counts.max(initial=0) > highest:
-            raise FrameError(
-                f"{query}: a count of {counts.max()}: the device's counters hold {highest} at most"
-            )
-        return counts
-
-    def _tell_array(
+    def _measure(
         self,
-        command: str,
-        kind: FrameKind,
-        core: int,
-        read_mode: ReadMode | None,
-        array: npt.NDArray[Any],
-    ) -> None:
-        def make_frame(tag: int) -> bytes:
-            return encode_frame(
-                Frame(kind=kind, sequence=tag, core=core, read_mode=read_mode, payload=array)
-            )
-
-        self._session.tell_frame(command, make_frame)
-
-    def _ask_array(
-        self,
-        query: str,
-        kind: FrameKind,
         core: int,
         read_mode: ReadMode,
-        shape: tuple[int, ...],
-    ) -> npt.NDArray[Any]:
-        frame = self._session.ask_frame(query, kind)
-        got = (frame.core, frame.read_mode, frame.payload.shape, frame.first_vector)
-        due = (core, read_mode, shape, 0)
-        if got != due:
-            names = ("core", "read mode", "shape", "first vector")
-            wrong = "; ".join(
-                f"{name} {value} where {wanted} is due"
-                for name, value, wanted in zip(names, got, due, strict=True)
-                if value != wanted
+        inputs: npt.NDArray[np.int8],
+        nmpu: str,
+        take: Callable[[str], T],
+        *,
+        fetch: str,
+    ) -> T:
+        """Multiply once and `take` what ``READ?`` answers; after a fault, what `fetch` answers."""
+        size = self.geometry()
+        _check_shape("inputs", inputs, (len(inputs), size.rows))
+        if not 1 <= len(inputs) <= size.max_vectors:
+            raise ValueError(
+                f"{len(inputs)} input vectors: must be 1 to {size.max_vectors} at once"
             )
-            raise FrameError(f"{query}: the device answered with {wrong}")
-        return frame.payload
+        tags: set[int] = set()
 
-    @staticmethod
-    def _check_shape(name: str, array: npt.NDArray[np.int8], shape: tuple[int, ...]) -> None:
-        if array.dtype != np.int8 or array.shape != shape:
-            raise ValueError(f"{name}: must be int8 {shape}, got {array.dtype} {array.shape}")
+        def operation() -> T:
+            self._requests.drive(core, read_mode, inputs, nmpu=nmpu)
+            tags.add(self._session.upcoming_tag)
+            return take("READ?")
+
+        def settle() -> T | None:
+            return take(fetch) if tags and self._requests.latched() in tags else None
+
+        return self._once.run(operation, settle=settle)
+
+    def _was_programmed(
+        self, core: int, before: Programmings, after: Programmings, due: int
+    ) -> bool | None:
+        """Tell whether a programming happened: True, or None where it has to begin again."""
+        if after == before:
+            return None
+        if after == Programmings(before.times + 1, due):
+            return True
+        if after == Programmings(before.times + 1, 0):
+            detail = f"core {core}: programming began and did not end"
+            self._once.tell(FaultKind.HALF_PROGRAMMED, detail)
+            return None
+        raise UnknownOutcomeError(
+            f"{self._session.resource}: core {core}: it cannot be told whether it was programmed: "
+            f"{before.times} times before and {after.times} times now, weights of CRC "
+            f"{after.weights_crc:#010x} where {due:#010x} is due; program it again if its wear "
+            "allows that"
+        )
+
+    def _recognise(self) -> bool:
+        """Keep others out, recognise the chip, give it back what a reboot has lost."""
+        if self._fenced_at != self._session.resynchronisations:
+            self._fence_off()
+            self._fenced_at = self._session.resynchronisations
+        boot = self._requests.boot()
+        identity = self._requests.identity()
+        if identity != self._identity:
+            identity = self._requests.identity()  # once may be a bit that changed on the way
+        if identity != self._identity:
+            raise AnotherChipError(
+                f"{self._session.resource}: another chip is at the end of the link: it was "
+                f"{self._identity}; it is {identity}"
+            )
+        if boot == self._boot:
+            return False
+        for (core, read_mode), (fmt, registers) in self._loaded.items():
+            self._requests.load_nmpu(core, read_mode, fmt, registers)
+        self._boot = boot
+        return True
+
+    def _fence_off(self) -> None:
+        """Lock the device: requests of a former connection can do nothing any more."""
+        is_locked = self._requests.lock()
+        if is_locked is False:
+            raise LockedError(f"{self._session.resource}: another client has locked the device")
+        self._is_locked = bool(is_locked)
+
+
+def _check_shape(name: str, array: npt.NDArray[np.int8], shape: tuple[int, ...]) -> None:
+    if array.dtype != np.int8 or array.shape != shape:
+        raise ValueError(f"{name}: must be int8 {shape}, got {array.dtype} {array.shape}")

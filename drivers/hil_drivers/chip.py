@@ -1,5 +1,6 @@
 """What a campaign asks of a chip: the seam between experiments and devices."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,12 +10,23 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedReadout:
+    """One multiplication: what the NMPU made of it, and what it made it from."""
+
+    outputs: npt.NDArray[np.int8] | None
+    """Outputs of the NMPU (vector, column); None where a recording does not know them."""
+    counts: npt.NDArray[np.uint16]
+    """Counts (vector, polarity, column) that the outputs come from."""
+
+
 class Chip(Protocol):
     """An analog in-memory-computing chip that programs weights and multiplies vectors.
 
     ``tests/contracts/test_chip.py`` says what implementing it means. Methods raise `DeviceError`
     where the device refuses, `TransportError` where the link fails, `FrameError` where the answer
-    is none.
+    is none. Each is carried out once, or fails: a result is never that of another request, and what
+    changes the chip is not repeated unless the chip says that it did not happen.
     """
 
     def identify(self) -> ChipIdentity:
@@ -43,6 +55,16 @@ class Chip(Protocol):
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.int8]:
         """Multiply input vectors (vector, row); return the NMPU's outputs (vector, column)."""
+        ...
+
+    def read_corrected_with_counts(
+        self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
+    ) -> CorrectedReadout:
+        """Multiply input vectors (vector, row) once; return outputs and counts of that.
+
+        What `read_corrected` and `latched_counts` do in turn, but as one operation: a device that
+        starts again between the two does not lose the counts.
+        """
         ...
 
     def latched_counts(

@@ -35,8 +35,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.array_types import read_only
-from hil.core.errors import FrameError
 from hil.core.readout import ReadMode
+from hil_drivers.link_fault import FaultKind, FrameFault
 
 MAGIC = b"HILF"
 VERSION = 1
@@ -133,44 +133,59 @@ def decode_frame(data: bytes | bytearray) -> Frame:
 
     Raises
     ------
-    FrameError
+    FrameFault
         If the bytes are no frame of this version, contradict themselves, or fail their CRC. The
         message names the field, its offset, what it holds and what it may hold.
     """
     if len(data) < HEADER_BYTES + CRC_BYTES:
-        raise FrameError(f"frame of {len(data)} bytes: must be at least {HEADER_BYTES + CRC_BYTES}")
+        raise FrameFault(
+            FaultKind.WRONG_FRAME,
+            f"frame of {len(data)} bytes: must be at least {HEADER_BYTES + CRC_BYTES}",
+        )
     (
         magic, version, kind_code, mode_code, dtype_code,
         sequence, core, axes, reserved, *shape, first_vector,
     ) = _HEADER.unpack_from(data)  # fmt: skip
     if magic != MAGIC:
-        raise FrameError(f"frame magic at offset 0 is {magic!r}: must be {MAGIC!r}")
+        raise FrameFault(
+            FaultKind.WRONG_FRAME, f"frame magic at offset 0 is {magic!r}: must be {MAGIC!r}"
+        )
     if version != VERSION:
-        raise FrameError(f"frame version at offset 4 is {version}: this software reads {VERSION}")
+        raise FrameFault(
+            FaultKind.WRONG_VERSION,
+            f"frame version at offset 4 is {version}: this software reads {VERSION}",
+        )
     _check_crc(data)
     if kind_code not in _KINDS:
-        raise FrameError(f"frame kind at offset 5 is {kind_code}: must be 1 to 5")
+        raise FrameFault(
+            FaultKind.WRONG_FRAME, f"frame kind at offset 5 is {kind_code}: must be 1 to 5"
+        )
     if mode_code not in _READ_MODES:
-        raise FrameError(f"frame read mode at offset 6 is {mode_code}: must be 0, 1 or 4")
+        raise FrameFault(
+            FaultKind.WRONG_FRAME, f"frame read mode at offset 6 is {mode_code}: must be 0, 1 or 4"
+        )
     kind = _KINDS[kind_code]
     dtype, expected_axes = _LAYOUT[kind]
     if _DTYPES.get(dtype_code) != dtype:
-        raise FrameError(
+        raise FrameFault(
+            FaultKind.WRONG_FRAME,
             f"frame dtype at offset 7 is {dtype_code}: a {kind.name.lower()} frame has "
-            f"{_DTYPE_CODES[dtype]} ({dtype})"
+            f"{_DTYPE_CODES[dtype]} ({dtype})",
         )
     if axes != expected_axes or reserved != 0:
-        raise FrameError(
+        raise FrameFault(
+            FaultKind.WRONG_FRAME,
             f"frame dimensions at offset 14 are {axes} (then {reserved}): a "
-            f"{kind.name.lower()} frame has {expected_axes} (then 0)"
+            f"{kind.name.lower()} frame has {expected_axes} (then 0)",
         )
     payload_bytes = math.prod(shape) * dtype.itemsize
     if len(data) != HEADER_BYTES + payload_bytes + CRC_BYTES or any(
         size != 1 for size in shape[axes:]
     ):
-        raise FrameError(
+        raise FrameFault(
+            FaultKind.WRONG_FRAME,
             f"frame shape at offset 16 is {tuple(shape)} of {dtype}, {payload_bytes} bytes: the "
-            f"frame holds {len(data) - HEADER_BYTES - CRC_BYTES}"
+            f"frame holds {len(data) - HEADER_BYTES - CRC_BYTES}",
         )
     flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=HEADER_BYTES)
     return Frame(
@@ -189,7 +204,8 @@ def _check_crc(data: bytes | bytearray) -> None:
     computed = google_crc32c.value(read_only(body))
     stored = int.from_bytes(data[-CRC_BYTES:], "little")
     if computed != stored:
-        raise FrameError(
+        raise FrameFault(
+            FaultKind.WRONG_CRC,
             f"frame CRC-32C at offset {len(data) - CRC_BYTES} is {stored:#010x}: its bytes give "
-            f"{computed:#010x}; the link changed them"
+            f"{computed:#010x}; the link changed them",
         )

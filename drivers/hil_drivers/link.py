@@ -6,8 +6,11 @@ Rules
 2. Buffers are bounded: a line by `scpi.LONGEST_LINE`, a block by the limit given. What is larger
    is a `FrameError`, raised before anything is allocated for it.
 3. Bytes that are none of the protocol's end the conversation: the events before them are still
-   returned, `failure` holds the `FrameError`, and every later call raises it. It is raised at
+   returned, `failure` holds the `FrameFault`, and every later call raises it. It is raised at
    once where there is no event to return.
+4. An answer says what is wrong with its number, measured at the request that waits: an earlier
+   one's, this one's again, one that was not made yet, none.
+5. A device carries out a message that comes twice in a row only once.
 
 The host side lends its buffer to be received into (``writable`` and ``received``), so that a block
 goes from the socket to the array without a copy in between.
@@ -16,7 +19,7 @@ goes from the socket to the array without a copy in between.
 import re
 from dataclasses import dataclass
 
-from hil.core.errors import FrameError
+from hil_drivers.link_fault import FaultKind, FrameFault
 from hil_drivers.scpi import LONGEST_LINE, encode_block
 
 DEFAULT_LARGEST_BLOCK = 64 << 20
@@ -24,6 +27,9 @@ DEFAULT_LARGEST_BLOCK = 64 << 20
 
 HIGHEST_TAG = 0xFFFFFFFF
 """Tags have 32 bits, like the sequence number of a frame."""
+
+LAST_WORDS_TAG = 0
+"""Tag of what a device says before it closes a link whose bytes it cannot read."""
 
 _TAG = re.compile(rb"@(\d{1,10})(?: |(?=\r?\n)|$)")
 _BLOCK_START = re.compile(rb"#([1-9])")
@@ -52,6 +58,20 @@ class Answer:
     """The text, or empty where there is a block."""
     block: bytearray | None
     """Content of the block."""
+    fault: FaultKind | None = None
+    """What is wrong with its tag: NO_TAG, STALE_TAG, REPEATED_TAG, SKIPPED_TAG, or GARBLED_REQUEST
+    for a device's last words; None if it is the answer to the request that waits."""
+
+
+def next_tag(tag: int) -> int:
+    """Return the tag after `tag`; after the highest one comes 1, because 0 is none's.
+
+    Examples
+    --------
+    >>> next_tag(4294967295)
+    1
+    """
+    return tag % HIGHEST_TAG + 1
 
 
 def encode_request(tag: int | None, text: str, block: bytes | None = None) -> bytes:
@@ -90,8 +110,19 @@ class HostLink:
         self._tag: int | None = None
         self._block: bytearray | None = None
         self._filled = 0
-        self.failure: FrameError | None = None
+        self._expected: int | None = None
+        self._is_answered = False
+        self.failure: FrameFault | None = None
         """Why nothing that arrives can be understood any more."""
+
+    def expect(self, tag: int) -> None:
+        """Take note that request `tag` is made; from here on answers are measured at it."""
+        self._expected, self._is_answered = tag, False
+
+    @property
+    def is_inside_answer(self) -> bool:
+        """Whether an answer has begun and not ended."""
+        return bool(self._line) or self._block is not None
 
     @property
     def is_inside_block(self) -> bool:
@@ -109,9 +140,9 @@ class HostLink:
 
         Raises
         ------
-        FrameError
-            If the bytes are no answer: a line or block that is too long, or a block that does
-            not end in a newline.
+        FrameFault
+            If the bytes are no answer: a line or block that is too long (OVERSIZE), or a block that
+            does not end in a newline (GARBAGE).
         """
         if self.failure is not None:
             raise self.failure
@@ -121,7 +152,7 @@ class HostLink:
         answers: list[Answer] = []
         try:
             self._take(bytes(memoryview(self._ahead)[:count]), answers)
-        except FrameError as error:
+        except FrameFault as error:
             self.failure = error
             if not answers:
                 raise
@@ -154,13 +185,14 @@ class HostLink:
         newline = self._line.find(b"\n")
         if newline < 0:
             if len(self._line) == LONGEST_LINE:
-                raise FrameError(
+                raise FrameFault(
+                    FaultKind.OVERSIZE,
                     f"{LONGEST_LINE} bytes without a newline: an answer has at most {LONGEST_LINE} "
-                    "before its block, newline included"
+                    "before its block, newline included",
                 )
             return rest[len(self._line) - known :]
         text = bytes(self._line[body:newline]).decode("ascii", "replace").strip()
-        answers.append(Answer(tag=tag, text=text, block=None))
+        answers.append(self._answer(tag, text, None))
         self._line.clear()
         return rest[newline + 1 - known :]
 
@@ -169,12 +201,31 @@ class HostLink:
         if end == b"\r":
             return rest[1:]
         if end != b"\n":
-            raise FrameError(
-                f"byte {end!r} after a block of {self._filled} bytes: must be a newline"
+            raise FrameFault(
+                FaultKind.GARBAGE,
+                f"byte {end!r} after a block of {self._filled} bytes: must be a newline",
             )
-        answers.append(Answer(tag=self._tag, text="", block=self._block))
+        answers.append(self._answer(self._tag, "", self._block))
         self._block = None
         return rest[1:]
+
+    def _answer(self, tag: int | None, text: str, block: bytearray | None) -> Answer:
+        fault = self._fault_of(tag)
+        self._is_answered |= fault is None
+        return Answer(tag=tag, text=text, block=block, fault=fault)
+
+    def _fault_of(self, tag: int | None) -> FaultKind | None:
+        if self._expected is None:
+            return None
+        if tag is None:
+            return FaultKind.NO_TAG
+        if tag == LAST_WORDS_TAG:
+            return FaultKind.GARBLED_REQUEST
+        if tag == self._expected:
+            return FaultKind.REPEATED_TAG if self._is_answered else None
+        # Tags wrap: half of all are older than any one, and half newer (RFC 1982, 3.2).
+        is_older = (self._expected - tag) % (HIGHEST_TAG + 1) <= HIGHEST_TAG // 2
+        return FaultKind.STALE_TAG if is_older else FaultKind.SKIPPED_TAG
 
 
 class DeviceLink:
@@ -183,16 +234,20 @@ class DeviceLink:
     def __init__(self, largest_block: int = DEFAULT_LARGEST_BLOCK) -> None:
         self._largest_block = largest_block
         self._buffer = bytearray()
-        self.failure: FrameError | None = None
+        self._last_tagged: Request | None = None
+        self.failure: FrameFault | None = None
         """Why nothing that arrives can be understood any more."""
+        self.repeated_requests = 0
+        """Messages that came twice in a row and were dropped the second time."""
 
     def receive(self, data: bytes) -> list[Request]:
         """Take bytes; return the requests now complete.
 
         Raises
         ------
-        FrameError
-            If a line or a block is too long, or a block does not end its message.
+        FrameFault
+            If a line or a block is too long (OVERSIZE), or a block does not end its message
+            (GARBAGE).
         """
         if self.failure is not None:
             raise self.failure
@@ -200,12 +255,22 @@ class DeviceLink:
         requests: list[Request] = []
         try:
             while (request := self._next_request()) is not None:
-                requests.append(request)
-        except FrameError as error:
+                if self._is_repeated(request):
+                    self.repeated_requests += 1
+                else:
+                    requests.append(request)
+        except FrameFault as error:
             self.failure = error
             if not requests:
                 raise
         return requests
+
+    def _is_repeated(self, request: Request) -> bool:
+        if request.tag is None:
+            return False
+        is_repeated = request == self._last_tagged
+        self._last_tagged = request
+        return is_repeated
 
     def _next_request(self) -> Request | None:
         newline = self._buffer.find(b"\n", 0, LONGEST_LINE)
@@ -215,15 +280,18 @@ class DeviceLink:
             if newline >= 0:
                 return self._finish(newline, newline + 1, None)
             if len(self._buffer) >= LONGEST_LINE:
-                raise FrameError(
+                raise FrameFault(
+                    FaultKind.OVERSIZE,
                     f"{LONGEST_LINE} bytes without a newline: a message has at most {LONGEST_LINE} "
-                    "before its block, newline included"
+                    "before its block, newline included",
                 )
             return None
         length = _block_length(self._buffer, sign, self._largest_block)
         if length is None:
             if len(self._buffer) > sign + 1 and not _BLOCK_START.match(self._buffer, sign):
-                raise FrameError("malformed block: '#' must be followed by a digit 1 to 9")
+                raise FrameFault(
+                    FaultKind.GARBAGE, "malformed block: '#' must be followed by a digit 1 to 9"
+                )
             return None
         start, size = length
         tail = self._buffer[start + size : start + size + 2]
@@ -232,7 +300,9 @@ class DeviceLink:
         if tail == b"\r\n":
             return self._finish(sign, start + size + 2, bytes(self._buffer[start : start + size]))
         if tail and tail != b"\r":
-            raise FrameError(f"byte {bytes(tail[:1])!r} after a block: must be a newline")
+            raise FrameFault(
+                FaultKind.GARBAGE, f"byte {bytes(tail[:1])!r} after a block: must be a newline"
+            )
         return None
 
     def _finish(self, text_end: int, message_end: int, block: bytes | None) -> Request:
@@ -259,14 +329,15 @@ def _block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int]
     digits = bytes(buffer[start.end() : content])
     for digit in digits:
         if digit not in b"0123456789":
-            raise FrameError(
-                f"byte {bytes([digit])!r} in a block's length: must be {int(start[1])} digits"
+            raise FrameFault(
+                FaultKind.GARBAGE,
+                f"byte {bytes([digit])!r} in a block's length: must be {int(start[1])} digits",
             )
     if len(buffer) < content:
         return None
     size = int(digits)
     if size > largest:
-        raise FrameError(f"block of {size} bytes: at most {largest} are taken")
+        raise FrameFault(FaultKind.OVERSIZE, f"block of {size} bytes: at most {largest} are taken")
     return content, size
 
 

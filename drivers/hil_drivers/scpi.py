@@ -13,6 +13,7 @@ programs.
 """
 
 from enum import IntEnum
+from functools import cache
 
 LONGEST_LINE = 4096
 """Most bytes of a message before its block, newline included."""
@@ -23,11 +24,15 @@ class ScpiError(IntEnum):
 
     NO_ERROR = 0
     SYNTAX_ERROR = -102
+    DATA_TYPE_ERROR = -104
     PARAMETER_NOT_ALLOWED = -108
     MISSING_PARAMETER = -109
     UNDEFINED_HEADER = -113
     BLOCK_DATA_ERROR = -160
+    INVALID_BLOCK_DATA = -161
     EXECUTION_ERROR = -200
+    COMMAND_PROTECTED = -203
+    TRIGGER_IGNORED = -211
     SETTINGS_CONFLICT = -221
     DATA_OUT_OF_RANGE = -222
     DATA_CORRUPT_OR_STALE = -230
@@ -35,6 +40,8 @@ class ScpiError(IntEnum):
     HARDWARE_ERROR = -240
     MASS_STORAGE_MISSING = -251
     QUEUE_OVERFLOW = -350
+    QUERY_INTERRUPTED = -410
+    QUERY_DEADLOCKED = -430
 
     @property
     def words(self) -> str:
@@ -45,11 +52,15 @@ class ScpiError(IntEnum):
 _WORDS = {
     ScpiError.NO_ERROR: "No error",
     ScpiError.SYNTAX_ERROR: "Syntax error",
+    ScpiError.DATA_TYPE_ERROR: "Data type error",
     ScpiError.PARAMETER_NOT_ALLOWED: "Parameter not allowed",
     ScpiError.MISSING_PARAMETER: "Missing parameter",
     ScpiError.UNDEFINED_HEADER: "Undefined header",
     ScpiError.BLOCK_DATA_ERROR: "Block data error",
+    ScpiError.INVALID_BLOCK_DATA: "Invalid block data",
     ScpiError.EXECUTION_ERROR: "Execution error",
+    ScpiError.COMMAND_PROTECTED: "Command protected",
+    ScpiError.TRIGGER_IGNORED: "Trigger ignored",
     ScpiError.SETTINGS_CONFLICT: "Settings conflict",
     ScpiError.DATA_OUT_OF_RANGE: "Data out of range",
     ScpiError.DATA_CORRUPT_OR_STALE: "Data corrupt or stale",
@@ -57,6 +68,8 @@ _WORDS = {
     ScpiError.HARDWARE_ERROR: "Hardware error",
     ScpiError.MASS_STORAGE_MISSING: "Missing mass storage",
     ScpiError.QUEUE_OVERFLOW: "Queue overflow",
+    ScpiError.QUERY_INTERRUPTED: "Query INTERRUPTED",
+    ScpiError.QUERY_DEADLOCKED: "Query DEADLOCKED",
 }
 
 
@@ -82,24 +95,34 @@ def matches(pattern: str, header: str) -> bool:
     >>> matches("SYSTem:ERRor[:NEXT]?", "SYSTem:ERRO?")
     False
     """
-    return header.upper().removeprefix(":") in _spellings(pattern)
+    return header.upper().removeprefix(":") in spellings(pattern)
 
 
-def _spellings(pattern: str) -> set[str]:
+@cache
+def spellings(pattern: str) -> frozenset[str]:
+    """Return every spelling of a command's header, in upper case and without a leading colon.
+
+    Examples
+    --------
+    >>> sorted(spellings("READ:MODE?"))
+    ['READ:MODE?']
+    >>> sorted(spellings("SYSTem:VERSion?"))
+    ['SYST:VERS?', 'SYST:VERSION?', 'SYSTEM:VERS?', 'SYSTEM:VERSION?']
+    """
     if "[" in pattern:
         before, _, rest = pattern.partition("[")
         optional, _, after = rest.partition("]")
-        return _spellings(before + after) | _spellings(before + optional + after)
+        return spellings(before + after) | spellings(before + optional + after)
     query = "?" if pattern.endswith("?") else ""
-    spellings = {""}
+    found = {""}
     for keyword in pattern.removesuffix("?").split(":"):
         short = "".join(letter for letter in keyword if not letter.islower())
-        spellings = {
+        found = {
             f"{start}:{form}" if start else form
-            for start in spellings
+            for start in found
             for form in (short.upper(), keyword.upper())
         }
-    return {spelling + query for spelling in spellings}
+    return frozenset(spelling + query for spelling in found)
 
 
 def split_parameters(text: str) -> list[str]:

@@ -1,8 +1,12 @@
 """Requests and their answers: the only place of the driver that knows time.
 
 Every request carries a tag, one higher than the last, and its answer carries it back. An answer
-with an older tag belongs to a request whose time was up: it is dropped and counted, never taken
-for the answer to the next one.
+with an older tag belongs to a request whose time was up: it is dropped and told, never taken for
+the answer to the next one.
+
+A request that did not get its answer leaves the link out of step: something of it may still be on
+its way. Before the next request the session resynchronises: the transport drops what is under way,
+and nothing that was received before is looked at again.
 """
 
 import math
@@ -15,7 +19,8 @@ from typing import Self
 from hil.core.errors import DeviceError, FrameError, LinkLostError, TransportTimeoutError
 from hil.core.legible import printable
 from hil_drivers.frames import Frame, FrameKind, decode_frame
-from hil_drivers.link import Answer, HostLink, encode_request
+from hil_drivers.link import Answer, HostLink, encode_request, next_tag
+from hil_drivers.link_fault import FaultKind, FrameFault, LinkClosedError, TruncatedAnswerError
 from hil_drivers.transport import Transport
 
 _LONGEST_QUOTE = 60
@@ -23,8 +28,8 @@ _LONGEST_QUOTE = 60
 
 _REFUSAL = re.compile(r"!(-?\d{1,9})(?:,(.*))?", re.DOTALL)
 
-_LAST_WORDS_TAG = 0
-"""Tag of what a device says before it closes a link whose bytes it cannot read."""
+_DROPPED = {FaultKind.STALE_TAG, FaultKind.REPEATED_TAG}
+"""Answers that do no harm: they are dropped, and the right one is waited for."""
 
 
 class Session:
@@ -38,6 +43,11 @@ class Session:
         How long an answer may take, in seconds, from the request to its last byte.
     clock
         Monotonic seconds.
+    first_tag
+        Tag of the first request, 1 to 2**32 - 1. Hosts that begin anywhere do not take for their
+        own what an earlier host's requests have left on a line.
+    on_dropped
+        Called with what was wrong and the request that was waiting, when an answer was dropped.
     """
 
     def __init__(
@@ -46,54 +56,101 @@ class Session:
         *,
         timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
+        first_tag: int = 1,
+        on_dropped: Callable[[FaultKind, str], None] = lambda _kind, _request: None,
     ) -> None:
         self._transport = transport
         self._timeout_s = timeout_s
         self._clock = clock
         self._link = HostLink()
+        self.on_dropped = on_dropped
+        """Called when an answer was dropped; see above."""
         self._tag = 0
-        self._is_half_sent = False
+        self.upcoming_tag = first_tag
+        """Tag that the next request will have."""
+        self.request = ""
+        """Text of the last request."""
+        self.is_in_step = True
+        """Whether every request got its answer, so that nothing is on its way."""
+        self.deadline = math.inf
+        """When every request's time is up at the latest, by the clock given."""
+        self._is_closed = False
+        self.requests = 0
+        """Requests made."""
+        self.resynchronisations = 0
+        """How often the link was cleared."""
         self.stale_answers = 0
-        """Late answers that were dropped."""
+        """Late and repeated answers that were dropped."""
+
+    @property
+    def resource(self) -> str:
+        """The resource string of the link."""
+        return self._transport.resource
 
     def tell(self, text: str, *, limit_s: float = math.inf) -> None:
         """Send a command and wait until the device has done it, at most `limit_s` seconds."""
-        answer = self._exchange(text, None, limit_s=limit_s)
-        if answer.text != "OK":
-            raise FrameError(f"{text}: the device answered {_quoted(answer)} where OK is due")
+        self._acknowledged(self._exchange(text, None, limit_s=limit_s))
 
     def ask(self, text: str) -> str:
         """Send a query and return its answer's text."""
         answer = self._exchange(text, None)
         if answer.block is not None:
-            raise FrameError(f"{text}: the device answered {_quoted(answer)} where text is due")
+            raise FrameFault(
+                FaultKind.WRONG_ANSWER,
+                f"{text}: the device answered {_quoted(answer)} where text is due",
+            )
         return answer.text
 
     def tell_frame(self, text: str, make_frame: Callable[[int], bytes]) -> None:
         """Send a command with a frame, made by `make_frame` from the request's tag."""
-        answer = self._exchange(text, make_frame)
-        if answer.text != "OK":
-            raise FrameError(f"{text}: the device answered {_quoted(answer)} where OK is due")
+        self._acknowledged(self._exchange(text, make_frame))
 
     def ask_frame(self, text: str, kind: FrameKind) -> Frame:
         """Send a query and return the frame in its answer, which carries the same number."""
         answer = self._exchange(text, None)
         if answer.block is None:
-            raise FrameError(f"{text}: the device answered {_quoted(answer)} where a block is due")
+            raise FrameFault(
+                FaultKind.WRONG_ANSWER,
+                f"{text}: the device answered {_quoted(answer)} where a block is due",
+            )
         frame = decode_frame(answer.block)
         if frame.kind is not kind:
-            raise FrameError(
+            raise FrameFault(
+                FaultKind.WRONG_FRAME,
                 f"{text}: the device answered with a frame of {frame.kind.name.lower()}, "
-                f"{kind.name.lower()} are due"
+                f"{kind.name.lower()} are due",
             )
         if frame.sequence != answer.tag:
-            raise FrameError(
-                f"{text}: the frame has sequence number {frame.sequence}, the request {answer.tag}"
+            raise FrameFault(
+                FaultKind.WRONG_SEQUENCE,
+                f"{text}: the frame has sequence number {frame.sequence}, the request {answer.tag}",
             )
         return frame
 
+    def resynchronise(self) -> None:
+        """Let nothing that was sent or received before have any effect on what follows.
+
+        Tags go on counting, so that an answer to an old one is still known for what it is.
+
+        Raises
+        ------
+        TransportError
+            If the link cannot be made usable within the timeout, or before the deadline.
+        """
+        if self._is_closed:
+            raise LinkClosedError(f"{self.resource}: the link was closed")
+        self.is_in_step = False
+        timeout_s = min(self._timeout_s, self.deadline - self._clock())
+        if timeout_s <= 0:
+            raise TransportTimeoutError(f"{self.resource}: no time left to resynchronise")
+        self._transport.clear(timeout_s=timeout_s)
+        self._link = HostLink()
+        self.resynchronisations += 1
+        self.is_in_step = True
+
     def close(self) -> None:
-        """Close the link."""
+        """Close the link; every later request raises `LinkClosedError`."""
+        self._is_closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -114,52 +171,47 @@ class Session:
         *,
         limit_s: float = math.inf,
     ) -> Answer:
-        self._tag += 1
-        block = make_frame(self._tag) if make_frame else None
-        timeout_s = min(self._timeout_s, limit_s)
+        if self._is_closed:
+            raise LinkClosedError(f"{self.resource}: {text}: the link was closed")
+        if not self.is_in_step:
+            self.resynchronise()
+        self._tag, self.upcoming_tag = self.upcoming_tag, next_tag(self.upcoming_tag)
+        tag = self._tag
+        message = encode_request(tag, text, make_frame(tag) if make_frame else None)
+        self.request = text
+        timeout_s = min(self._timeout_s, limit_s, self.deadline - self._clock())
+        if timeout_s <= 0:
+            raise self._too_late(0.0)
         deadline = self._clock() + timeout_s
-        self._send(encode_request(self._tag, text, block), text, timeout_s)
-        answer = self._await_answer(text, deadline, timeout_s)
+        self.requests += 1
+        self._link.expect(tag)
+        self.is_in_step = False  # until the answer is here; Ctrl-C may come before it
+        self._transport.send(message, timeout_s=timeout_s)
+        answer = self._await_answer(deadline, timeout_s)
+        self.is_in_step = True
         if answer.text.startswith("!"):
-            refusal = _REFUSAL.fullmatch(answer.text)
-            if refusal is None:
-                raise FrameError(f"{text}: the device answered {_quoted(answer)}: no error number")
-            words = printable((refusal[2] or "").strip().strip('"'))
-            raise DeviceError(int(refusal[1]), words, request=text)
+            raise self._refusal(answer)
         return answer
 
-    def _send(self, message: bytes, text: str, timeout_s: float) -> None:
-        if self._is_half_sent:
-            raise LinkLostError(
-                f"{self._transport.resource}: {text} cannot be sent: an earlier request was sent "
-                "in part only; connect again"
-            )
-        try:
-            self._transport.send(message, timeout_s=timeout_s)
-        except BaseException:  # Ctrl-C in the middle of a block, too
-            # The device would read the next request as the end of this one.
-            self._is_half_sent = True
-            raise
-
-    def _await_answer(self, text: str, deadline: float, timeout_s: float) -> Answer:
+    def _await_answer(self, deadline: float, timeout_s: float) -> Answer:
         while True:
             left_s = deadline - self._clock()
             if left_s <= 0:
-                raise self._too_late(text, timeout_s)
+                raise self._too_late(timeout_s)
             mine = None
             try:
-                answers = self._receive(text, left_s)
+                answers = self._receive(left_s)
             except TransportTimeoutError as error:
-                raise self._too_late(text, timeout_s) from error
+                raise self._too_late(timeout_s) from error
             for answer in answers:
-                if answer.tag == self._tag and mine is None:
+                if answer.fault is None:
                     mine = answer
                 else:
-                    self._drop_stale(answer, text)
+                    self._drop(answer, answer.fault)
             if mine is not None:
                 return mine
 
-    def _receive(self, text: str, left_s: float) -> list[Answer]:
+    def _receive(self, left_s: float) -> list[Answer]:
         link = self._link
         try:
             if link.failure is not None:
@@ -168,31 +220,56 @@ class Session:
                 link.writable(), is_whole=link.is_inside_block, timeout_s=left_s
             )
             return link.received(count)
-        except FrameError as error:
-            raise FrameError(f"{self._transport.resource}: {text}: {error}") from error
+        except FrameFault as error:
+            raise FrameFault(error.kind, f"{self.resource}: {self.request}: {error}") from error
 
-    def _too_late(self, text: str, timeout_s: float) -> TransportTimeoutError:
-        return TransportTimeoutError(
-            f"{self._transport.resource}: no whole answer to {text} within {timeout_s:g} s; "
+    def _too_late(self, timeout_s: float) -> TransportTimeoutError:
+        error, part = TransportTimeoutError, ""
+        if self._link.is_inside_answer:
+            error, part = TruncatedAnswerError, " (one began and did not end)"
+        return error(
+            f"{self.resource}: no whole answer to {self.request} within {timeout_s:g} s{part}; "
             "check that the device is on, and not busy for longer"
         )
 
-    def _drop_stale(self, answer: Answer, text: str) -> None:
-        if answer.tag == _LAST_WORDS_TAG:
+    def _drop(self, answer: Answer, fault: FaultKind) -> None:
+        text = self.request
+        if fault in _DROPPED:
+            self.stale_answers += 1
+            self.on_dropped(fault, text)
+            return
+        if fault is FaultKind.GARBLED_REQUEST:
             raise LinkLostError(
-                f"{self._transport.resource}: {text}: the device could not read its bytes and "
-                f"closes the link: {_quoted(answer)}"
+                f"{self.resource}: {text}: the device could not read its bytes and closes the "
+                f"link: {_quoted(answer)}"
             )
-        if answer.tag is None:
-            raise FrameError(
+        if fault is FaultKind.NO_TAG:
+            raise FrameFault(
+                fault,
                 f"{text}: the device answered {_quoted(answer)} without the request's tag @"
-                f"{self._tag}: it does not speak this protocol"
+                f"{self._tag}: it does not speak this protocol",
             )
-        if answer.tag > self._tag:
-            raise FrameError(
-                f"{text}: the device answered request {answer.tag}, this is request {self._tag}"
+        raise FrameFault(
+            fault,
+            f"{text}: the device answered request {answer.tag}, this is request {self._tag}",
+        )
+
+    def _refusal(self, answer: Answer) -> FrameError | DeviceError:
+        refusal = _REFUSAL.fullmatch(answer.text)
+        if refusal is None:
+            return FrameFault(
+                FaultKind.WRONG_ANSWER,
+                f"{self.request}: the device answered {_quoted(answer)}: no error number",
             )
-        self.stale_answers += 1
+        words = printable((refusal[2] or "").strip().strip('"'))
+        return DeviceError(int(refusal[1]), words, request=self.request)
+
+    def _acknowledged(self, answer: Answer) -> None:
+        if answer.text != "OK":
+            raise FrameFault(
+                FaultKind.WRONG_ANSWER,
+                f"{self.request}: the device answered {_quoted(answer)} where OK is due",
+            )
 
 
 def _quoted(answer: Answer) -> str:

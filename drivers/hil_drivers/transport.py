@@ -9,7 +9,7 @@ class Transport(Protocol):
     ``tests/contracts/test_transport.py`` says what implementing it means. Every method raises
     `TransportTimeoutError` when its time is up and `LinkLostError` when the other end is gone or
     the link was closed. After a timeout of `receive_into` either no byte is lost, or the link says
-    that it is: every later `send` raises `LinkLostError`.
+    that it is: every later `send` raises `LinkLostError`, until `clear`.
     """
 
     @property
@@ -33,6 +33,26 @@ class Transport(Protocol):
             that cannot return what is there must otherwise stop after a newline.
         timeout_s
             How long to wait for the first byte, in seconds.
+        """
+        ...
+
+    def clear(self, *, timeout_s: float) -> None:
+        """Let nothing sent or received before have any effect on what follows.
+
+        Whatever state the stream was in, half a message sent or a lost link, it begins anew: by a
+        device clear where the transport has one, else by connecting again.
+
+        Parameters
+        ----------
+        timeout_s
+            How long that may take.
+
+        Raises
+        ------
+        TransportError
+            If the device cannot be reached; the link is lost until a later `clear` succeeds.
+        LinkLostError
+            If the stream was closed by `close`: that is for good.
         """
         ...
 

@@ -23,6 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hil.core.errors import LinkLostError, TransportError, TransportTimeoutError
+from hil_drivers.tcp import LONGEST_DRAIN_S, drain
 
 if TYPE_CHECKING:
     from pyvisa.resources import MessageBasedResource
@@ -54,18 +55,11 @@ class VisaTransport:
         import pyvisa  # noqa: PLC0415 - 250 ms that only VISA users shall pay
 
         self.resource = resource
-        try:
-            # Never closed: the whole process shares it, and closing it closes every link.
-            manager = pyvisa.ResourceManager(backend)
-            opened = manager.open_resource(resource, open_timeout=_milliseconds(timeout_s))
-        except Exception as error:  # pyvisa-py raises bare Exception for what it cannot open
-            raise TransportError(
-                f"{resource}: cannot be opened through pyvisa ({backend}): {error}"
-            ) from error
-        self._device: MessageBasedResource = opened  # type: ignore[assignment]
         self._visa = pyvisa
-        self._socket = _socket_of(opened)
-        self._may_have_lost_bytes = False
+        self._backend = backend
+        self._is_closed = False
+        self._device: MessageBasedResource
+        self._open(timeout_s)
 
     def send(self, data: bytes, *, timeout_s: float) -> None:
         """Send all of `data`."""
@@ -98,13 +92,52 @@ class VisaTransport:
             named = self._named(error, timeout_s)
             self._may_have_lost_bytes = self._socket is None
             raise named from error
+        if not data and self._socket is None:
+            # pyvisa-py gives nothing, at once, behind the end of a message, until the next request.
+            raise TransportTimeoutError(f"{self.resource}: the device has nothing more to say")
         if not data:
             raise LinkLostError(f"{self.resource}: the device closed the connection")
         buffer[: len(data)] = data
         return len(data)
 
+    def clear(self, *, timeout_s: float) -> None:
+        """Clear the device; where that is not possible, and for a socket, open it again."""
+        if self._is_closed:
+            raise LinkLostError(f"{self.resource}: the link is closed")
+        deadline = time.monotonic() + timeout_s
+        if self._socket is None:
+            # A half of the time, so that the other is left for a device that has gone away.
+            with suppress(Exception):  # pyvisa-py raises whatever its protocols do
+                self._device.timeout = _milliseconds(timeout_s / 2)
+                self._device.clear()
+                self._may_have_lost_bytes = False
+                return
+        else:
+            drain(self._socket, timeout_s=min(LONGEST_DRAIN_S, timeout_s / 4))
+        self._close_device()
+        self._open(max(0.001, deadline - time.monotonic()))
+
     def close(self) -> None:
         """Close the resource."""
+        self._is_closed = True
+        self._close_device()
+
+    def _open(self, timeout_s: float) -> None:
+        try:
+            # Never closed: the whole process shares it, and closing it closes every link.
+            manager = self._visa.ResourceManager(self._backend)
+            opened: Any = manager.open_resource(
+                self.resource, open_timeout=_milliseconds(timeout_s)
+            )
+        except Exception as error:  # pyvisa-py raises bare Exception for what it cannot open
+            raise TransportError(
+                f"{self.resource}: cannot be opened through pyvisa ({self._backend}): {error}"
+            ) from error
+        self._device = opened
+        self._socket = _socket_of(opened)
+        self._may_have_lost_bytes = False
+
+    def _close_device(self) -> None:
         # Where the link is gone already, there is nothing left to close.
         with suppress(OSError, self._visa.Error):
             self._device.close()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hil.campaign.bench import check_resource
+from hil.campaign.instrument_config import InstrumentsSection
 from hil.core.errors import ConfigError, DatasetError
 from hil.core.legible import cut_short, one_line
 from hil.core.nmpu_format import NmpuFormat
@@ -146,6 +147,8 @@ class CampaignConfig(BaseModel):
     """The NMPU's format."""
     calibration: CalibrationSection = CalibrationSection()
     """How to fit."""
+    instruments: InstrumentsSection = {}
+    """Bench instruments by name."""
 
     @model_validator(mode="after")
     def _leaves_the_shift_alone(self) -> Self:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "info": ("hil.cli.info", "Print what a run holds."),
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
+    "instruments": ("hil.cli.instruments", "Look at a campaign's bench instruments."),
     "mock": ("hil.cli.mock", "Serve the mock chip, or a recording, as a device."),
 }
 """Name to module (its attribute ``command``) and one line of help."""
@@ -48,7 +49,7 @@ def command_line(**_: Any) -> None:
     """Calibrate analog in-memory-computing chips, with the hardware in the loop.
 
     Exit codes: 0 done, 1 some steps failed, 2 usage, 3 campaign file or folder, 4 device or link,
-    5 damaged data, 130 interrupted.
+    5 damaged data, 6 a safety limit, 130 interrupted.
     """
 
 

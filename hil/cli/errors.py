@@ -18,6 +18,8 @@ from hil.core.errors import (
     DeviceError,
     FrameError,
     HilError,
+    InstrumentError,
+    SafetyLimitError,
     TransportError,
 )
 
@@ -33,6 +35,7 @@ class ExitCode(IntEnum):
     CONFIG = 3
     DEVICE = 4
     DATA = 5
+    SAFETY = 6
     INTERRUPTED = 130
 
 
@@ -43,6 +46,8 @@ _EXIT_CODES: dict[type[HilError], ExitCode] = {
     DeviceError: ExitCode.DEVICE,
     CalibrationError: ExitCode.SOME_FAILED,
     DatasetError: ExitCode.DATA,
+    InstrumentError: ExitCode.DEVICE,
+    SafetyLimitError: ExitCode.SAFETY,
 }
 
 

@@ -1,5 +1,6 @@
 """``hil mock``: serving and describing the mock chip."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,10 +10,16 @@ from hil.core.errors import ConfigError, Problem
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import open_run
 from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.device import MockDevice
+from hil_mock_device.firmware.dispatch import Firmware
+from hil_mock_device.listeners.address import TcpAddress
+from hil_mock_device.listeners.choice import choose_listeners
 from hil_mock_device.player import RecordedChip
 from hil_mock_device.profile import BUILT_IN, LARGEST_SEED, built_in_text, load_profile
-from hil_mock_device.server import TcpAddress, serve
+from hil_mock_device.server import serve
 from hil_mock_device.silicon import Silicon
+
+_DEFAULT = "127.0.0.1:5025"
 
 
 @click.group()
@@ -23,10 +30,16 @@ def command() -> None:
 @command.command("serve")
 @click.option(
     "--tcp",
-    default="127.0.0.1:5025",
-    show_default=True,
-    help="HOST:PORT to listen on; port 0 takes any free one.",
+    show_default=_DEFAULT,
+    help="HOST:PORT for raw TCP; port 0 takes any free one. The default holds if nothing is named.",
 )
+@click.option("--hislip", help="HOST:PORT for HiSLIP, whose registered port is 4880.")
+@click.option(
+    "--pty",
+    type=click.Path(path_type=Path),
+    help="LINK to make for the terminal of a serial line.",
+)
+@click.option("--baud", type=click.IntRange(min=1), help="Rate of that line, bits per second.")
 @click.option(
     "--profile",
     help=f"Built-in profile, or path of a profile file ending in .toml; {BUILT_IN[0]} if left out.",
@@ -48,35 +61,50 @@ def command() -> None:
 )
 @reports_errors
 def serve_command(
-    tcp: str, profile: str | None, seed: int | None, truth: Path | None, replay: Path | None
+    *,
+    tcp: str | None,
+    hislip: str | None,
+    pty: Path | None,
+    baud: int | None,
+    profile: str | None,
+    seed: int | None,
+    truth: Path | None,
+    replay: Path | None,
 ) -> None:
     """Run the mock by itself until Ctrl-C.
+
+    Any of --tcp, --hislip and --pty at once lead to the same instrument.
 
     A recording answers exactly what was recorded for the inputs that were recorded, and refuses
     every other request.
     """
-    address = TcpAddress.parse(tcp)
-    silicon: Silicon
-    if replay is not None:
-        if (profile, seed, truth) != (None, None, None):
-            message = "a recording has no --profile, no --seed and no --truth"
-            raise ConfigError("--replay", [Problem("", message)])
-        silicon = RecordedChip(Recording(open_run(replay).read_steps()))
-    else:
-        chosen = load_profile(profile or BUILT_IN[0], base=Path())
-        if seed is not None:
-            chosen = chosen.model_copy(update={"seed": seed})
-        silicon = ChipModel(chosen)
-
+    if replay is not None and (profile, seed, truth) != (None, None, None):
+        message = "a recording has no --profile, no --seed and no --truth"
+        raise ConfigError("--replay", [Problem("", message)])
+    silicon = _simulated(profile, seed) if replay is None else _recorded(replay)
+    firmware = Firmware(silicon)
+    listeners = choose_listeners(
+        firmware, default=TcpAddress.parse(_DEFAULT), tcp=tcp, hislip=hislip, pty=pty, baud=baud
+    )
     what = "" if replay is None else f"a recording of {replay}, "
 
-    def announce(resource: str) -> None:
+    def announce(resources: Sequence[str]) -> None:
         if truth is not None and isinstance(silicon, ChipModel):
             # Only now: a start that fails leaves no file behind.
             silicon.write_truth(truth)
-        click.echo(f"serving {what}{silicon.identity} at {resource} (Ctrl-C ends it)")
+        for resource in resources:
+            click.echo(f"serving {what}{silicon.identity} at {resource} (Ctrl-C ends it)")
 
-    serve(silicon, address, on_ready=announce)
+    serve(listeners, lambda: MockDevice(firmware), on_ready=announce)
+
+
+def _simulated(profile: str | None, seed: int | None) -> Silicon:
+    chosen = load_profile(profile or BUILT_IN[0], base=Path())
+    return ChipModel(chosen if seed is None else chosen.model_copy(update={"seed": seed}))
+
+
+def _recorded(folder: Path) -> Silicon:
+    return RecordedChip(Recording(open_run(folder).read_steps()))
 
 
 @command.command("profile")

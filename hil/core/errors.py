@@ -11,6 +11,10 @@
      +-- DeviceError                    the device said no: its code and its words
      +-- CalibrationError               the fit is not usable, and why
      +-- DatasetError(ValueError)       .problems: every problem, each with its place
+     +-- SafetyLimitError(ValueError)   a value beyond a hard limit
+     +-- InstrumentError                a bench instrument does not do what it shall
+          +-- ReadingError(ValueError)     an answer that is no number
+          +-- NotSettledError(TimeoutError)
 
 Each class also derives from the built-in that a caller would look for. Messages say what was
 wrong, the offending value, the allowed range, where, and what to do.
@@ -124,3 +128,43 @@ class DeviceError(HilError):
 
 class CalibrationError(HilError):
     """No usable correction can be made from these readouts, or held in this format."""
+
+
+class SafetyLimitError(HilError, ValueError):
+    """A value lies beyond a hard limit.
+
+    Example scenarios
+    -----------------
+    - a campaign asks for 150 degrees of a chamber limited to 85: nothing was sent
+    - a reading is beyond what the bench may ever show: the chamber runs away
+    """
+
+
+class InstrumentError(HilError):
+    """An instrument does not do what its description says.
+
+    Example scenarios
+    -----------------
+    - the setpoint read back is not the one that was sent
+    - another instrument answers under this address
+    """
+
+
+class ReadingError(InstrumentError, ValueError):
+    """An instrument answered with something that is no finite number.
+
+    Example scenarios
+    -----------------
+    - text, or more numbers than one
+    - SCPI's 9.91E37 for "not a number", 9.9E37 for an overflow
+    """
+
+
+class NotSettledError(InstrumentError, TimeoutError):
+    """A quantity did not come to rest in time.
+
+    Example scenarios
+    -----------------
+    - a chamber whose door is open
+    - a tolerance below the noise of the reading
+    """

@@ -134,7 +134,8 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     inner: Any = model
     for part in loc:
         if isinstance(part, str):
-            inner = get_type_hints(inner).get(part) if _keys_of(inner) else None
+            # Names of the user's own choosing are no keys: below them lies the values' kind.
+            inner = get_type_hints(inner).get(part, inner) if _keys_of(inner) else inner
         inner = next((kind for kind in _leaves(inner) if _keys_of(kind)), None)
     return _keys_of(inner)
 

@@ -1,6 +1,6 @@
 """``python -m hil_mock_device``: the server process behind ``mock://`` resources.
 
-Prints one JSON line, with the resource string once clients can connect or with what went wrong,
+Prints one JSON line, with the resource strings once clients can connect or with what went wrong,
 and stops at the end of its standard input. Code 1 without a word means that nobody was left to read
 that line. People use ``hil mock serve`` instead.
 """
@@ -9,12 +9,17 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hil.core.errors import HilError
 from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.device import MockDevice
+from hil_mock_device.firmware.dispatch import Firmware
+from hil_mock_device.listeners.address import TcpAddress
+from hil_mock_device.listeners.choice import choose_listeners
 from hil_mock_device.profile import load_profile, parse_seed
-from hil_mock_device.server import TcpAddress, serve
+from hil_mock_device.server import serve
 
 
 def main() -> int:
@@ -23,6 +28,10 @@ def main() -> int:
     parser.add_argument("--profile", required=True)
     parser.add_argument("--seed", type=_seed)
     parser.add_argument("--truth", type=Path)
+    parser.add_argument("--tcp")
+    parser.add_argument("--hislip")
+    parser.add_argument("--pty", type=Path)
+    parser.add_argument("--baud", type=int)
     arguments = parser.parse_args()
     try:
         return _serve(arguments)
@@ -39,12 +48,22 @@ def _serve(arguments: argparse.Namespace) -> int:
             profile = profile.model_copy(update={"seed": arguments.seed})
         chip = ChipModel(profile)
 
-        def on_ready(resource: str) -> None:
+        firmware = Firmware(chip)
+        listeners = choose_listeners(
+            firmware,
+            default=TcpAddress("127.0.0.1", 0),
+            tcp=arguments.tcp,
+            hislip=arguments.hislip,
+            pty=arguments.pty,
+            baud=arguments.baud,
+        )
+
+        def on_ready(resources: Sequence[str]) -> None:
             if arguments.truth is not None:
                 chip.write_truth(arguments.truth)
-            _announce(resource=resource)
+            _announce(resources=list(resources))
 
-        serve(chip, TcpAddress("127.0.0.1", 0), on_ready=on_ready, stops_with_stdin=True)
+        serve(listeners, lambda: MockDevice(firmware), on_ready=on_ready, stops_with_stdin=True)
     except HilError as error:
         _announce(error=str(error))
         return 1
@@ -58,7 +77,7 @@ def _seed(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _announce(**what: str) -> None:
+def _announce(**what: str | list[str]) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 

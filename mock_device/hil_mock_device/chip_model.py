@@ -6,18 +6,17 @@ the core: so what one core does never changes what another one draws.
 - The chip itself (gains, offsets, stuck cells) depends on the seed, and on the profile's array size
   and magnitudes.
 - Programming noise and drift exponents depend on the seed, the core and the weights: the same
-  weights give the same array, and it ages in the same way.
-- Read noise is one sequence per core and read mode, which begins again at a reset and when the core
-  is programmed. How vectors are grouped into blocks does not matter.
+  weights give the same array, and it ages in the same way. So does the noise of the cells, which
+  depends on the age, too.
+- Counter noise is one sequence per core and read mode, which begins again at a reset and when the
+  core is programmed. How vectors are grouped into blocks does not matter.
 
 There is no clock. A core is as old as `ChipModel.advance_time` has made it since it was programmed,
-and the chip is as warm as `ChipModel.set_temperature` says.
+the chip is as warm as `ChipModel.set_temperature` says, and `ChipModel.set_read_voltage` says what
+it is read with.
 """
 
 import math
-import zlib
-from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +29,17 @@ from hil_calibration.nmpu import apply_nmpu
 from hil_drivers.frames import CRC_BYTES, HEADER_BYTES
 from hil_drivers.link import DEFAULT_LARGEST_BLOCK
 from hil_drivers.scpi import ScpiError
-from hil_mock_device.conductance_drift import draw_exponents, drifted_weights
-from hil_mock_device.converter import convert, draw_converters, draw_temperature_coefficients
-from hil_mock_device.crossbar import FloatMatrix, draw_stuck_cells, multiply, program_weights
+from hil_mock_device.converter import (
+    Converters,
+    ReadoutCurve,
+    draw_converters,
+    draw_temperature_coefficients,
+)
+from hil_mock_device.counter_noise import NoiseSequence
+from hil_mock_device.counting import CoreReadout
+from hil_mock_device.crossbar import FloatMatrix
 from hil_mock_device.profile import MockProfile
+from hil_mock_device.programmed_core import ProgrammedCore, Stream
 
 MAX_VECTORS = 4096
 """Most input vectors of one block, where their counts fit the largest block of the link."""
@@ -55,27 +61,6 @@ def largest_request(columns: int) -> int:
     return min(MAX_VECTORS, frame_bytes // bytes_per_vector)
 
 
-class _Stream(IntEnum):
-    CONVERTERS = 0
-    STUCK_CELLS = 1
-    PROGRAMMING = 2
-    READ_NOISE = 3
-    DRIFT = 4
-    TEMPERATURE = 5
-
-
-@dataclass(slots=True, kw_only=True)
-class _ProgrammedCore:
-    held: FloatMatrix
-    """Weights at the reference age, shape (row, column)."""
-    exponents: FloatMatrix
-    """Drift exponents, shape (row, column)."""
-    age_s: float
-    """Time since programming."""
-    present: FloatMatrix
-    """Weights at that age."""
-
-
 class ChipModel:
     """A simulated chip, as `Silicon`.
 
@@ -87,10 +72,15 @@ class ChipModel:
 
     def __init__(self, profile: MockProfile) -> None:
         self._profile = profile
-        self._converters = draw_converters(profile, self._rng(_Stream.CONVERTERS))
-        self._coefficients = draw_temperature_coefficients(profile, self._rng(_Stream.TEMPERATURE))
-        self._cores: dict[int, _ProgrammedCore] = {}
-        self._noise: dict[tuple[int, ReadMode], np.random.Generator] = {}
+        self._converters = draw_converters(
+            profile, self._rng(Stream.CONVERTERS), wave_rng=self._rng(Stream.LINEARITY)
+        )
+        self._coefficients = draw_temperature_coefficients(profile, self._rng(Stream.TEMPERATURE))
+        self._cores: dict[int, ProgrammedCore] = {}
+        self._noise: dict[tuple[int, ReadMode], NoiseSequence] = {}
+        self._curves: dict[tuple[int, ReadMode], ReadoutCurve] = {}
+        self._elapsed_s = 0.0
+        self._read_voltage_v = profile.read_voltage.reference_v
         self.set_temperature(profile.temperature_c)
         identity, array = profile.identity, profile.array
         self.identity = ChipIdentity(
@@ -107,31 +97,43 @@ class ChipModel:
             max_vectors=largest_request(array.columns),
         )
 
+    @property
+    def ambient_c(self) -> float:
+        """Temperature of the chip, degrees Celsius."""
+        return self._temperature_c
+
+    @property
+    def read_voltage_v(self) -> float:
+        """Voltage that the array is read with."""
+        return self._read_voltage_v
+
+    @property
+    def elapsed_s(self) -> float:
+        """Simulated time since the chip was made, seconds."""
+        return self._elapsed_s
+
+    @property
+    def converters(self) -> Converters:
+        """The transfer curves at the present temperature, for judging; a calibration sees none."""
+        return self._converters_now
+
+    def shown_weights(self, core: int) -> FloatMatrix:
+        """Return what the lines of a core show of its cells now, weight codes (row, column).
+
+        Raises
+        ------
+        DeviceError
+            If the core was never programmed.
+        """
+        return self._programmed(core).shown_weights()
+
     def reset(self) -> None:
-        """Begin every sequence of read noise again; ages and temperature stay."""
+        """Begin every sequence of counter noise again; ages, temperature and voltage stay."""
         self._noise.clear()
 
     def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
         """Program weights, shape (row, column): the core has the reference age again."""
-        array, drift = self._profile.array, self._profile.drift
-        digest = zlib.crc32(np.ascontiguousarray(weights).data)
-        held = program_weights(
-            weights,
-            array,
-            chip_rng=self._rng(_Stream.STUCK_CELLS, core),
-            programming_rng=self._rng(_Stream.PROGRAMMING, core, digest),
-        )
-        exponents = draw_exponents(
-            weights,
-            drift,
-            devices_per_cell=array.devices_per_cell,
-            rng=self._rng(_Stream.DRIFT, core, digest),
-        )
-        chip_rng = self._rng(_Stream.STUCK_CELLS, core)
-        exponents[draw_stuck_cells(weights.shape, array, chip_rng)[0]] = 0.0
-        self._cores[core] = _ProgrammedCore(
-            held=held, exponents=exponents, age_s=drift.reference_s, present=held
-        )
+        self._cores[core] = ProgrammedCore(core, weights, self._profile, self._rng)
         for read_mode in ReadMode:
             self._noise.pop((core, read_mode), None)
 
@@ -150,10 +152,9 @@ class ChipModel:
         """
         if not (math.isfinite(seconds) and seconds >= 0):
             raise ValueError(f"{seconds} s: time must be finite and cannot go back")
+        self._elapsed_s += seconds
         for core in self._cores.values():
-            core.age_s += seconds
-            ratio = core.age_s / self._profile.drift.reference_s
-            core.present = drifted_weights(core.held, core.exponents, age_ratio=ratio)
+            core.advance_time(seconds)
 
     def age_s(self, core: int) -> float:
         """Return the time since a core was programmed, in seconds.
@@ -178,21 +179,50 @@ class ChipModel:
         self._temperature_c = celsius
         kelvin = celsius - self._profile.temperature.reference_c
         self._converters_now = self._converters.warmed(self._coefficients, kelvin)
+        self._curves.clear()
+
+    def set_read_voltage(self, volts: float) -> None:
+        """Read the array with another voltage; its currents follow.
+
+        Raises
+        ------
+        ValueError
+            If the voltage lies outside the range of the profile.
+        """
+        allowed = self._profile.read_voltage
+        if not allowed.lowest_v <= volts <= allowed.highest_v:
+            raise ValueError(f"{volts} V: must be {allowed.lowest_v:g} to {allowed.highest_v:g}")
+        self._read_voltage_v = volts
+        self._curves.clear()
 
     def convert(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:
-        """Return counts (vector, polarity, column) for inputs (vector, row)."""
+        """Return counts (vector, polarity, column) for inputs (vector, row).
+
+        Raises
+        ------
+        DeviceError
+            If the core was never programmed.
+        """
+        return self.readout(core, read_mode).count(inputs)
+
+    def readout(self, core: int, read_mode: ReadMode) -> CoreReadout:
+        """Return how a core is read at its present age, temperature and voltage.
+
+        Raises
+        ------
+        DeviceError
+            If the core was never programmed.
+        """
         counter = self._profile.counter
-        positive, negative = multiply(inputs, self._programmed(core).present, read_mode)
-        products = np.stack([positive, negative], axis=1)
-        currents = (products / counter.full_scale_products).astype(np.float32)
-        noise = self._noise_of(core, read_mode).standard_normal(currents.shape, dtype=np.float32)
-        noise *= np.float32(counter.read_noise_counts * np.sqrt(_PHASES[read_mode]))
-        return convert(
-            currents,
-            self._converters_now.curve(core, self._profile),
-            noise_counts=noise,
+        return CoreReadout(
+            groups=self._programmed(core).groups(),
+            curve=self._curve_of(core, read_mode),
+            noise=self._noise_of(core, read_mode),
+            asymmetry=self._profile.array.polarity_asymmetry,
+            has_magnitude=read_mode is ReadMode.FOUR_PHASE and not counter.single_ended,
+            is_single_ended=counter.single_ended,
             bits=counter.bits,
         )
 
@@ -214,9 +244,9 @@ class ChipModel:
     def write_truth(self, path: Path) -> None:
         """Write what the chip really is, for judging a fit: never read by the fit itself.
 
-        At the profile's reference temperature, an ``.npz`` with ``gain_p, gain_n`` (A, relative to
-        nominal), ``curvature_p, curvature_n``
-        (B), ``offset_p, offset_n`` (C, counts), each of shape (core, column), and
+        At the present temperature and read voltage, an ``.npz`` with ``gain_p, gain_n`` (A,
+        relative to nominal), ``curvature_p, curvature_n`` (B), ``offset_p, offset_n`` (C, counts),
+        ``wave_p, wave_n`` (amplitude of L, counts), each of shape (core, column), and
         ``counts_per_product``, the nominal gain. A profile can name it as its ``measured`` chip.
 
         Raises
@@ -225,14 +255,16 @@ class ChipModel:
             If the file exists or cannot be written.
         """
         counter = self._profile.counter
-        curves = self._converters
+        curves = self._converters_now
+        current = self._profile.read_voltage.drive(self._read_voltage_v)
         arrays = {
             f"{name}_{side}": values[polarity]
             for polarity, side in enumerate("pn")
             for name, values in (
-                ("gain", curves.gain),
-                ("curvature", curves.curvature),
+                ("gain", curves.gain * current),
+                ("curvature", curves.curvature * current),
                 ("offset", curves.offset),
+                ("wave", curves.wave),
             )
         }
         nominal = counter.counts_at_full_scale / counter.full_scale_products
@@ -245,18 +277,35 @@ class ChipModel:
                 str(path), [Problem("", f"cannot be written as truth file: {reason}")]
             ) from error
 
-    def _programmed(self, core: int) -> _ProgrammedCore:
+    def _programmed(self, core: int) -> ProgrammedCore:
         if core not in self._cores:
             raise DeviceError(
                 ScpiError.SETTINGS_CONFLICT, f"Settings conflict; core {core} is not programmed"
             )
         return self._cores[core]
 
-    def _noise_of(self, core: int, read_mode: ReadMode) -> np.random.Generator:
+    def _curve_of(self, core: int, read_mode: ReadMode) -> ReadoutCurve:
+        key = (core, read_mode)
+        if key not in self._curves:
+            self._curves[key] = ReadoutCurve.of(
+                self._converters_now,
+                core,
+                self._profile,
+                phases=_PHASES[read_mode],
+                drive=self._profile.read_voltage.drive(self._read_voltage_v),
+            )
+        return self._curves[key]
+
+    def _noise_of(self, core: int, read_mode: ReadMode) -> NoiseSequence:
         key = (core, read_mode)
         if key not in self._noise:
-            self._noise[key] = self._rng(_Stream.READ_NOISE, core, list(ReadMode).index(read_mode))
+            place = list(ReadMode).index(read_mode)
+            self._noise[key] = NoiseSequence(
+                (self._profile.seed, Stream.COUNTER_NOISE, core, place),
+                numbers=2 * self._profile.array.columns,
+                rms=self._profile.counter.read_noise_counts * math.sqrt(_PHASES[read_mode]),
+            )
         return self._noise[key]
 
-    def _rng(self, stream: _Stream, *path: int) -> np.random.Generator:
+    def _rng(self, stream: Stream, *path: int) -> np.random.Generator:
         return np.random.default_rng([self._profile.seed, stream, *path])

@@ -7,7 +7,7 @@ since programming. The exponents are drawn once per programming, from a stream o
 import numpy as np
 import numpy.typing as npt
 
-from hil_mock_device.crossbar import LARGEST_CODE, FloatMatrix, on_grid
+from hil_mock_device.crossbar import LARGEST_CODE, FloatMatrix
 from hil_mock_device.profile import DriftProfile
 
 _CONDUCTANCE = (0.0, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -59,7 +59,7 @@ def drifted_weights(held: FloatMatrix, exponents: FloatMatrix, *, age_ratio: flo
     Parameters
     ----------
     held
-        Weights at the reference age t0, shape (row, column), multiples of ``2**-16`` codes.
+        Weights at the reference age t0, shape (row, column), codes.
     exponents
         Exponents nu, shape (row, column).
     age_ratio
@@ -67,8 +67,8 @@ def drifted_weights(held: FloatMatrix, exponents: FloatMatrix, *, age_ratio: flo
 
     Returns
     -------
-    Shape (row, column), in weight codes, multiples of ``2**-16``: `held` itself for a ratio of 1.
+    Shape (row, column), in weight codes: `held` itself for a ratio of 1.
     """
     if age_ratio == 1.0:
         return held
-    return on_grid(held * age_ratio**-exponents)
+    return np.asarray(held * age_ratio**-exponents)

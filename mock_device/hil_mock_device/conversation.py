@@ -30,10 +30,31 @@ class Conversation(Protocol):
         """Whether the client's bytes have lost their meaning; it must be disconnected."""
         ...
 
+    @property
+    def client(self) -> int:
+        """The client's number, which nobody else gets as long as the instrument runs."""
+        ...
+
     def answers(self, data: bytes) -> Iterator[Outgoing]:
         """Take bytes of the client; yield what to do, in order.
 
         The iterator does the work as it is consumed: a listener takes the next item when the last
         one is sent, so a client that does not read its answers waits for itself.
         """
+        ...
+
+    def end_message(self) -> Iterator[Outgoing]:
+        """Take note that the message ends here, with or without a newline; yield what to do.
+
+        For carriers that mark the end of a message by other means than a byte (IEEE 488.2-1992,
+        7.5: END).
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget what has not been carried out: a device clear (IEEE 488.2-1992, 5.8)."""
+        ...
+
+    def leave(self) -> None:
+        """Take note that the client has gone: what it had locked is free."""
         ...

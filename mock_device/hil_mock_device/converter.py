@@ -1,7 +1,8 @@
-"""The converters: from currents to counts, one transfer curve per column and polarity.
+"""The converters: from sums of products to counts, one transfer curve per column and polarity.
 
-``count = clip(round(A*i / (1 + B*i) + C + noise), 0, 2**bits - 1)``, where i is the current in
-units of the full-scale current of one phase (docs/explanation/mock-chip.md).
+``count = clip(floor((A*i + L) / (1 + B*i) + C + noise + 1/2), 0, 2**bits - 1)``, where i is the
+current in units of the full-scale current of one phase and L a wave of it
+(docs/explanation/mock-chip.md).
 """
 
 from dataclasses import dataclass, replace
@@ -9,12 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from hil_mock_device.counter_noise import NoiseSource
 from hil_mock_device.profile import MockProfile, load_measured
 
 CurveArray = npt.NDArray[np.float64]
+Row = npt.NDArray[np.float32]
 
-_SMALLEST_DENOMINATOR = np.float32(2.0**-20)
+SMALLEST_DENOMINATOR = 2.0**-20
 """A negative B has a pole at ``i = -1/B``: from there on the counter overflows."""
+_WAVE_PEAK = np.sqrt(3.0) / 18
+"""Largest value of ``u * (1 - u) * (1 - 2*u)`` between 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +32,8 @@ class Converters:
     """B."""
     offset: CurveArray
     """C, counts."""
-
-    def curve(self, core: int, profile: MockProfile) -> tuple[CurveArray, CurveArray, CurveArray]:
-        """Return A (counts), B and C (counts) of one core, each of shape (polarity, column)."""
-        counts_at_full_scale = profile.counter.counts_at_full_scale
-        return (
-            self.gain[:, core] * counts_at_full_scale,
-            self.curvature[:, core],
-            self.offset[:, core],
-        )
+    wave: CurveArray
+    """Amplitude of L, counts."""
 
     def warmed(self, coefficients: "TemperatureCoefficients", kelvin: float) -> "Converters":
         """Return the curves that many kelvin above the temperature of these."""
@@ -64,14 +62,21 @@ def draw_temperature_coefficients(
     temperature = profile.temperature
     shape = (2, profile.array.cores, profile.array.columns)
     deviation = np.clip(rng.standard_normal(shape), -3.0, 3.0)
-    return TemperatureCoefficients(
-        gain_per_k=temperature.gain_per_k + temperature.gain_sigma_per_k * deviation,
-        offset_counts_per_k=rng.normal(0.0, temperature.offset_sigma_counts_per_k, shape),
-    )
+    gain = temperature.gain_per_k + temperature.gain_sigma_per_k * deviation
+    offset = rng.normal(0.0, temperature.offset_sigma_counts_per_k, shape)
+    if profile.counter.single_ended:
+        gain[1], offset[1] = gain[0], -offset[0]
+    return TemperatureCoefficients(gain_per_k=gain, offset_counts_per_k=offset)
 
 
-def draw_converters(profile: MockProfile, rng: np.random.Generator) -> Converters:
-    """Draw the transfer curves of a chip, or take those of the profile's measured chip."""
+def draw_converters(
+    profile: MockProfile, rng: np.random.Generator, *, wave_rng: np.random.Generator
+) -> Converters:
+    """Draw the transfer curves of a chip, or take those of the profile's measured chip.
+
+    Where a column has one counter, N is what its negative would show: the same gain, the opposite
+    offset.
+    """
     counter, array = profile.counter, profile.array
     shape = (2, array.cores, array.columns)
     deviation = np.clip(
@@ -84,38 +89,171 @@ def draw_converters(profile: MockProfile, rng: np.random.Generator) -> Converter
     offset = rng.normal(counter.offset_mean_counts, counter.offset_sigma_counts, shape)
     has_dead = rng.random(array.cores) < array.dead_column_chance
     dead_column = rng.integers(0, array.columns, array.cores)
+    wave = counter.inl_counts * wave_rng.uniform(-1.0, 1.0, shape)
+    is_dead = wave_rng.random(shape[1:]) < array.dead_column_share
     if profile.measured is not None:
         measured = load_measured(profile.measured, profile)
         gain = np.stack([measured["gain_p"], measured["gain_n"]])
         offset = np.stack([measured["offset_p"], measured["offset_n"]])
         zeros = np.zeros_like(gain[0])
         curvature = np.stack([measured.get(f"curvature_{side}", zeros) for side in "pn"])
+        if "wave_p" in measured:
+            wave = np.stack([measured.get(f"wave_{side}", zeros) for side in "pn"])
     else:
         gain[:, has_dead, dead_column[has_dead]] = 0.0
-    return Converters(gain=gain, curvature=curvature, offset=offset)
+        gain[:, is_dead] = 0.0
+        if counter.alternating_slopes:
+            gain[:, :, 1::2] *= -1
+    if counter.single_ended:
+        gain[1], curvature[1], offset[1], wave[1] = gain[0], curvature[0], -offset[0], wave[0]
+    return Converters(gain=gain, curvature=curvature, offset=offset, wave=wave)
 
 
-def convert(
-    currents: npt.NDArray[np.float32],
-    curve: tuple[CurveArray, CurveArray, CurveArray],
-    *,
-    noise_counts: npt.NDArray[np.float32],
-    bits: int,
-) -> npt.NDArray[np.uint16]:
-    """Convert currents to counts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadoutCurve:
+    """The curves of one core in one read mode over sums of products; rows of (P, N) columns.
+
+    ``((c3*s + c2)*s + c1)*S / (1 + bend*S) + offset``, S twice a sum of products, s the smaller one
+    of S and `top`. S is twice the sum because ``|net| + net`` is.
+    """
+
+    c1: Row
+    c2: Row
+    c3: Row
+    bend: Row
+    offset: Row
+    """Half a count included, so that cutting the fraction off rounds."""
+    top: float
+    """Twice the sum at which L ends."""
+    has_wave: bool
+    """Whether any L differs from 0."""
+
+    @classmethod
+    def of(
+        cls, chip: Converters, core: int, profile: MockProfile, *, phases: int, drive: float
+    ) -> "ReadoutCurve":
+        """Return the curve of a core.
+
+        Parameters
+        ----------
+        chip, core
+            Whose curve.
+        profile
+            Nominal counts.
+        phases
+            How many phases a counter adds up: L spans so many full-scale currents.
+        drive
+            Current per product, relative to that at the reference voltage.
+        """
+        counter = profile.counter
+        gain, bend, offset, wave = (
+            curve[:, core].ravel() for curve in (chip.gain, chip.curvature, chip.offset, chip.wave)
+        )
+        current = drive / (2 * counter.full_scale_products)
+        span = current / phases
+        # L * i = amplitude * u * (1 - u) * (1 - 2*u), whose peak is 1; u reaches 1 at `phases`.
+        unit = wave / _WAVE_PEAK * (gain != 0)
+        return cls(
+            c1=(gain * counter.counts_at_full_scale * current + unit * span).astype(np.float32),
+            c2=(-3 * unit * span**2).astype(np.float32),
+            c3=(2 * unit * span**3).astype(np.float32),
+            bend=(bend * current).astype(np.float32),
+            offset=(offset + 0.5).astype(np.float32),
+            top=1 / span,
+            has_wave=bool(unit.any()),
+        )
+
+
+class Workspace:
+    """Memory for converting some vectors at a time; numpy is fastest over arrays of one shape.
 
     Parameters
     ----------
-    currents
-        Shape (vector, polarity, column), units of the full-scale current of one phase.
     curve
-        A (counts), B, C (counts), each of shape (polarity, column).
-    noise_counts
-        Noise to add, shape of `currents`.
-    bits
-        Width of the counter.
+        Which curve.
+    vectors
+        How many vectors at a time.
     """
-    slope, curvature, offset = (part.astype(np.float32) for part in curve)
-    denominator = np.maximum(1 + curvature * currents, _SMALLEST_DENOMINATOR)
-    analog = slope * currents / denominator + offset + noise_counts
-    return np.asarray(np.clip(np.rint(analog), 0, (1 << bits) - 1), dtype=np.uint16)
+
+    def __init__(self, curve: ReadoutCurve, vectors: int) -> None:
+        shape = (vectors, len(curve.c1))
+
+        def filled(row: Row | float) -> Row:
+            # In C order: a copy of a broadcast row would else have its columns far apart.
+            return np.array(np.broadcast_to(np.asarray(row, np.float32), shape), order="C")
+
+        self._c1, self._bend = filled(curve.c1), filled(curve.bend)
+        self._offset = filled(curve.offset)
+        self._wave = (filled(curve.c2), filled(curve.c3), filled(curve.top))
+        self._has_wave = curve.has_wave
+        self._smallest = filled(SMALLEST_DENOMINATOR)
+        self._sums, self._below, self._factor = (np.empty(shape, np.float32) for _ in range(3))
+        self._noise = np.empty(shape, np.float32)
+        self._places = np.empty(shape, np.intp)
+
+    def draw_noise(self, source: NoiseSource, values: Row, vectors: int) -> None:
+        """Draw what the next conversion adds to so many vectors from values that are as likely."""
+        places = self._places[:vectors]
+        np.copyto(places, source.codes(vectors))
+        # Every place is inside: clipping changes none, and spares the copy that raising needs.
+        np.take(values, places, out=self._noise[:vectors], mode="clip")
+
+    def convert(
+        self,
+        net: npt.NDArray[np.float32],
+        magnitude: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.float32]:
+        """Return counts before they are clipped and their fraction is cut off.
+
+        Parameters
+        ----------
+        net, magnitude
+            Sums of products and of their magnitudes, shape (vector, column), product units. Without
+            the latter a sum goes to one counter whole.
+
+        Returns
+        -------
+        Shape (vector, P and N columns); the next call overwrites it.
+        """
+        count, columns = net.shape
+        sums, below = self._sums[:count], self._below[:count]
+        if magnitude is None:
+            magnitude = np.abs(net, out=self._factor[:count, :columns])
+        np.add(magnitude, net, out=sums[:, :columns])
+        np.subtract(magnitude, net, out=sums[:, columns:])
+        factor = self._factor[:count]
+        slope = self._c1[:count]
+        if self._has_wave:
+            c2, c3, top = (part[:count] for part in self._wave)
+            np.minimum(sums, top, out=below)
+            np.multiply(below, c3, out=factor)
+            factor += c2
+            factor *= below
+            factor += slope
+            slope = factor
+        np.multiply(sums, self._bend[:count], out=below)
+        below += np.float32(1)
+        np.maximum(below, self._smallest[:count], out=below)
+        sums *= slope
+        sums /= below
+        sums += self._offset[:count]
+        sums += self._noise[:count]
+        return sums
+
+    def convert_signed(self, net: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the counts of the one counter of each column, as P and, if negative, as N.
+
+        The second half of the rows of a single-ended curve is that of the negative count, so both
+        halves are the same number with opposite signs; rounding must not tell them apart.
+        """
+        count, columns = net.shape
+        current = self._sums[:count, :columns]
+        noise = self._noise[:count, :columns].copy()
+        self._noise[:count] = 0
+        self.convert(np.abs(net), None)
+        current -= self._offset[:count, :columns]
+        signed = np.copysign(1.0, net, dtype=np.float32) * current + noise
+        signed = np.floor(signed + self._offset[:count, :columns])
+        self._sums[:count, :columns] = signed
+        self._sums[:count, columns:] = -signed
+        return self._sums[:count]

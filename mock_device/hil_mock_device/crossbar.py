@@ -1,14 +1,17 @@
 """The crossbar: what becomes of weights when they are programmed, and of inputs when driven.
 
-Held weights are multiples of ``2**-16`` codes, so that float64 holds every sum of products exactly,
-in whatever order it is taken: 12 bits of rows, 7 of inputs, 17 + 16 of weights, one for P + N.
-Counts then depend on neither the grouping of vectors into blocks nor the processor's BLAS.
+Counts must depend on neither the grouping of vectors into blocks nor the processor's BLAS, which
+take sums of products in different orders. So these are exact in float32: the rows of a core are
+taken in groups of `_GROUP_ROWS`, and in each group the weights of a column are rounded to a power
+of two that keeps every partial sum below 2**24 steps. Adding the groups rounds, but in one order.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.readout import ReadMode
 from hil_mock_device.profile import ArrayProfile
 
 LARGEST_CODE = 127
@@ -24,8 +27,14 @@ _PROGRAMMING_SIGMA = {
 Source: the HERMES noise model of aihwkit (docs/reference/mock-profile.md)."""
 
 _FRACTIONS_PER_CODE = 1 << 16
+_GROUP_ROWS = 256
+_EXACT_BITS = 24
+"""Integers up to 2**24 are exact in float32."""
+_INPUT_STEPS = 4
+"""Steps of an input code, where negative inputs drive less than positive ones."""
 
 FloatMatrix = npt.NDArray[np.float64]
+Sums = npt.NDArray[np.float32]
 
 
 def program_weights(
@@ -69,33 +78,97 @@ def draw_stuck_cells(
     return is_stuck, np.where(is_high, sign, 0.0)
 
 
-def on_grid(weights: FloatMatrix) -> FloatMatrix:
-    """Round weight codes to the multiples of ``2**-16`` that sums are exact over."""
-    return np.asarray(np.rint(weights * _FRACTIONS_PER_CODE) / _FRACTIONS_PER_CODE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroup:
+    """Some rows of a core, ready for exact products."""
+
+    rows: slice
+    """Which rows."""
+    weights: Sums
+    """Weight codes, shape (row, column), multiples of a power of two for each column."""
+    magnitudes: Sums
+    """Their magnitudes."""
 
 
-def multiply(
-    inputs: npt.NDArray[np.int8], weights: FloatMatrix, read_mode: ReadMode
-) -> tuple[FloatMatrix, FloatMatrix]:
-    """Multiply input vectors with the array.
+def exact_groups(weights: FloatMatrix, *, input_steps: int) -> tuple[RowGroup, ...]:
+    """Round weights so that float32 holds every sum of their products exactly.
+
+    Parameters
+    ----------
+    weights
+        Weight codes, shape (row, column).
+    input_steps
+        Steps of an input code: inputs are multiples of ``1 / input_steps`` up to `LARGEST_CODE`.
+    """
+    groups = []
+    for first in range(0, len(weights), _GROUP_ROWS):
+        rows = slice(first, min(first + _GROUP_ROWS, len(weights)))
+        rounded = _rounded(weights[rows], input_steps).astype(np.float32)
+        groups.append(RowGroup(rows=rows, weights=rounded, magnitudes=np.abs(rounded)))
+    return tuple(groups)
+
+
+def _rounded(weights: FloatMatrix, input_steps: int) -> FloatMatrix:
+    """Round each column to the finest power of two at which the largest sum has 24 bits."""
+    most_steps = 2.0**_EXACT_BITS / (LARGEST_CODE * input_steps)
+    total = np.abs(weights).sum(axis=0)
+    step = np.exp2(np.ceil(np.log2(np.maximum(total, 2.0**-100) / most_steps)))
+    step = np.maximum(step, 1 / _FRACTIONS_PER_CODE)
+    rounded = np.rint(weights / step) * step
+    # Rounding may have raised the sum above the border that it was just below.
+    is_over = np.abs(rounded).sum(axis=0) > most_steps * step
+    step = np.where(is_over, 2 * step, step)
+    return np.asarray(np.rint(weights / step) * step)
+
+
+def drive(inputs: npt.NDArray[np.int8], *, asymmetry: float) -> Sums:
+    """Return what the rows are driven with.
 
     Parameters
     ----------
     inputs
         Input codes, shape (vector, row).
-    weights
-        What the array holds, shape (row, column).
-    read_mode
-        Four-phase: P sums the positive products and N the negative ones. One-phase: P is the
-        positive part of the net sum, N the negative part.
+    asymmetry
+        Share of its current that a cell lacks at a negative input.
 
     Returns
     -------
-    P and N, each of shape (vector, column), product units, not negative.
+    Shape (vector, row), input codes, multiples of the inverse of `input_steps`.
     """
-    driven = inputs.astype(np.float64)
-    net = driven @ weights
-    if read_mode is ReadMode.ONE_PHASE:
-        return np.maximum(net, 0), np.maximum(-net, 0)
-    magnitude = np.abs(driven) @ np.abs(weights)
-    return (magnitude + net) / 2, (magnitude - net) / 2
+    driven = inputs.astype(np.float32)
+    if asymmetry:
+        size = np.abs(driven)
+        negative = driven - size  # twice the input where it is negative, else 0
+        negative *= np.float32((1 - asymmetry) * _INPUT_STEPS / 2)
+        np.rint(negative, out=negative)
+        negative *= np.float32(1 / _INPUT_STEPS)
+        driven += size
+        driven *= np.float32(0.5)
+        driven += negative
+    return driven
+
+
+def input_steps(asymmetry: float) -> int:
+    """Return how many steps `drive` divides an input code into."""
+    return 1 if asymmetry == 0 else _INPUT_STEPS
+
+
+def net_sums(driven: Sums, groups: Sequence[RowGroup], *, out: Sums) -> None:
+    """Write the sums of products to `out`, shape (vector, column), product units."""
+    _sum_groups(driven, [(group.rows, group.weights) for group in groups], out)
+
+
+def magnitude_sums(driven: Sums, groups: Sequence[RowGroup], *, out: Sums) -> None:
+    """Write the sums of the magnitudes of products to `out`, shape (vector, column).
+
+    `driven` is overwritten with its magnitudes: fresh memory costs more than they do.
+    """
+    np.abs(driven, out=driven)
+    _sum_groups(driven, [(group.rows, group.magnitudes) for group in groups], out)
+
+
+def _sum_groups(driven: Sums, parts: list[tuple[slice, Sums]], out: Sums) -> None:
+    rows, weights = parts[0]
+    np.matmul(driven[:, rows], weights, out=out)
+    for rows, weights in parts[1:]:
+        out += driven[:, rows] @ weights

@@ -15,7 +15,7 @@ _START_S = 60.0
 
 
 class MockProcess:
-    """A mock server in a process of its own, on a free loopback port.
+    """A mock server in a process of its own, on a free loopback port if `arguments` name none.
 
     It ends with the ``with`` block, and also when this process dies, however that happens: its
     standard input then comes to its end.
@@ -36,11 +36,16 @@ class MockProcess:
             start_new_session=True,
         )
         try:
-            self.resource = self._await_resource()
-            """Resource string of the server."""
+            self.resources = self._await_resources()
+            """Resource strings of the server, in the order TCP, HiSLIP, serial line."""
         except BaseException:
             self.close()
             raise
+
+    @property
+    def resource(self) -> str:
+        """The first resource string of the server."""
+        return self.resources[0]
 
     def close(self, *, wait_s: float = 5.0) -> None:
         """End the process and wait for it; kill it if it takes longer than `wait_s`."""
@@ -68,7 +73,7 @@ class MockProcess:
     ) -> None:
         self.close()
 
-    def _await_resource(self) -> str:
+    def _await_resources(self) -> tuple[str, ...]:
         stdout = self._process.stdout
         if stdout is None:
             raise TransportError("the mock server has no standard output")
@@ -82,4 +87,4 @@ class MockProcess:
         announcement = json.loads(line)
         if "error" in announcement:
             raise ConfigError("mock device", [Problem("", announcement["error"])])
-        return str(announcement["resource"])
+        return tuple(map(str, announcement["resources"]))

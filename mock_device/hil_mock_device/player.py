@@ -10,6 +10,7 @@ from hil_datasets.recording import NotRecordedError, Recording
 from hil_datasets.step import StepKey
 from hil_drivers.scpi import ScpiError
 from hil_mock_device.chip_model import largest_request
+from hil_mock_device.replay_schedule import ReplaySchedule
 
 
 class RecordedChip:
@@ -19,10 +20,16 @@ class RecordedChip:
     ----------
     recording
         What was recorded of it.
+    schedule
+        Is told what is read, if given.
     """
 
-    def __init__(self, recording: Recording) -> None:
+    plays_recording = True
+    """What ``CHIP:SOURce?`` tells."""
+
+    def __init__(self, recording: Recording, schedule: ReplaySchedule | None = None) -> None:
         self._recording = recording
+        self._schedule = schedule
         record = recording.record(recording.keys[0])
         rows, columns = record.weights.shape
         self.identity: ChipIdentity = record.origin.chip
@@ -37,6 +44,8 @@ class RecordedChip:
     def reset(self) -> None:
         """Give repeated readouts from their first again."""
         self._recording.rewind()
+        if self._schedule is not None:
+            self._schedule.rewind()
 
     def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
         """Accept exactly the recorded weights."""
@@ -49,10 +58,14 @@ class RecordedChip:
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:
         """Return the recorded counts of exactly these inputs."""
+        key = StepKey(core, read_mode)
         try:
-            return self._recording.counts(StepKey(core, read_mode), inputs)
+            counts = self._recording.counts(key, inputs)
         except NotRecordedError as error:
             raise _refusal(error) from error
+        if self._schedule is not None:
+            self._schedule.note_readout(key, self._recording.last_vectors(key))
+        return counts
 
     def correct(
         self,

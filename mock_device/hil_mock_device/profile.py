@@ -3,11 +3,11 @@
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import one_line, quoted
@@ -77,6 +77,10 @@ class ArrayProfile(BaseModel):
     """Share of those stuck at the largest conductance, not at zero (A)."""
     dead_column_chance: Share = 0.5
     """Chance that a core has one dead column (A: 0 to 1 per core)."""
+    dead_column_share: Share = 0.0
+    """Share of dead columns beside that one."""
+    polarity_asymmetry: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of its current that a cell lacks where its input is negative."""
 
 
 class CounterProfile(BaseModel):
@@ -103,6 +107,12 @@ class CounterProfile(BaseModel):
     """Spread of B in A*i/(1+B*i) + C, clipped at two sigma: below 1 LSB INL (K: after trim)."""
     read_noise_counts: Counts = 0.7
     """Noise of one phase, rms (A: 0.5 to 1)."""
+    inl_counts: Counts = 0.0
+    """Largest deviation from A*i/(1+B*i) + C, a smooth wave of its own for each counter."""
+    single_ended: bool = False
+    """Whether a column has one counter, whose count is P, or N where it is negative."""
+    alternating_slopes: bool = False
+    """Whether every other column counts down where the first counts up."""
 
 
 class DriftProfile(BaseModel):
@@ -115,6 +125,58 @@ class DriftProfile(BaseModel):
     reference_s: float = Field(default=300.0, gt=0, le=1e9)
     """Age t0 at which a programmed array holds its weights (K, aihwkit: 300 s for two devices per
     cell, 200 s for one); every core has it when programmed."""
+
+
+class ReadNoiseProfile(BaseModel):
+    """The 1/f noise of the cells, ``g * Q(g) * sqrt(ln((t + tr) / (2 * tr)))``."""
+
+    model_config = _FROZEN
+
+    factor: float = Field(default=0.0, ge=0, le=100)
+    """Factor on the published amplitudes Q; 0 switches it off."""
+    read_s: float = Field(default=512e-9, ge=1e-9, le=1e-3)
+    """Time of one reading, tr (K, aihwkit: 512 ns)."""
+
+
+class IrDropProfile(BaseModel):
+    """The resistance of the lines."""
+
+    model_config = _FROZEN
+
+    factor: float = Field(default=0.0, ge=0, le=100)
+    """Factor on the resistance of a line; 0 switches IR drop off."""
+    conductance_ratio: float = Field(default=571_428.57, ge=100, le=1e12)
+    """Conductance of the wire from one cell to the next, over that of a cell at the largest
+    conductance (K, aihwkit: 0.35 ohm and 5 uS)."""
+
+
+class ReadVoltageProfile(BaseModel):
+    """The voltage that the array is read with; currents follow it."""
+
+    model_config = _FROZEN
+
+    reference_v: float = Field(default=0.2, gt=0, le=10)
+    """Where currents are those of the counter section."""
+    lowest_v: float = Field(default=0.1, gt=0, le=10)
+    """Least voltage that can be set."""
+    highest_v: float = Field(default=0.3, gt=0, le=10)
+    """Largest voltage that can be set."""
+    nonlinearity_per_v: float = Field(default=0.0, ge=-10, le=10)
+    """Relative change of a cell's conductance per volt above the reference."""
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        if not self.lowest_v <= self.reference_v <= self.highest_v:
+            raise ValueError(
+                f"reference_v {self.reference_v:g} must lie between lowest_v {self.lowest_v:g} and"
+                f" highest_v {self.highest_v:g}"
+            )
+        return self
+
+    def drive(self, volts: float) -> float:
+        """Return the current at a voltage, relative to that at the reference."""
+        over = volts - self.reference_v
+        return volts / self.reference_v * max(1 + self.nonlinearity_per_v * over, 0.0)
 
 
 class TemperatureProfile(BaseModel):
@@ -157,6 +219,12 @@ class MockProfile(BaseModel):
     """The converters."""
     drift: DriftProfile = DriftProfile()
     """The decay of conductances."""
+    read_noise: ReadNoiseProfile = ReadNoiseProfile()
+    """The noise of conductances."""
+    ir_drop: IrDropProfile = IrDropProfile()
+    """The resistance of the lines."""
+    read_voltage: ReadVoltageProfile = ReadVoltageProfile()
+    """The voltage of the array."""
     temperature: TemperatureProfile = TemperatureProfile()
     """The temperature coefficients."""
     measured: Annotated[Path, AfterValidator(_names_a_file)] | None = None
@@ -165,7 +233,7 @@ class MockProfile(BaseModel):
     file of the mock is one, too."""
 
 
-BUILT_IN = ("quickstart",)
+BUILT_IN = ("quickstart", "hermes-like", "single-ended", "stress")
 """Names of the profiles that ship with the mock."""
 
 
@@ -224,7 +292,7 @@ def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.
     Returns
     -------
     The arrays present among ``gain_p, gain_n, offset_p, offset_n`` (all required) and
-    ``curvature_p, curvature_n``, each of shape (core, column).
+    ``curvature_p, curvature_n, wave_p, wave_n``, each of shape (core, column).
 
     Raises
     ------
@@ -234,7 +302,8 @@ def load_measured(path: Path, profile: MockProfile) -> dict[str, npt.NDArray[np.
     """
     required = ("gain_p", "gain_n", "offset_p", "offset_n")
     shape = (profile.array.cores, profile.array.columns)
-    arrays = read_npz(path, (*required, "curvature_p", "curvature_n"))
+    optional = ("curvature_p", "curvature_n", "wave_p", "wave_n")
+    arrays = read_npz(path, (*required, *optional))
     problems = [
         Problem(name, f"is missing: must be an array (core, column) {shape}")
         for name in required

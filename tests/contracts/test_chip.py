@@ -1,4 +1,4 @@
-"""What implementing `hil_drivers.chip.Chip` means: the same over loopback, TCP and VISA.
+"""What implementing `hil_drivers.chip.Chip` means: the same over every carrier.
 
 The chip has three cores of 16 x 8. By agreement of these tests core 0 is programmed and has NMPU
 registers, core 1 is programmed only, and core 2 is never touched.
@@ -16,8 +16,8 @@ from hil.core.errors import DeviceError, LinkLostError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ReadMode
 from hil_drivers.chip import Chip
-from hil_drivers.connect import board_over, connect_chip
-from hil_drivers.open_transport import TransportChoice
+from hil_drivers.connect import board_over
+from hil_mock_device.launch import MockProcess
 
 CORE, UNCORRECTED_CORE, UNTOUCHED_CORE = 0, 1, 2
 ROWS, COLUMNS = 16, 8
@@ -32,19 +32,19 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(profile: Path) -> Iterator[str]:
+def process(profile: Path) -> Iterator[MockProcess]:
     with contract_chip.start_process(profile) as process:
-        yield process.resource
+        yield process
 
 
-@pytest.fixture(scope="module", params=["loopback", "tcp", "visa"])
+@pytest.fixture(scope="module", params=contract_chip.CARRIERS)
 def connect(request: pytest.FixtureRequest, profile: Path) -> Callable[[], Chip]:
     """How to connect to the chip."""
-    if request.param == "loopback":
+    carrier = str(request.param)
+    if carrier == "loopback":
         return lambda: board_over(contract_chip.open_loopback(profile), 10.0)
-    choice = TransportChoice(request.param)
-    address: str = request.getfixturevalue("address")
-    return lambda: connect_chip(address, timeout_s=10, choice=choice)
+    process: MockProcess = request.getfixturevalue("process")
+    return lambda: board_over(contract_chip.open_carrier(carrier, process, 10), 10.0, first_tag=77)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +235,17 @@ def test_impossible_number_of_vectors_is_a_value_error(chip: Chip, vectors: int)
 
 
 @modes
+def test_outputs_and_counts_of_one_multiplication_belong_together(
+    chip: Chip, read_mode: ReadMode
+) -> None:
+    chip.write_nmpu(CORE, read_mode, NmpuFormat(), unity_registers())
+    readout = chip.read_corrected_with_counts(CORE, read_mode, driven(30, 7))
+    p, n = readout.counts.astype(int).swapaxes(0, 1)
+    np.testing.assert_array_equal(readout.outputs, np.clip(p - n, -128, 127))
+    np.testing.assert_array_equal(chip.latched_counts(CORE, read_mode, 7), readout.counts)
+
+
+@modes
 def test_temperature_is_in_degrees_celsius(chip: Chip, read_mode: ReadMode) -> None:
     assert chip.temperature_c(CORE, read_mode) == 31.5
 
@@ -250,9 +261,11 @@ def test_safe_chip_still_measures_on_request(chip: Chip) -> None:
     assert chip.read_counts(CORE, MODES[1], driven(100))[0, 0, 0] > 200
 
 
-def test_closing_twice_is_no_error_and_ends_the_link(connect: Callable[[], Chip]) -> None:
-    chip = connect()
-    chip.close()
-    chip.close()
-    with pytest.raises(LinkLostError):
-        chip.identify()
+def test_closing_twice_is_no_error_and_ends_the_link(profile: Path) -> None:
+    with contract_chip.start_process(profile) as process:
+        for carrier in contract_chip.CARRIERS[1:]:
+            chip = board_over(contract_chip.open_carrier(carrier, process, 10), 10.0)
+            chip.close()
+            chip.close()
+            with pytest.raises(LinkLostError):
+                chip.identify()

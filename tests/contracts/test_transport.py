@@ -1,4 +1,4 @@
-"""What implementing `hil_drivers.transport.Transport` means: loopback, TCP and VISA pass the same.
+"""What implementing `hil_drivers.transport.Transport` means: every carrier passes the same.
 
 Every test talks to a mock device at the far end, in plain protocol bytes.
 """
@@ -15,8 +15,8 @@ from golden_frames import with_crc
 from hil.core.errors import LinkLostError, TransportError, TransportTimeoutError
 from hil_drivers.frames import decode_frame
 from hil_drivers.link import encode_request
-from hil_drivers.open_transport import TransportChoice, open_transport
 from hil_drivers.transport import Transport
+from hil_mock_device.launch import MockProcess
 
 Opener = Callable[[], Transport]
 
@@ -29,26 +29,35 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(profile: Path) -> Iterator[str]:
+def process(profile: Path) -> Iterator[MockProcess]:
     with contract_chip.start_process(profile) as process:
-        yield process.resource
+        yield process
 
 
-@pytest.fixture(params=["loopback", "tcp", "visa"])
-def opened(request: pytest.FixtureRequest, profile: Path) -> Iterator[tuple[Transport, str]]:
-    """A fresh link, and the resource string it was opened with."""
-    if request.param == "loopback":
-        resource, transport = "loopback", contract_chip.open_loopback(profile)
-    else:
-        resource = request.getfixturevalue("address")
-        transport = open_transport(resource, timeout_s=5, choice=TransportChoice(request.param))
-    yield transport, resource
-    transport.close()
+@pytest.fixture(params=contract_chip.CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def transport(opened: tuple[Transport, str]) -> Transport:
-    return opened[0]
+def _needs_stream(carrier: str) -> None:
+    if carrier == "hislip":
+        pytest.skip("HiSLIP carries messages: one request, whole, then its answer")
+
+
+streams = pytest.mark.usefixtures("_needs_stream")
+"""Tests of carriers that know bytes only, not where a message ends."""
+
+
+@pytest.fixture
+def transport(carrier: str, request: pytest.FixtureRequest, profile: Path) -> Iterator[Transport]:
+    """A fresh link."""
+    if carrier == "loopback":
+        transport = contract_chip.open_loopback(profile)
+    else:
+        transport = contract_chip.open_carrier(carrier, request.getfixturevalue("process"), 5)
+    yield transport
+    transport.close()
 
 
 def receive(transport: Transport, size: int, *, is_whole: bool = False, at_once: int = 0) -> bytes:
@@ -79,8 +88,12 @@ def receive_until_it_fails(
         heard += buffer[:count]
 
 
-def test_it_knows_the_resource_it_was_opened_with(opened: tuple[Transport, str]) -> None:
-    assert opened[0].resource == opened[1]
+def test_it_knows_the_resource_it_was_opened_with(
+    carrier: str, transport: Transport, process: MockProcess
+) -> None:
+    tcp, hislip, serial = process.resources
+    resources = {"loopback": "loopback", "tcp": tcp, "visa": tcp, "hislip": hislip}
+    assert transport.resource == resources.get(carrier, serial)
 
 
 def test_answer_comes_back_as_it_was_sent(transport: Transport) -> None:
@@ -104,12 +117,14 @@ def test_nothing_is_written_behind_what_was_received(transport: Transport) -> No
     assert data == b"@1 1\n" + b"\xaa" * 59
 
 
+@streams
 def test_message_may_be_sent_in_pieces(transport: Transport) -> None:
     for piece in (b"@1 *I", b"D", b"N?\n"):
         transport.send(piece, timeout_s=5)
     assert receive(transport, len(IDENTITY)) == IDENTITY
 
 
+@streams
 def test_two_answers_keep_their_order(transport: Transport) -> None:
     transport.send(b"@1 *OPC?\n@2 *OPC?\n", timeout_s=5)
     assert receive(transport, 10) == b"@1 1\n@2 1\n"
@@ -143,6 +158,7 @@ def test_silence_is_a_timeout(transport: Transport) -> None:
     assert time.monotonic() - start < 3
 
 
+@streams
 def test_after_a_timeout_no_byte_is_lost_or_the_link_says_so(transport: Transport) -> None:
     transport.send(b"@1 *OPC?\n@2 *ID", timeout_s=5)
     assert receive(transport, 5) == b"@1 1\n"
@@ -162,6 +178,7 @@ def test_half_of_what_is_due_is_not_dropped_at_a_timeout(transport: Transport) -
     assert heard == b"@1 1\n"
 
 
+@streams
 def test_device_that_disconnects_is_a_lost_link(transport: Transport) -> None:
     transport.send(b"#0\n", timeout_s=5)
     heard, end = receive_until_it_fails(transport, is_whole=False, timeout_s=5)
@@ -183,3 +200,39 @@ def test_closed_link_is_lost(transport: Transport) -> None:
         transport.send(b"@1 *IDN?\n", timeout_s=1)
     with memoryview(bytearray(10)) as buffer, pytest.raises(LinkLostError):
         transport.receive_into(buffer, is_whole=False, timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [b"", b"@1 *IDN?\n", b"@1 *ID", b"@1 INP:DATA #41000xxx", b"#0\n"],
+    ids=["nothing", "answer_under_way", "half_a_line", "half_a_block", "lost_link"],
+)
+def test_after_clear_nothing_before_has_any_effect(transport: Transport, before: bytes) -> None:
+    if before:
+        transport.send(before, timeout_s=5)
+    transport.clear(timeout_s=5)
+    transport.send(b"@2 *OPC?\n", timeout_s=5)
+    assert receive(transport, 5) == b"@2 1\n"
+    with memoryview(bytearray(10)) as buffer, pytest.raises(TransportTimeoutError):
+        transport.receive_into(buffer, is_whole=False, timeout_s=0.05)
+
+
+def test_link_may_be_cleared_again_and_again(transport: Transport) -> None:
+    for _ in range(3):
+        transport.clear(timeout_s=5)
+    transport.send(b"@1 *IDN?\n", timeout_s=5)
+    assert receive(transport, len(IDENTITY)) == IDENTITY
+
+
+def test_settings_outlive_a_clear(transport: Transport) -> None:
+    transport.send(b"@1 CORE:SEL 2\n", timeout_s=5)
+    assert receive(transport, 6) == b"@1 OK\n"
+    transport.clear(timeout_s=5)
+    transport.send(b"@2 CORE:SEL?\n", timeout_s=5)
+    assert receive(transport, 5) == b"@2 2\n"
+
+
+def test_closed_link_cannot_be_cleared(transport: Transport) -> None:
+    transport.close()
+    with pytest.raises(LinkLostError):
+        transport.clear(timeout_s=1)

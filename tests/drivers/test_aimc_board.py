@@ -13,6 +13,7 @@ from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.connect import board_over
 from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.link import Request
+from hil_drivers.recovery import NO_RECOVERY
 from hil_drivers.session import Session
 from scripted_transport import AnsweringTransport
 
@@ -25,9 +26,11 @@ Reply = str | bytes | Callable[[int], bytes]
 def connect(**replies: Reply) -> tuple[AimcBoard, AnsweringTransport]:
     """Connect to a device of one 2 x 2 core that answers some headers as told, and OK otherwise."""
     answers: dict[str, Reply] = {
-        "CHIP:PROTocol?": "1",
+        "CHIP:PROTocol?": "2",
         "CHIP:GEOMetry?": "1,2,2,12,16",
         "*IDN?": "Example,Board,7,1.0",
+        "SYSTem:BOOT?": "first",
+        "CORE:PROGram?": "0,0",
         **{_HEADERS.get(name, name): reply for name, reply in replies.items()},
     }
 
@@ -36,8 +39,10 @@ def connect(**replies: Reply) -> tuple[AimcBoard, AnsweringTransport]:
         return reply(request.tag or 0) if callable(reply) else reply
 
     transport = AnsweringTransport(answer)
-    return AimcBoard(Session(transport, timeout_s=1)), transport
+    return AimcBoard(Session(transport, timeout_s=1), recovery=NO_RECOVERY), transport
 
+
+HANDSHAKE = ["CHIP:PROTocol?", "CHIP:GEOMetry?", "*IDN?", "SYSTem:BOOT?"]
 
 _HEADERS = {
     "version": "CHIP:PROTocol?",
@@ -74,10 +79,10 @@ def test_geometry_is_read_once_at_the_start() -> None:
     assert board.geometry() == ChipGeometry(
         cores=1, rows=2, columns=2, counter_bits=12, max_vectors=16
     )
-    assert transport.texts == ["CHIP:PROTocol?", "CHIP:GEOMetry?"]
+    assert transport.texts == HANDSHAKE
 
 
-@pytest.mark.parametrize("answer", ["2", "1.0", "", "one"])
+@pytest.mark.parametrize("answer", ["1", "3", "2.0", "", "one"])
 def test_other_protocol_version_is_refused(answer: str) -> None:
     with pytest.raises(FrameError, match="speaks protocol version"):
         connect(version=answer)
@@ -131,7 +136,7 @@ def test_largest_geometry_is_taken(answer: str) -> None:
 
 
 def test_failed_handshake_closes_the_link() -> None:
-    transport = AnsweringTransport(lambda _: "2")
+    transport = AnsweringTransport(lambda _: "1")
     with pytest.raises(FrameError):
         board_over(transport, 1.0)
     assert transport.is_closed
@@ -139,9 +144,8 @@ def test_failed_handshake_closes_the_link() -> None:
 
 @pytest.mark.parametrize("answer", ["", "Example", "a,b,c", "a,b,c,d,e"])
 def test_identity_without_four_fields_is_refused(answer: str) -> None:
-    board, _ = connect(identity=answer)
     with pytest.raises(FrameError, match=r"IEEE 488\.2 says 4"):
-        board.identify()
+        connect(identity=answer)
 
 
 def test_control_characters_of_the_identity_do_not_reach_a_terminal() -> None:
@@ -278,14 +282,14 @@ def test_impossible_inputs_are_refused_before_anything_is_sent(inputs: Any, word
     board, transport = connect()
     with pytest.raises(ValueError, match=words):
         board.read_counts(0, FOUR, inputs)
-    assert transport.texts == ["CHIP:PROTocol?", "CHIP:GEOMetry?"]
+    assert transport.texts == HANDSHAKE
 
 
 def test_weights_of_another_shape_are_refused_before_anything_is_sent() -> None:
     board, transport = connect()
     with pytest.raises(ValueError, match=r"weights: must be int8 \(2, 2\), got int8 \(2, 3\)"):
         board.program(0, np.zeros((2, 3), np.int8))
-    assert transport.texts == ["CHIP:PROTocol?", "CHIP:GEOMetry?"]
+    assert transport.texts == HANDSHAKE
 
 
 def test_weights_are_not_programmed_where_the_core_was_not_selected() -> None:

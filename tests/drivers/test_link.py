@@ -3,6 +3,7 @@
 import re
 import tracemalloc
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hil_drivers.link import (
     encode_answer,
     encode_request,
 )
+from hil_drivers.link_fault import FaultKind, FrameFault
 
 LINE_BYTES = 4096
 BLOCK_BYTES = 64 << 20
@@ -110,6 +112,7 @@ def test_any_split_gives_the_device_the_same_events(pieces: list[bytes]) -> None
     messages=st.lists(
         st.tuples(TAGS, st.sampled_from(["*IDN?", "INP:DATA", 'NMPU:FORM "a=1,b=#;"']), BLOCKS),
         max_size=5,
+        unique_by=lambda message: -1 if message[0] is None else message[0],
     ),
     has_block=st.booleans(),
 )
@@ -291,3 +294,101 @@ def test_block_is_received_straight_into_its_place() -> None:
     assert not link.is_inside_block
     (answer,) = hear(link, b"\n")
     assert answer.block == b"z" * 3000
+
+
+@given(pieces_of(st.lists(st.one_of(ANSWERS, GARBAGE), max_size=6).map(b"".join)))
+@settings(max_examples=200, deadline=None)
+def test_any_split_gives_the_same_faults(pieces: list[bytes]) -> None:
+    def faults(parts: list[bytes]) -> tuple[list[FaultKind | None], FaultKind | None]:
+        link = HostLink(largest_block=1000)
+        link.expect(2**31)
+        answers: list[Answer] = []
+        with suppress(FrameFault):
+            for part in parts:
+                answers += hear(link, part)
+        kind = None if link.failure is None else link.failure.kind
+        return [answer.fault for answer in answers], kind
+
+    whole = b"".join(pieces)
+    assert faults(pieces) == faults([whole]) == faults(single_bytes(whole))
+
+
+@pytest.mark.parametrize(
+    ("expected", "tag", "fault"),
+    [
+        (7, b"@7 ", None),
+        (7, b"@6 ", FaultKind.STALE_TAG),
+        (7, b"@1 ", FaultKind.STALE_TAG),
+        (7, b"@8 ", FaultKind.SKIPPED_TAG),
+        (7, b"@2147483655 ", FaultKind.SKIPPED_TAG),
+        (7, b"@2147483656 ", FaultKind.STALE_TAG),
+        (7, b"@0 ", FaultKind.GARBLED_REQUEST),
+        (7, b"", FaultKind.NO_TAG),
+        (7, b"@4294967296 ", FaultKind.NO_TAG),
+        (1, b"@4294967295 ", FaultKind.STALE_TAG),
+        (4294967295, b"@1 ", FaultKind.SKIPPED_TAG),
+        (4294967295, b"@4294967294 ", FaultKind.STALE_TAG),
+        (3000000000, b"@852516353 ", FaultKind.STALE_TAG),
+        (3000000000, b"@852516351 ", FaultKind.SKIPPED_TAG),
+    ],
+)
+def test_what_is_wrong_with_a_tag_is_named(
+    expected: int, tag: bytes, fault: FaultKind | None
+) -> None:
+    link = HostLink()
+    link.expect(expected)
+    (answer,) = hear(link, tag + b"1\n")
+    assert answer.fault is fault
+
+
+def test_second_answer_to_a_request_is_named() -> None:
+    link = HostLink()
+    link.expect(7)
+    faults = [answer.fault for answer in hear(link, b"@7 a\n@7 a\n@7 b\n")]
+    assert faults == [None, FaultKind.REPEATED_TAG, FaultKind.REPEATED_TAG]
+    link.expect(8)
+    assert [answer.fault for answer in hear(link, b"@8 c\n")] == [None]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"x" * LINE_BYTES, FaultKind.OVERSIZE),
+        (b"@7 #9999999999", FaultKind.OVERSIZE),
+        (b"@7 #12abX", FaultKind.GARBAGE),
+        (b"@7 #3-12", FaultKind.GARBAGE),
+    ],
+)
+def test_bytes_that_are_no_answer_have_a_kind(data: bytes, kind: FaultKind) -> None:
+    link = HostLink()
+    with pytest.raises(FrameFault) as caught:
+        hear(link, data)
+    assert caught.value.kind is kind
+
+
+def test_length_of_4_gib_is_refused_before_room_is_made() -> None:
+    link = HostLink()
+    tracemalloc.start()
+    with pytest.raises(FrameFault, match="block of 999999999 bytes") as caught:
+        hear(link, b"@1 #9999999999")  # nine digits are the most that the format has
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert caught.value.kind is FaultKind.OVERSIZE
+    assert peak < 1 << 20
+
+
+def test_request_that_comes_twice_is_handed_on_once() -> None:
+    link = DeviceLink()
+    heard = link.receive(b"@7 READ?\n@7 READ?\n@8 READ?\nREAD?\nREAD?\n")
+    assert [(request.tag, request.text) for request in heard] == [
+        (7, "READ?"),
+        (8, "READ?"),
+        (None, "READ?"),
+        (None, "READ?"),
+    ]
+    assert link.repeated_requests == 1
+
+
+def test_request_with_the_same_number_and_another_text_is_another() -> None:
+    link = DeviceLink()
+    assert len(link.receive(b"@7 CORE:SEL 1\n@7 CORE:SEL 2\n")) == 2

@@ -15,7 +15,10 @@ from hil.core.errors import DeviceError, TransportTimeoutError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_drivers.aimc_board import AimcBoard
+from hil_drivers.commands import COMMANDS, Repeat, repeat_of
 from hil_drivers.link import DEFAULT_LARGEST_BLOCK
+from hil_drivers.link_fault import FaultKind
+from hil_drivers.recovery import RecoveryPolicy
 from hil_drivers.scpi import LONGEST_LINE, ScpiError
 from hil_drivers.session import Session
 from hil_mock_device.device import MockDevice
@@ -23,6 +26,11 @@ from hil_mock_device.firmware.dispatch import Firmware
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/protocol.md").read_text("utf-8")
 DIALOGUE, PLAIN_DIALOGUE = PAGE.split("## A whole dialogue")[1].split("The same in plain SCPI")
+
+AFTER_A_FAULT = DIALOGUE.split("### After a fault")[1]
+
+BOOT_ANSWER = b"@4 5e1f90a2\n"
+"""The one answer of the page that no device repeats."""
 
 FOUR = ReadMode.FOUR_PHASE
 
@@ -104,6 +112,9 @@ class PlaysTheDevice:
         del self.arrived[:count]
         return count
 
+    def clear(self, *, timeout_s: float) -> None:
+        self.arrived.clear()
+
     def close(self) -> None:
         pass
 
@@ -138,7 +149,6 @@ def test_driver_speaks_the_dialogue_of_the_page() -> None:
         swap=np.array([False, True]),
     )
     assert board.geometry() == DocumentedSilicon.geometry
-    assert board.identify() == DocumentedSilicon.identity
     board.program(0, np.array([[1, -1], [2, -2]], dtype=np.int8))
     assert board.read_counts(0, FOUR, inputs).tolist() == [[[10, 300], [4095, 0]]]
     board.write_nmpu(0, FOUR, NmpuFormat(shift=2), registers)
@@ -150,22 +160,52 @@ def test_driver_speaks_the_dialogue_of_the_page() -> None:
     assert list(script) == []
 
 
-@pytest.mark.parametrize("part", [DIALOGUE, PLAIN_DIALOGUE], ids=["tagged", "plain"])
-def test_device_speaks_the_dialogue_of_the_page(part: str) -> None:
+def test_device_speaks_the_dialogues_of_the_page() -> None:
     device = MockDevice(Firmware(DocumentedSilicon()))
-    for exchange in exchanges(part):
+    for exchange in [*exchanges(DIALOGUE), *exchanges(AFTER_A_FAULT)]:
+        answer = device.receive(exchange.sent)
+        if exchange.answered == BOOT_ANSWER:
+            assert re.fullmatch(rb"@4 [0-9a-z]{1,16}\n", answer)
+        else:
+            assert answer == exchange.answered
+
+
+def test_device_speaks_the_plain_dialogue_of_the_page() -> None:
+    device = MockDevice(Firmware(DocumentedSilicon()))
+    for exchange in exchanges(PLAIN_DIALOGUE):
         assert device.receive(exchange.sent) == exchange.answered
 
 
 def test_dialogues_of_the_page_were_found() -> None:
-    assert (len(exchanges(DIALOGUE)), len(exchanges(PLAIN_DIALOGUE))) == (21, 3)
+    parts = (DIALOGUE, AFTER_A_FAULT, PLAIN_DIALOGUE)
+    assert [len(exchanges(part)) for part in parts] == [23, 6, 3]
 
 
-COMMANDS = re.findall(r"^\| `([A-Z*][^` ]*)(?: [^`]*)?` \|", PAGE, re.MULTILINE)
-HEADERS = [command for command in COMMANDS if ":" in command or command[0] == "*"]
+def test_crc_of_the_weights_on_the_page_is_theirs() -> None:
+    weights = bytes([1, 0xFF, 2, 0xFE])
+    assert f"@25 1,{golden_frames.crc32c_bit_by_bit(weights)}\n" in AFTER_A_FAULT
 
 
-@pytest.mark.parametrize("header", sorted({*HEADERS, "READ?", "SAFE", "TEMPerature?"}))
+def rows_of_commands() -> dict[str, str]:
+    """Return every command of the page's tables with what stands in its column "again"."""
+    tables = PAGE.split("## Commands")[1].split("## Error numbers")[0]
+    found: dict[str, str] = {}
+    for row in re.findall(r"^\| (`.*) \|$", tables, re.MULTILINE):
+        cells = re.split(r"(?<!\\)\|", row)
+        for header in re.findall(r"`([A-Z*][^` ]*)[^`]*`", cells[0]):
+            found[header] = cells[-1].strip()
+    return found
+
+
+AGAIN = rows_of_commands()
+
+
+def test_page_says_of_every_command_what_the_second_time_does() -> None:
+    documented = {header: again.split(",")[0] for header, again in AGAIN.items()}
+    assert documented == {command.pattern: command.repeat.value for command in COMMANDS}
+
+
+@pytest.mark.parametrize("header", sorted(AGAIN))
 def test_device_knows_every_command_of_the_page(header: str) -> None:
     device = MockDevice(Firmware(DocumentedSilicon()))
     answer = device.receive(b"@1 " + re.sub(r"\[.*\]", "", header).encode() + b"\n")
@@ -173,8 +213,28 @@ def test_device_knows_every_command_of_the_page(header: str) -> None:
     assert b"!-113" not in answer
 
 
-def test_page_has_every_command() -> None:
-    assert len({*COMMANDS}) == 27
+@pytest.mark.parametrize("header", sorted(AGAIN))
+def test_every_command_may_be_sent_twice_unless_the_page_says_otherwise(header: str) -> None:
+    spelling = re.sub(r"\[.*\]", "", header)
+    short = "".join(letter for letter in spelling if not letter.islower())
+    for form in (spelling, short, f":{spelling.lower()}", f"{spelling} 1"):
+        assert repeat_of(form).value == AGAIN[header].split(",")[0]
+
+
+def test_command_that_is_not_on_the_page_is_never_repeated() -> None:
+    assert repeat_of("CORE:ERASe") is Repeat.WEARS
+    assert repeat_of("") is Repeat.WEARS
+
+
+def test_kinds_of_faults_are_those_of_the_page() -> None:
+    table = PAGE.split("| kind | what went wrong |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [str(kind) for kind in FaultKind]
+
+
+def test_limits_of_recovery_are_those_of_the_page() -> None:
+    policy, page = RecoveryPolicy(), " ".join(PAGE.split())
+    assert f"ends within `deadline_s`, {policy.deadline_s:g} s by default" in page
+    assert f"`attempts` times, {policy.attempts} by default" in page
 
 
 def test_limits_are_those_of_the_page() -> None:

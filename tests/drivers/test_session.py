@@ -16,16 +16,19 @@ from hil.core.errors import (
     TransportTimeoutError,
 )
 from hil_drivers.frames import FrameKind
+from hil_drivers.link_fault import FaultKind, FrameFault, TruncatedAnswerError
 from hil_drivers.session import Session
 from scripted_transport import AnsweringTransport, Arrival, FakeClock, ScriptedTransport
 
 TIMEOUT_S = 5.0
 
 
-def talk(script: Iterable[bytes | Arrival]) -> tuple[Session, ScriptedTransport, FakeClock]:
+def talk(
+    script: Iterable[bytes | Arrival], *, leaks: bool = False
+) -> tuple[Session, ScriptedTransport, FakeClock]:
     """Open a session with a device that says what the script says."""
     clock = FakeClock()
-    transport = ScriptedTransport(clock, script)
+    transport = ScriptedTransport(clock, script, leaks=leaks)
     return Session(transport, timeout_s=TIMEOUT_S, clock=clock), transport, clock
 
 
@@ -60,22 +63,60 @@ def test_frame_is_returned() -> None:
     assert session.ask_frame("READ?", FrameKind.INPUTS).payload.tolist() == [[5]]
 
 
-def test_stale_answer_is_dropped_and_counted() -> None:
-    session, _, clock = talk([Arrival(7.0, b"@1 late\n"), b"@2 in time\n"])
+def test_late_answer_on_a_link_that_cannot_be_cleared_is_dropped_and_counted() -> None:
+    session, transport, clock = talk([Arrival(7.0, b"@1 late\n"), b"@2 in time\n"], leaks=True)
     with pytest.raises(TransportTimeoutError):
         session.ask("SLOW?")
     assert clock.now_s == 1005.0
     assert session.ask("QUICK?") == "in time"
-    assert session.stale_answers == 1
+    assert (session.stale_answers, transport.cleared) == (1, 1)
 
 
-def test_answer_that_was_cut_by_a_timeout_is_still_dropped_whole() -> None:
+def test_answer_that_was_cut_by_a_timeout_is_cleared_away() -> None:
     late = frame_answer(1, 1)
-    session, _, _ = talk([late[:30], Arrival(7.0, late[30:]), b"@2 in time\n"])
-    with pytest.raises(TransportTimeoutError):
+    session, transport, _ = talk([late[:30], Arrival(7.0, late[30:]), b"@2 in time\n"])
+    with pytest.raises(TruncatedAnswerError, match="one began and did not end"):
         session.ask_frame("READ?", FrameKind.INPUTS)
     assert session.ask("QUICK?") == "in time"
+    assert (session.stale_answers, transport.cleared) == (0, 1)
+
+
+def test_link_in_step_is_not_cleared() -> None:
+    session, transport, _ = talk([b'@1 !-222,"Data out of range"\n', b"@2 KO\n", b"@3 OK\n"])
+    with pytest.raises(DeviceError):
+        session.tell("CORE:SEL 9")
+    with pytest.raises(FrameError):
+        session.tell("SAFE")
+    session.tell("SAFE")
+    assert transport.cleared == 0
+
+
+def test_tags_go_on_after_the_highest_with_one() -> None:
+    clock = FakeClock()
+    script = [b"@4294967295 a\n", b"@1 b\n", b"@4294967295 late\n@2 c\n"]
+    transport = ScriptedTransport(clock, script)
+    session = Session(transport, timeout_s=TIMEOUT_S, clock=clock, first_tag=4294967295)
+    assert [session.ask("A?"), session.ask("B?"), session.ask("C?")] == ["a", "b", "c"]
+    assert transport.sent == [b"@4294967295 A?\n", b"@1 B?\n", b"@2 C?\n"]
     assert session.stale_answers == 1
+
+
+def test_dropped_answers_are_told_by_kind_and_waiting_request() -> None:
+    session, _, _ = talk([b"@1 a\n@1 a\n", b"@1 a\n@2 c\n"])
+    told: list[tuple[FaultKind, str]] = []
+    session.on_dropped = lambda kind, request: told.append((kind, request))
+    assert [session.ask("A?"), session.ask("C?")] == ["a", "c"]
+    assert told == [(FaultKind.REPEATED_TAG, "A?"), (FaultKind.STALE_TAG, "C?")]
+
+
+def test_deadline_cuts_the_timeout_short() -> None:
+    session, _, clock = talk([])
+    session.deadline = 1002.0
+    with pytest.raises(TransportTimeoutError, match="within 2 s"):
+        session.ask("X?")
+    assert clock.now_s == 1002.0
+    with pytest.raises(TransportTimeoutError, match="no time left"):
+        session.ask("X?")
 
 
 @pytest.mark.parametrize(
@@ -88,19 +129,31 @@ def test_second_answer_to_a_request_is_dropped_and_counted(script: list[bytes]) 
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "words", "kind"),
     [
-        (b"@2 25.0\n", "TEMP[?]: the device answered request 2, this is request 1"),
-        (b"@1 25.0\n@2 26.0\n", "the device answered request 2, this is request 1"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "answered 'SSH-2.0-OpenSSH_9' without the request's tag @1"),
-        (b"#15abcde\n", "answered a block of 5 bytes without the request's tag"),
-        (b"@1 #15abcde\n", "answered a block of 5 bytes where text is due"),
-        (b"@1 !oops\n", "answered '!oops': no error number"),
-        (b"@1 !--5,x\n", "no error number"),
-        (b"@1 !\n", "no error number"),
-        (b"x" * 5000, "4096 bytes without a newline"),
-        (b"@1 #9999999999", "block of 999999999 bytes: at most 67108864"),
-        (b"@1 #12abX", "after a block of 2 bytes: must be a newline"),
+        (
+            b"@2 25.0\n",
+            "TEMP[?]: the device answered request 2, this is request 1",
+            FaultKind.SKIPPED_TAG,
+        ),
+        (
+            b"@1 25.0\n@2 26.0\n",
+            "the device answered request 2, this is request 1",
+            FaultKind.SKIPPED_TAG,
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9\r\n",
+            "answered 'SSH-2.0-OpenSSH_9' without the request's tag @1",
+            FaultKind.NO_TAG,
+        ),
+        (b"#15abcde\n", "answered a block of 5 bytes without the request's tag", FaultKind.NO_TAG),
+        (b"@1 #15abcde\n", "answered a block of 5 bytes where text is due", FaultKind.WRONG_ANSWER),
+        (b"@1 !oops\n", "answered '!oops': no error number", FaultKind.WRONG_ANSWER),
+        (b"@1 !--5,x\n", "no error number", FaultKind.WRONG_ANSWER),
+        (b"@1 !\n", "no error number", FaultKind.WRONG_ANSWER),
+        (b"x" * 5000, "4096 bytes without a newline", FaultKind.OVERSIZE),
+        (b"@1 #9999999999", "block of 999999999 bytes: at most 67108864", FaultKind.OVERSIZE),
+        (b"@1 #12abX", "after a block of 2 bytes: must be a newline", FaultKind.GARBAGE),
     ],
     ids=[
         "future_tag",
@@ -116,29 +169,43 @@ def test_second_answer_to_a_request_is_dropped_and_counted(script: list[bytes]) 
         "no_newline_after_block",
     ],
 )
-def test_answer_that_is_none_is_named(data: bytes, words: str) -> None:
+def test_answer_that_is_none_is_named(data: bytes, words: str, kind: FaultKind) -> None:
     session, _, clock = talk([data])
-    with pytest.raises(FrameError, match=words):
+    with pytest.raises(FrameFault, match=words) as caught:
         session.ask("TEMP?")
+    assert caught.value.kind is kind
     assert clock.now_s == 1000.0
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "words", "kind"),
     [
-        (b"@1 25.0\n", "READ[?]: the device answered '25.0' where a block is due"),
-        (b"@1 #15abcde\n", "frame of 5 bytes"),
-        (frame_answer(1, 2), "the frame has sequence number 2, the request 1"),
-        (frame_answer(1, 0), "the frame has sequence number 0, the request 1"),
-        (frame_answer(1, 1, kind=4), "a frame of outputs, inputs are due"),
-        (frame_answer(1, 1)[:-2] + b"?\n", "CRC-32C"),
+        (
+            b"@1 25.0\n",
+            "READ[?]: the device answered '25.0' where a block is due",
+            FaultKind.WRONG_ANSWER,
+        ),
+        (b"@1 #15abcde\n", "frame of 5 bytes", FaultKind.WRONG_FRAME),
+        (
+            frame_answer(1, 2),
+            "the frame has sequence number 2, the request 1",
+            FaultKind.WRONG_SEQUENCE,
+        ),
+        (
+            frame_answer(1, 0),
+            "the frame has sequence number 0, the request 1",
+            FaultKind.WRONG_SEQUENCE,
+        ),
+        (frame_answer(1, 1, kind=4), "a frame of outputs, inputs are due", FaultKind.WRONG_FRAME),
+        (frame_answer(1, 1)[:-2] + b"?\n", "CRC-32C", FaultKind.WRONG_CRC),
     ],
     ids=["text", "no_frame", "newer_sequence", "no_sequence", "kind", "crc"],
 )
-def test_wrong_frame_is_named(answer: bytes, words: str) -> None:
+def test_wrong_frame_is_named(answer: bytes, words: str, kind: FaultKind) -> None:
     session, _, _ = talk([answer])
-    with pytest.raises(FrameError, match=words):
+    with pytest.raises(FrameFault, match=words) as caught:
         session.ask_frame("READ?", FrameKind.INPUTS)
+    assert caught.value.kind is kind
 
 
 @pytest.mark.parametrize("answer", [b"@1 KO\n", b"@1 \n", b"@1 #10\n"], ids=["word", "no", "block"])
@@ -221,13 +288,12 @@ def test_babble_takes_bounded_memory() -> None:
     assert transport.longest_buffer == 1 << 16
 
 
-def test_link_that_lost_its_step_is_not_trusted_again() -> None:
-    session, transport, _ = talk([b"@1 #12abX", b"\n@2 OK\n"])
-    with pytest.raises(FrameError):
-        session.ask_frame("READ?", FrameKind.INPUTS)
+def test_what_came_behind_garbage_is_not_looked_at() -> None:
+    session, transport, _ = talk([b"@1 #12abX\n@2 from before\n", b"@2 in time\n"])
     with pytest.raises(FrameError, match="after a block"):
-        session.tell("SAFE")
-    assert transport.sent[1] == b"@2 SAFE\n", "SAFE goes out even where no answer can be read"
+        session.ask_frame("READ?", FrameKind.INPUTS)
+    assert session.ask("QUICK?") == "in time"
+    assert transport.cleared == 1
 
 
 class RefusesToSend(AnsweringTransport):
@@ -242,14 +308,13 @@ class RefusesToSend(AnsweringTransport):
         super().send(data, timeout_s=timeout_s)
 
 
-def test_nothing_is_sent_behind_half_a_request() -> None:
+def test_nothing_is_sent_behind_half_a_request_before_the_link_is_cleared() -> None:
     transport = RefusesToSend(lambda _: "OK")
     session = Session(transport, timeout_s=TIMEOUT_S)
     with pytest.raises(TransportTimeoutError):
         session.tell("SAFE")
-    with pytest.raises(LinkLostError, match="connect again"):
-        session.tell("SAFE")
-    assert transport.texts == []
+    session.tell("*OPC")
+    assert (transport.texts, session.resynchronisations) == (["*OPC"], 1)
 
 
 def test_lost_link_is_told_as_it_is() -> None:
@@ -275,9 +340,9 @@ def test_leaving_the_block_closes_the_link() -> None:
 
 
 def test_golden_counts_are_returned_by_their_request() -> None:
-    answers = [b"@%d OK\n" % tag for tag in range(1, 10)]
-    session, _, _ = talk([*answers, b"@10 #244" + golden_frames.COUNTS.data + b"\n"])
-    for _ in range(9):
+    answers = [b"@%d OK\n" % tag for tag in range(1, 12)]
+    session, _, _ = talk([*answers, b"@12 #244" + golden_frames.COUNTS.data + b"\n"])
+    for _ in range(11):
         session.tell("*OPC")
     frame = session.ask_frame("READ?", FrameKind.COUNTS)
     assert frame.payload.tolist() == [[[10, 300], [4095, 0]]]

@@ -10,7 +10,6 @@ from hil.core.errors import DeviceError
 from hil.core.readout import ReadMode
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.conductance_drift import draw_exponents, drifted_weights
-from hil_mock_device.crossbar import multiply
 from hil_mock_device.profile import ArrayProfile, DriftProfile, MockProfile, TemperatureProfile
 from small_profiles import ideal_profile, lifelike_profile
 
@@ -72,29 +71,12 @@ def test_exponents_are_never_negative_and_scale_with_the_factor() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(1.0, 1e9), st.integers(0, 2**32 - 1))
-def test_drifted_weights_follow_the_power_law_on_the_exact_grid(ratio: float, seed: int) -> None:
+def test_drifted_weights_follow_the_power_law(ratio: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    held = rng.integers(-(127 << 16), 127 << 16, (4, 3)) / 65536
+    held = rng.normal(0, 60, (4, 3))
     exponents = rng.uniform(0.0, 0.2, (4, 3))
     drifted = drifted_weights(held, exponents, age_ratio=ratio)
-    wanted = held * np.exp(-exponents * np.log(ratio))
-    assert np.abs(drifted - wanted).max() <= 0.5000001 / 65536
-    assert (drifted * 65536 == np.rint(drifted * 65536)).all()
-
-
-def test_sums_over_drifted_weights_are_exact() -> None:
-    # The oracle counts in whole 65536ths of a code with Python's integers.
-    rng = np.random.default_rng(5)
-    held = rng.integers(-(300 << 16), 300 << 16, (4096, 1)) / 65536
-    drifted = drifted_weights(held, rng.uniform(0.0, 0.2, held.shape), age_ratio=8640.0)
-    drive = random_codes((1, 4096), 6)
-    single = [
-        int(code) * int(weight * 65536)
-        for code, weight in zip(drive[0], drifted[:, 0], strict=True)
-    ]
-    positive, negative = multiply(drive, drifted, FOUR)
-    assert int(positive[0, 0] * 65536) == sum(value for value in single if value > 0)
-    assert int(negative[0, 0] * 65536) == -sum(value for value in single if value < 0)
+    np.testing.assert_allclose(drifted, held * np.exp(-exponents * np.log(ratio)), rtol=1e-12)
 
 
 def programmed_chip(profile: MockProfile, weights: Codes = WEIGHTS) -> ChipModel:

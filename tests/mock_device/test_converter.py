@@ -1,71 +1,92 @@
 """The converters: the transfer curve by hand, and the spread of the drawn ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from hil_mock_device.converter import Converters, convert, draw_converters
+from hil.core.readout import ReadMode
+from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.converter import Converters, draw_converters
 from hil_mock_device.profile import ArrayProfile, CounterProfile, MockProfile
+from small_profiles import ideal_profile
+
+
+def counts_of(
+    current: float,
+    curve: tuple[float, float, float],
+    bits: int,
+    folder: Path,
+    *,
+    compiled: bool = False,
+) -> list[int]:
+    """Return P of a chip of one cell whose current at the largest input is `current`."""
+    a, b, c = (np.full((1, 1), value) for value in curve)
+    np.savez(
+        folder / "chip.npz", gain_p=a, gain_n=a, offset_p=c, offset_n=c,
+        curvature_p=b, curvature_n=b,
+    )  # fmt: skip
+    profile = ideal_profile(
+        array={"cores": 1, "rows": 1, "columns": 1},
+        counter={
+            "bits": bits,
+            "counts_at_full_scale": 1.0,
+            "full_scale_products": 127 * 127 / (current or 1.0),
+        },
+    )
+    chip = ChipModel(profile.model_copy(update={"measured": folder / "chip.npz"}))
+    chip.program(0, np.full((1, 1), 127, np.int8))
+    inputs = np.array([[127 if current else 0]], np.int8)
+    counts = chip.readout(0, ReadMode.ONE_PHASE).count(inputs, compiled=compiled)
+    return [int(count) for count in counts[0, 0]]
 
 
 @pytest.mark.parametrize(
-    ("current", "curve", "noise", "bits", "count"),
+    ("current", "curve", "bits", "count"),
     [
-        (0.5, (400.0, 0.0, 10.0), 0.0, 12, 210),
-        (0.0, (400.0, 0.0, 10.0), 0.0, 12, 10),
-        (0.5, (400.0, 0.0, 10.0), 1.75, 12, 212),
-        (0.0, (400.0, 0.0, -5.0), 0.0, 12, 0),
-        (0.0, (400.0, 0.0, 3.0), -9.0, 12, 0),
-        (2.0, (3000.0, 0.0, 0.0), 0.0, 12, 4095),
-        (2.0, (3000.0, 0.0, 0.0), 0.0, 10, 1023),
-        (40.0, (3000.0, 0.0, 0.0), 0.0, 16, 65535),
-        (1.0, (400.0, 0.25, 0.0), 0.0, 12, 320),
-        (2.0, (400.0, 0.25, 0.0), 0.0, 12, 533),
-        (1.0, (400.0, -0.2, 0.0), 0.0, 12, 500),
-        (0.5, (-400.0, 0.0, 500.0), 0.0, 12, 300),
-        (2.0, (-400.0, 0.0, 500.0), 0.0, 12, 0),
-        (1.0, (0.0, 0.0, 7.0), 0.0, 12, 7),
-        (2.0, (400.0, -0.5, 0.0), 0.0, 12, 4095),
-        (3.0, (400.0, -0.5, 0.0), 0.0, 12, 4095),
-        (3.0, (0.0, -0.5, 7.0), 0.0, 12, 7),
+        (0.5, (400.0, 0.0, 10.0), 12, 210),
+        (0.0, (400.0, 0.0, 10.0), 12, 10),
+        (0.5, (400.0, 0.0, 11.75), 12, 212),
+        (0.0, (400.0, 0.0, -5.0), 12, 0),
+        (2.0, (3000.0, 0.0, 0.0), 12, 4095),
+        (2.0, (3000.0, 0.0, 0.0), 10, 1023),
+        (40.0, (3000.0, 0.0, 0.0), 16, 65535),
+        (1.0, (400.0, 0.25, 0.0), 12, 320),
+        (2.0, (400.0, 0.25, 0.0), 12, 533),
+        (1.0, (400.0, -0.2, 0.0), 12, 500),
+        (0.5, (-400.0, 0.0, 500.0), 12, 300),
+        (2.0, (-400.0, 0.0, 500.0), 12, 0),
+        (1.0, (0.0, 0.0, 7.0), 12, 7),
+        (2.0, (400.0, -0.5, 0.0), 12, 4095),
+        (3.0, (400.0, -0.5, 0.0), 12, 4095),
+        (3.0, (0.0, -0.5, 7.0), 12, 7),
     ],
     ids=[
-        "line", "offset", "noise", "clipped at 0", "noise clipped at 0", "overflow at 12 bits",
+        "line", "offset", "rounded", "clipped at 0", "overflow at 12 bits",
         "overflow at 10 bits", "overflow at 16 bits", "droop 20 %", "droop twice as far",
         "expansion", "negative gain", "negative gain clipped", "dead", "at the pole",
         "beyond the pole", "dead beyond the pole",
     ],
 )  # fmt: skip
+@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "numba"])
 def test_count_is_the_hand_computed_one(
-    current: float, curve: tuple[float, float, float], noise: float, bits: int, count: int
+    current: float,
+    curve: tuple[float, float, float],
+    bits: int,
+    count: int,
+    *,
+    compiled: bool,
+    tmp_path: Path,
 ) -> None:
-    shape = (1, 1, 1)
-    a, b, c = (np.full((1, 1), parameter) for parameter in curve)
-    counts = convert(
-        np.full(shape, current, np.float32),
-        (a, b, c),
-        noise_counts=np.full(shape, noise, np.float32),
-        bits=bits,
-    )
-    assert counts.dtype == np.uint16
-    assert counts.tolist() == [[[count]]]
-
-
-def test_each_polarity_and_column_has_its_own_curve() -> None:
-    counts = convert(
-        np.ones((1, 2, 2), np.float32),
-        (
-            np.array([[100.0, 200.0], [300.0, 400.0]]),
-            np.zeros((2, 2)),
-            np.array([[1.0, 2.0], [3.0, 4.0]]),
-        ),
-        noise_counts=np.zeros((1, 2, 2), np.float32),
-        bits=12,
-    )
-    assert counts.tolist() == [[[101, 202], [303, 404]]]
+    if compiled:
+        pytest.importorskip("numba")
+    assert counts_of(current, curve, bits, tmp_path, compiled=compiled) == [count]
 
 
 def drawn(profile: MockProfile, seed: int = 7) -> Converters:
-    return draw_converters(profile, np.random.default_rng(seed))
+    return draw_converters(
+        profile, np.random.default_rng(seed), wave_rng=np.random.default_rng(seed + 1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +156,3 @@ def test_no_spread_gives_nominal_converters() -> None:
     assert (flat.gain == 1).all()
     assert (flat.offset == 10).all()
     assert (flat.curvature == 0).all()
-
-
-def test_curve_gives_one_core_in_counts() -> None:
-    profile = MockProfile()
-    chip = drawn(profile)
-    a, b, c = chip.curve(3, profile)
-    assert np.array_equal(a, chip.gain[:, 3] * 420.0)
-    assert np.array_equal(b, chip.curvature[:, 3])
-    assert np.array_equal(c, chip.offset[:, 3])

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.core.readout import ReadMode
-from hil_mock_device.crossbar import FloatMatrix, multiply, program_weights
+from hil_mock_device.crossbar import (
+    FloatMatrix,
+    drive,
+    exact_groups,
+    magnitude_sums,
+    net_sums,
+    program_weights,
+)
 from hil_mock_device.profile import ArrayProfile
 from small_profiles import ideal_profile
 
@@ -33,6 +39,19 @@ def products(inputs: Codes, weights: Codes) -> npt.NDArray[np.int64]:
     return inputs.astype(np.int64)[:, :, None] * weights.astype(np.int64)[None]
 
 
+def summed(
+    inputs: Codes, weights: FloatMatrix, *, asymmetry: float = 0.0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the net sums and the sums of magnitudes, (vector, column)."""
+    groups = exact_groups(weights, input_steps=4 if asymmetry else 1)
+    net = np.empty((len(inputs), weights.shape[1]), np.float32)
+    magnitude = np.empty_like(net)
+    driven = drive(inputs, asymmetry=asymmetry)
+    net_sums(driven, groups, out=net)
+    magnitude_sums(driven, groups, out=magnitude)
+    return net, magnitude
+
+
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 12), st.integers(1, 6), st.integers(0, 2**32))
 
 
@@ -46,54 +65,64 @@ def test_ideal_array_holds_exactly_the_wanted_weights(shape: tuple[int, int, int
 
 @settings(max_examples=50, deadline=None)
 @given(SHAPES)
-def test_four_phase_sums_positive_and_negative_products_apart(
+def test_sums_over_an_ideal_array_are_those_of_the_integers(
     shape: tuple[int, int, int, int],
 ) -> None:
     vectors, rows, columns, seed = shape
     inputs, weights = random_codes((vectors, rows), seed), random_codes((rows, columns), seed + 1)
     single = products(inputs, weights)
-    positive, negative = multiply(inputs, programmed(weights), ReadMode.FOUR_PHASE)
-    assert np.array_equal(positive, single.clip(min=0).sum(axis=1))
-    assert np.array_equal(negative, (-single).clip(min=0).sum(axis=1))
+    net, magnitude = summed(inputs, programmed(weights))
+    assert np.array_equal(net, single.sum(axis=1))
+    assert np.array_equal(magnitude, np.abs(single).sum(axis=1))
 
 
-@settings(max_examples=50, deadline=None)
-@given(SHAPES)
-def test_four_phase_difference_is_the_net_sum_and_total_that_of_magnitudes(
-    shape: tuple[int, int, int, int],
+@pytest.mark.parametrize("asymmetry", [0.0, 0.03])
+@pytest.mark.parametrize("noise", [1.0, 100.0])
+def test_sums_over_noisy_weights_are_exact_in_every_group(noise: float, asymmetry: float) -> None:
+    # The oracle counts in whole steps of 2**-18 with Python's integers: 16 bits of a weight, 2 of
+    # an input.
+    weights, inputs = random_codes((256, 3), 5), random_codes((4, 256), 6)
+    held = programmed(weights, ArrayProfile(programming_noise=noise))
+    (group,) = exact_groups(held, input_steps=4 if asymmetry else 1)
+    units = [[int(value) for value in column] for column in group.weights.T.astype(float) * 65536]
+    driven = [[int(4 * x) for x in vector] for vector in drive(inputs, asymmetry=asymmetry)]
+    net, magnitude = summed(inputs, held, asymmetry=asymmetry)
+    for vector in range(4):
+        for column in range(3):
+            single = [x * w for x, w in zip(driven[vector], units[column], strict=True)]
+            assert int(float(net[vector, column]) * 2**18) == sum(single)
+            assert int(float(magnitude[vector, column]) * 2**18) == sum(map(abs, single))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 600), st.integers(0, 2**32), st.booleans(), st.floats(0.1, 300.0))
+def test_order_of_the_rows_of_a_group_changes_no_sum(
+    rows: int, seed: int, is_asymmetric: bool, size: float
 ) -> None:
-    vectors, rows, columns, seed = shape
-    inputs, weights = random_codes((vectors, rows), seed), random_codes((rows, columns), seed + 1)
-    single = products(inputs, weights)
-    positive, negative = multiply(inputs, programmed(weights), ReadMode.FOUR_PHASE)
-    assert np.array_equal(positive - negative, single.sum(axis=1))
-    assert np.array_equal(positive + negative, np.abs(single).sum(axis=1))
+    # What BLAS does with the order of a sum: backwards, one by one, and its own.
+    rng = np.random.default_rng(seed)
+    weights, inputs = rng.normal(0, size, (rows, 2)), random_codes((2, rows), seed)
+    driven = drive(inputs, asymmetry=0.05 * is_asymmetric)
+    for group in exact_groups(weights, input_steps=4 if is_asymmetric else 1):
+        part = driven[:, group.rows]
+        one_by_one = np.zeros((2, 2), np.float32)
+        for row in range(part.shape[1]):
+            one_by_one += part[:, row, None] * group.weights[row]
+        assert np.array_equal(part @ group.weights, one_by_one)
+        assert np.array_equal(part[:, ::-1] @ group.weights[::-1], one_by_one)
 
 
-@settings(max_examples=50, deadline=None)
-@given(SHAPES)
-def test_one_phase_gives_the_net_sum_to_one_polarity(shape: tuple[int, int, int, int]) -> None:
-    vectors, rows, columns, seed = shape
-    inputs, weights = random_codes((vectors, rows), seed), random_codes((rows, columns), seed + 1)
-    net = products(inputs, weights).sum(axis=1)
-    positive, negative = multiply(inputs, programmed(weights), ReadMode.ONE_PHASE)
-    assert np.array_equal(positive, np.where(net > 0, net, 0))
-    assert np.array_equal(negative, np.where(net < 0, -net, 0))
+def test_rounding_moves_a_weight_of_a_full_core_by_less_than_a_sixteenth_of_a_code() -> None:
+    weights = np.random.default_rng(1).normal(0, 32, (256, 64)).clip(-127, 127)
+    (group,) = exact_groups(weights, input_steps=1)
+    assert np.abs(group.weights - weights).max() <= 1 / 16
 
 
-def test_sums_over_noisy_weights_are_exact_at_the_largest_core() -> None:
-    # The oracle counts in whole 65536ths of a code with Python's integers.
-    weights = random_codes((4096, 2), 5)
-    held = programmed(weights, ArrayProfile(programming_noise=100.0))
-    inputs = random_codes((3, 4096), 6)
-    held_units = [[int(value) for value in column] for column in (held.T * 65536)]
-    positive, negative = multiply(inputs, held, ReadMode.FOUR_PHASE)
-    for vector in range(3):
-        drive = [int(code) for code in inputs[vector]]
-        for column in range(2):
-            single = [x * w for x, w in zip(drive, held_units[column], strict=True)]
-            assert int(positive[vector, column] * 65536) == sum(s for s in single if s > 0)
-            assert int(negative[vector, column] * 65536) == -sum(s for s in single if s < 0)
+def test_negative_inputs_drive_less_by_the_asymmetry() -> None:
+    # 3 % less: -100 becomes -97, -127 becomes -123.19, to the next quarter -123.25.
+    inputs = np.array([[100, -100, -127, 0, 1]], np.int8)
+    assert drive(inputs, asymmetry=0.03).tolist() == [[100.0, -97.0, -123.25, 0.0, 1.0]]
+    assert drive(inputs, asymmetry=0.0).tolist() == [[100.0, -100.0, -127.0, 0.0, 1.0]]
 
 
 # 32, 64, 95 and 127 of 127 lie within 0.2 % of the published points 0.25 to 1.

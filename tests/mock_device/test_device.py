@@ -15,7 +15,7 @@ from small_profiles import ideal_profile
 
 CONVERSATION = b"*OPC?\n@1 CORE:SEL 1\r\nCORE:SEL?;READ:MODE?\n@2 CORE:PROG #15hello\n@3 BAD\n"
 ANSWERS = (
-    b"1\n@1 OK\n1\nFOUR\n"
+    b"1\n@1 OK\n1;FOUR\n"
     b'@2 !-160,"Block data error; frame of 5 bytes: must be at least 36"\n'
     b'@3 !-113,"Undefined header; BAD"\n'
 )
@@ -109,6 +109,114 @@ def test_answers_come_one_request_at_a_time() -> None:
     assert list(answers) == [b"", b"0\n"]
 
 
+# --- carriers that mark the end of a message -----------------------------------------------------
+
+
+def test_end_makes_a_message_whole_without_a_newline() -> None:
+    device = new_device()
+    assert list(device.answers(b"*OPC?")) == []
+    assert list(device.end_message()) == [b"1\n"]
+
+
+def test_end_after_a_newline_adds_nothing() -> None:
+    device = new_device()
+    assert list(device.answers(b"*OPC?\n")) == [b"1\n"]
+    assert b"".join(device.end_message()) == b""
+    assert device.receive(b"SYST:ERR?\n") == b'0,"No error"\n'
+
+
+# Where the end's newline would be the content's last byte, the message must not become whole.
+@pytest.mark.parametrize("part", [b"CORE:PROG #15abcd", b"CORE:PROG #15", b"CORE:PROG #15abcde"])
+def test_end_inside_a_block_is_an_error_and_the_next_message_is_read(part: bytes) -> None:
+    device = new_device()
+    device.receive(part)
+    assert b"".join(device.end_message()) == b""
+    answer = device.receive(b"SYST:ERR?\n")
+    assert answer.startswith(b"-160," if part.endswith(b"e") else b"-161,")
+
+
+def test_end_after_garbage_starts_afresh() -> None:
+    device = new_device()
+    assert device.receive(b"CORE:PROG #x and more").startswith(b"@0 !-160,")
+    assert list(device.end_message()) == []
+    assert not device.is_lost
+    assert device.receive(b"*OPC?\n") == b"1\n"
+
+
+def test_end_that_makes_garbage_of_a_message_says_so_and_starts_afresh() -> None:
+    device = new_device()
+    assert device.receive(b"CORE:PROG #") == b""
+    assert b"".join(device.end_message()).startswith(b"@0 !-160,")
+    assert device.receive(b"*OPC?\n") == b"1\n"
+
+
+def test_clear_forgets_half_a_message() -> None:
+    device = new_device()
+    device.receive(b"CORE:SEL 1;CORE:PROG #15he")
+    device.clear()
+    assert device.receive(b"CORE:SEL?\n") == b"0\n"
+
+
+# --- clients and their lock ----------------------------------------------------------------------
+
+
+def new_devices(count: int) -> list[MockDevice]:
+    firmware = Firmware(ChipModel(ideal_profile()))
+    return [MockDevice(firmware) for _ in range(count)]
+
+
+def test_clients_have_numbers_of_their_own() -> None:
+    assert [device.client for device in new_devices(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "command", [b"CORE:SEL 1", b"READ:MODE ONEP", b"READ?", b"*RST", b"*CLS", b"*ESE 1", b"*SRE 1"]
+)
+def test_who_is_locked_out_may_change_nothing(command: bytes) -> None:
+    first, second = new_devices(2)
+    assert first.receive(b"@1 SYST:LOCK:REQ?\n") == b"@1 1\n"
+    assert second.receive(b"@1 " + command + b"\n") == (
+        b'@1 !-203,"Command protected; client 1 holds the lock"\n'
+    )
+    assert first.receive(b"@2 CORE:SEL?\n") == b"@2 0\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "answer"),
+    [
+        (b"*IDN?", b"aimc-hil,mock-chip,ideal-0,1.0"),
+        (b"SYST:ERR?", b'0,"No error"'),
+        (b"TEMP?", b"25.000"),
+        (b"SYST:LOCK:REQ?", b"0"),
+        (b"SYST:LOCK:OWN?", b"1"),
+        (b"SYST:LOCK:REL", b"OK"),
+        (b"SAFE", b"OK"),
+        (b"*OPC", b"OK"),
+    ],
+    ids=lambda part: part.decode(),
+)
+def test_who_is_locked_out_may_ask_and_make_safe(request_bytes: bytes, answer: bytes) -> None:
+    first, second = new_devices(2)
+    first.receive(b"SYST:LOCK:REQ?\n")
+    assert second.receive(b"@1 " + request_bytes + b"\n") == b"@1 " + answer + b"\n"
+    assert first.receive(b"SYST:LOCK:OWN?\n") == b"1\n"
+
+
+def test_plain_command_of_who_is_locked_out_is_queued_as_an_error() -> None:
+    first, second = new_devices(2)
+    first.receive(b"SYST:LOCK:REQ?\n")
+    assert second.receive(b"CORE:SEL 1;SEL?;:SYST:ERR?\n").startswith(b"0;-203,")
+
+
+def test_lock_is_free_after_its_release_and_after_its_client_has_gone() -> None:
+    first, second = new_devices(2)
+    assert first.receive(b"SYST:LOCK:OWN?;REQ?;REQ?;OWN?;REL;OWN?\n") == b"NONE;1;1;1;NONE\n"
+    first.receive(b"SYST:LOCK:REQ?\n")
+    assert second.receive(b"SYST:LOCK:REQ?\n") == b"0\n"
+    first.leave()
+    assert second.receive(b"SYST:LOCK:REQ?;:CORE:SEL 1;SEL?\n") == b"1;1\n"
+
+
 # --- the loopback transport ----------------------------------------------------------------------
 
 
@@ -120,8 +228,8 @@ def received(transport: LoopbackTransport, size: int = 100) -> bytes:
 
 def test_loopback_hands_out_answers_in_the_pieces_asked_for() -> None:
     transport = LoopbackTransport(new_device(), resource="here")
-    transport.send(b"*OPC?\nREAD:MODE?\n", timeout_s=1)
-    assert [received(transport, 3), received(transport, 3)] == [b"1\nF", b"OUR"]
+    transport.send(b"READ:MODE?\n", timeout_s=1)
+    assert [received(transport, 3), received(transport, 3)] == [b"FOU", b"R\n"]
 
 
 def test_loopback_without_an_answer_is_a_timeout_not_a_wait() -> None:

@@ -142,7 +142,7 @@ def ready(device: Instrument) -> Instrument:
         (b"*TST?", b"0"),
         (b"SYSTem:ERRor?", b'0,"No error"'),
         (b"SYSTem:VERSion?", b"1999.0"),
-        (b"CHIP:PROTocol?", b"1"),
+        (b"CHIP:PROTocol?", b"2"),
         (b"CHIP:GEOMetry?", b"2,3,2,12,4096"),
         (b"CORE:SELect?", b"0"),
         (b"READ:MODE?", b"FOUR"),
@@ -222,7 +222,50 @@ def test_command_without_effect_to_see_is_acknowledged_only_where_tagged(
 
 
 def test_compound_message_is_carried_out_in_order(device: Instrument) -> None:
-    assert device(b"CORE:SEL 1;CORE:SEL?; :CORE:SEL 0 ;CORE:SEL?\n") == b"1\n0\n"
+    assert device(b"CORE:SEL 1;CORE:SEL?; :CORE:SEL 0 ;CORE:SEL?\n") == b"1;0\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (b"SYST:VERS?;ERR?", b'1999.0;0,"No error"'),
+        (b"SYSTEM:VERSION?;ERROR:NEXT?;NEXT?", b'1999.0;0,"No error";0,"No error"'),
+        (b"SYST:VERS?;*OPC?;ERR?", b'1999.0;1;0,"No error"'),
+        (b"SYST:VERS?;:CORE:SEL?;SEL?", b"1999.0;0;0"),
+        (b"SYST:VERS?;CORE:SEL?;SEL?", b"1999.0;0;0"),
+        (b"CORE:SEL 1;READ:MODE?;CORE:SEL?", b"FOUR;1"),
+    ],
+    ids=["relative", "relative twice", "past a common command", "root", "from root", "our own"],
+)
+def test_header_after_a_semicolon_is_relative_or_from_the_root(
+    device: Instrument, message: bytes, answer: bytes
+) -> None:
+    assert device(message + b"\n") == answer + b"\n"
+    assert device.next_error == NO_ERROR
+
+
+@pytest.mark.parametrize("message", [b"SYST:VERS?;:ERR?", b"CORE:SEL?;VERS?", b"*OPC?;ERR?"])
+def test_header_that_is_none_at_either_place_is_undefined(
+    device: Instrument, message: bytes
+) -> None:
+    assert device(message + b"\n").count(b";") == 0
+    assert device.error_code == -113
+
+
+def test_path_ends_with_its_message(device: Instrument) -> None:
+    assert device(b"SYST:VERS?\nERR?\n") == b"1999.0\n"
+    assert device.error_code == -113
+
+
+def test_answers_of_a_compound_that_nobody_could_hold_are_a_deadlock() -> None:
+    chip = ChipModel(ideal_profile(array={"rows": 1, "columns": 4096}))
+    instrument = Instrument(chip)
+    weights = frame("weights", (1, 4096), bytes(4096))
+    inputs = frame("inputs", (2048, 1), bytes(2048), mode=4)
+    instrument(b"CORE:PROG " + block(weights) + b"\nINP:DATA " + block(inputs) + b"\n")
+    # Each answer has 2048 * 2 * 4096 * 2 bytes, 32 MiB; 64 MiB may be held.
+    assert instrument(b"READ?;FETC:COUN?;*OPC?\n") == b"1\n"
+    assert instrument.error_code == -430
 
 
 def test_compound_message_goes_on_after_an_error(device: Instrument) -> None:
@@ -510,7 +553,7 @@ def test_registers_belong_to_a_core_and_read_mode(device: Instrument) -> None:
 
 def test_reset_returns_to_the_power_on_settings(ready: Instrument) -> None:
     ready(b"CORE:SEL 1;READ:MODE ONEP;NMPU:STAT ON;*RST\n")
-    assert ready(b"CORE:SEL?;READ:MODE?;NMPU:STAT?\n") == b"0\nFOUR\n0\n"
+    assert ready(b"CORE:SEL?;READ:MODE?;NMPU:STAT?\n") == b"0;FOUR;0\n"
     assert ready(b"@1 READ?\n").startswith(b"@1 !-221,")
     assert ready(b"@2 FETC:COUN?\n").startswith(b"@2 !-230,")
 

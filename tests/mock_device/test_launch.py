@@ -43,6 +43,16 @@ def test_process_serves_inside_the_with_block_and_is_gone_after_it() -> None:
     assert_gone(port)
 
 
+def test_process_serves_every_way_in_that_it_is_told(tmp_path: Path) -> None:
+    ways = ["--tcp", "127.0.0.1:0", "--hislip", "127.0.0.1:0", "--pty", str(tmp_path / "line")]
+    with MockProcess(["--profile", "quickstart", *ways]) as mock:
+        tcp, hislip, serial = mock.resources
+    assert tcp == mock.resource
+    assert tcp.endswith("::SOCKET")
+    assert "::hislip0," in hislip
+    assert serial == f"serial://{tmp_path / 'line'}"
+
+
 def test_process_ends_with_a_client_still_connected() -> None:
     with MockProcess(["--profile", "quickstart", "--seed", "5"]) as mock:
         client = connect(port_of(mock.resource))

@@ -16,7 +16,7 @@ import pytest
 from hil.core.errors import ConfigError
 from hil.core.readout import ReadMode
 from hil_drivers.connect import connect_chip
-from hil_mock_device.server import TcpAddress
+from hil_mock_device.listeners.address import TcpAddress
 
 HIL = Path(sys.executable).with_name("hil")
 WAIT_S = 20.0
@@ -173,6 +173,49 @@ def test_signal_ends_the_server_in_order_with_clients_connected(number: signal.S
         assert idle.recv(1) == b""
 
 
+def test_every_way_in_is_announced_on_a_line_of_its_own(tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    with serving("--hislip", "127.0.0.1:0", "--pty", str(line), "--baud", "115200") as served:
+        assert served.process.stdout is not None
+        more = [served.process.stdout.readline() for _ in range(2)]
+        announced = [served.announcement, *more]
+        with served.connect() as client:
+            assert ask(client, b"*OPC?") == b"1\n"
+        assert line.is_symlink()
+        assert served.end() == (0, "")
+    identity = "serving aimc-hil mock-chip, serial quickstart-0, firmware 1.0 at "
+    assert all(words.startswith(identity) for words in announced)
+    assert re.search("::[0-9]+::SOCKET ", announced[0])
+    assert re.search("::hislip0,[0-9]+::INSTR ", announced[1])
+    assert f" serial://{line}?baud=115200 " in announced[2]
+    assert not line.is_symlink()
+
+
+def test_hislip_alone_opens_no_raw_socket() -> None:
+    process = subprocess.Popen(
+        [str(HIL), "mock", "serve", "--hislip", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "::hislip0," in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, rest) == (0, "")
+
+
+def test_way_in_that_cannot_be_opened_closes_the_others(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = serve_to_its_end("--tcp", "127.0.0.1:0", "--hislip", address)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert f"address {address}: cannot be listened on" in ended.stderr
+
+
+def test_rate_without_a_serial_line_is_a_configuration_error() -> None:
+    ended = serve_to_its_end("--baud", "9600")
+    assert ended.returncode == 3
+    assert "--baud: is the rate of a serial line: add --pty LINK" in ended.stderr
+
+
 def serve_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(HIL), "mock", "serve", *arguments],
@@ -266,7 +309,7 @@ def test_default_address_is_loopback() -> None:
         timeout=WAIT_S,
         check=True,
     )
-    assert "[default: 127.0.0.1:5025]" in " ".join(ended.stdout.split())
+    assert "[default: (127.0.0.1:5025)]" in " ".join(ended.stdout.split())
 
 
 def test_server_listens_on_the_named_address_only() -> None:
@@ -294,7 +337,7 @@ def module_server(stdin: int, *arguments: str) -> subprocess.Popen[str]:
 def test_module_server_stops_at_the_end_of_its_standard_input() -> None:
     process = module_server(subprocess.PIPE)
     assert process.stdout is not None
-    assert '"resource": "TCPIP0::127.0.0.1::' in process.stdout.readline()
+    assert '{"resources": ["TCPIP0::127.0.0.1::' in process.stdout.readline()
     _, stderr = process.communicate(timeout=WAIT_S)
     assert (process.returncode, stderr) == (0, "")
 

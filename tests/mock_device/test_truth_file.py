@@ -24,7 +24,7 @@ def truth_of(profile: MockProfile, path: Path) -> dict[str, np.ndarray]:
 
 def test_truth_holds_every_curve_per_core_and_column(tmp_path: Path) -> None:
     truth = truth_of(CURVED, tmp_path / "truth.npz")
-    curves = {f"{name}_{side}" for name in ("gain", "curvature", "offset") for side in "pn"}
+    curves = {f"{name}_{side}" for name in ("gain", "curvature", "offset", "wave") for side in "pn"}
     assert set(truth) == curves | {"counts_per_product"}
     assert {truth[name].shape for name in curves} == {(2, 8)}
 

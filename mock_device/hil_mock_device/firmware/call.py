@@ -1,11 +1,15 @@
 """One command on its way to its handler, and how a handler refuses it."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hil.core.errors import DeviceError, FrameError
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.scpi import ScpiError
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,10 @@ class Call:
     """Content of the block parameter."""
     sequence: int
     """Tag of the request; 0 for plain SCPI."""
+    client: int = 0
+    """Number of the client that sent it."""
+    has_answer: bool = False
+    """Whether an earlier command of the same message has answered."""
 
 
 Handler = Callable[[Call], str | bytes | None]
@@ -36,6 +44,20 @@ def only_parameter(call: Call) -> str:
     if not call.parameters:
         raise refusal(ScpiError.MISSING_PARAMETER, "one parameter is due")
     return call.parameters[0]
+
+
+def only_mask(call: Call) -> int:
+    """Return the one parameter, a register's bits: a decimal number, rounded to 0 to 255.
+
+    Any decimal form is taken (IEEE 488.2-1992, 7.7.2).
+    """
+    word = only_parameter(call)
+    if not _DECIMAL.fullmatch(word):
+        raise refusal(ScpiError.DATA_TYPE_ERROR, f"{word[:20]}: must be a decimal number")
+    number = float(word)
+    if not -0.5 <= number < 255.5:
+        raise refusal(ScpiError.DATA_OUT_OF_RANGE, f"{word[:20]}: must be 0 to 255")
+    return math.floor(number + 0.5)
 
 
 def no_parameters(call: Call) -> None:

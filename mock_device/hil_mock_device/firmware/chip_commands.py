@@ -1,6 +1,13 @@
 """The commands that program a core and multiply with it."""
 
-from hil_drivers.aimc_board import PROTOCOL_VERSION, READ_MODE_WORDS
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import DeviceError
+from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil.core.readout import ReadMode
+from hil_drivers.board_answers import crc_of_weights
+from hil_drivers.board_requests import PROTOCOL_VERSION, READ_MODE_WORDS
 from hil_drivers.frames import FrameKind
 from hil_drivers.scpi import ScpiError, matches
 from hil_mock_device.firmware.call import (
@@ -12,7 +19,7 @@ from hil_mock_device.firmware.call import (
     only_parameter,
     refusal,
 )
-from hil_mock_device.firmware.settings import Settings, encoded
+from hil_mock_device.firmware.settings import CoreMemory, Latch, Settings, encoded
 from hil_mock_device.silicon import Silicon
 
 
@@ -34,14 +41,19 @@ class ChipCommands:
         return {
             "CHIP:PROTocol?": lambda _: str(PROTOCOL_VERSION),
             "CHIP:GEOMetry?": self._describe_geometry,
+            "CHIP:SOURce?": self._tell_source,
+            "SYSTem:BOOT?": lambda _: self._settings.boot,
             "CORE:SELect": self._select_core,
             "CORE:SELect?": lambda _: str(self._settings.core),
             "CORE:PROGram": self._program,
+            "CORE:PROGram?": self._recall_programming,
             "READ:MODE": self._select_mode,
             "READ:MODE?": lambda _: _short(READ_MODE_WORDS[self._settings.read_mode]),
             "INPut:DATA": self._take_inputs,
             "READ?": self._read,
+            "READ:LATChed?": self._tell_latched,
             "FETCh:COUNts?": self._fetch_counts,
+            "FETCh:OUTPuts?": self._fetch_outputs,
             "TEMPerature?": self._temperature,
             "SAFE": self._make_safe,
         }
@@ -49,6 +61,9 @@ class ChipCommands:
     def _describe_geometry(self, _: Call) -> str:
         size = self._silicon.geometry
         return f"{size.cores},{size.rows},{size.columns},{size.counter_bits},{size.max_vectors}"
+
+    def _tell_source(self, _: Call) -> str:
+        return "REC" if getattr(self._silicon, "plays_recording", False) else "SIL"
 
     def _select_core(self, call: Call) -> None:
         word = only_parameter(call)
@@ -74,8 +89,21 @@ class ChipCommands:
         frame = self._settings.addressed_frame(call, FrameKind.WEIGHTS)
         check_shape(frame, (size.rows, size.columns))
         check_magnitude(frame)
-        self._silicon.program(frame.core, frame.payload)
+        cores = self._settings.cores
+        before = cores.get(frame.core, CoreMemory())
+        # Written down before it begins: who loses power in the middle must know that it began.
+        cores[frame.core] = CoreMemory(before.programmings + 1)
+        try:
+            self._silicon.program(frame.core, frame.payload)
+        except DeviceError:
+            cores[frame.core] = before  # refused, and nothing was done
+            raise
+        cores[frame.core] = CoreMemory(before.programmings + 1, crc_of_weights(frame.payload))
         self._settings.latched = None
+
+    def _recall_programming(self, _: Call) -> str:
+        core = self._settings.cores.get(self._settings.core, CoreMemory())
+        return f"{core.programmings},{core.weights_crc}"
 
     def _take_inputs(self, call: Call) -> None:
         size = self._silicon.geometry
@@ -101,22 +129,57 @@ class ChipCommands:
             raise refusal(ScpiError.SETTINGS_CONFLICT, detail)
         settings.latched = None  # after a refusal, older counts must not pass for these
         counts = self._silicon.convert(core, read_mode, settings.inputs)
-        settings.latched = (core, read_mode, counts)
-        if not settings.nmpu_is_on or registers is None:
-            return encoded(FrameKind.COUNTS, call.sequence, core, read_mode, counts)
+        outputs = None
+        if settings.nmpu_is_on and registers is not None:
+            outputs = self._correct(core, read_mode, counts, fmt, registers)
+        settings.latched = Latch(
+            core=core,
+            read_mode=read_mode,
+            counts=counts,
+            sequence=call.sequence,
+            outputs=outputs,
+        )
+        fetch = self._fetch_counts if outputs is None else self._fetch_outputs
+        return fetch(call)
+
+    def _correct(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        counts: npt.NDArray[np.uint16],
+        fmt: NmpuFormat,
+        registers: NmpuRegisters,
+    ) -> npt.NDArray[np.int8] | DeviceError:
         try:
-            outputs = self._silicon.correct(core, read_mode, counts, fmt, registers)
+            return self._silicon.correct(core, read_mode, counts, fmt, registers)
+        except DeviceError as error:
+            return error
         except ValueError as error:
-            raise refusal(ScpiError.SETTINGS_CONFLICT, str(error)) from error
-        return encoded(FrameKind.OUTPUTS, call.sequence, core, read_mode, outputs)
+            return refusal(ScpiError.SETTINGS_CONFLICT, str(error))
+
+    def _tell_latched(self, _: Call) -> str:
+        latch = self._settings.latched
+        return str(0 if latch is None else latch.sequence)
 
     def _fetch_counts(self, call: Call) -> bytes:
+        latch = self._latched(call)
+        return encoded(FrameKind.COUNTS, call.sequence, latch.core, latch.read_mode, latch.counts)
+
+    def _fetch_outputs(self, call: Call) -> bytes:
+        latch = self._latched(call)
+        if isinstance(latch.outputs, DeviceError):
+            raise DeviceError(latch.outputs.code, latch.outputs.words)
+        if latch.outputs is None:
+            detail = "no outputs are latched: the NMPU was off"
+            raise refusal(ScpiError.DATA_CORRUPT_OR_STALE, detail)
+        return encoded(FrameKind.OUTPUTS, call.sequence, latch.core, latch.read_mode, latch.outputs)
+
+    def _latched(self, call: Call) -> Latch:
         no_parameters(call)
         if self._settings.latched is None:
             detail = "no counts are latched: send READ?"
             raise refusal(ScpiError.DATA_CORRUPT_OR_STALE, detail)
-        core, read_mode, counts = self._settings.latched
-        return encoded(FrameKind.COUNTS, call.sequence, core, read_mode, counts)
+        return self._settings.latched
 
     def _temperature(self, _: Call) -> str:
         core, read_mode = self._settings.core, self._settings.read_mode

@@ -1,24 +1,31 @@
 """One request in, one reply out, by ``docs/reference/protocol.md``."""
 
 import logging
+from itertools import count
 
 from hil.core.errors import DeviceError, FrameError
 from hil_drivers.frames import CRC_BYTES, HEADER_BYTES
-from hil_drivers.link import Request, encode_answer
-from hil_drivers.scpi import ScpiError, matches, split_parameters
+from hil_drivers.link import DEFAULT_LARGEST_BLOCK, Request, encode_answer
+from hil_drivers.scpi import ScpiError, split_parameters
 from hil_mock_device.firmware.call import Call, Handler, refusal
 from hil_mock_device.firmware.chip_commands import ChipCommands
+from hil_mock_device.firmware.command_table import Command, CommandTable
 from hil_mock_device.firmware.common_commands import CommonCommands
 from hil_mock_device.firmware.error_queue import ErrorQueue, spelled
+from hil_mock_device.firmware.instrument_lock import InstrumentLock
 from hil_mock_device.firmware.nmpu_commands import NmpuCommands
 from hil_mock_device.firmware.settings import Settings
+from hil_mock_device.firmware.status import Status
 from hil_mock_device.silicon import Silicon
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_ANSWER = DEFAULT_LARGEST_BLOCK
+"""Most bytes that the answers to one compound message may have together."""
+
 
 class Firmware:
-    """One instrument: its commands, settings and error queue.
+    """One instrument: its commands, settings, status and lock.
 
     Parameters
     ----------
@@ -28,13 +35,24 @@ class Firmware:
 
     def __init__(self, silicon: Silicon) -> None:
         self._silicon = silicon
-        self._errors = ErrorQueue()
-        settings = Settings()
-        self._handlers: dict[str, Handler] = {
-            **CommonCommands(silicon, settings, self._errors).handlers(),
-            **ChipCommands(silicon, settings).handlers(),
-            **NmpuCommands(silicon, settings).handlers(),
-        }
+        self._clients = count(1)
+        errors, settings = ErrorQueue(), Settings()
+        self.status = Status(errors)
+        """Its registers."""
+        self.lock = InstrumentLock()
+        """Who may change it."""
+        self.settings = settings
+        """What it is set to; its `reboot` starts the firmware again."""
+        common = CommonCommands(
+            silicon, settings, errors=errors, status=self.status, lock=self.lock
+        )
+        self._table = CommandTable(
+            {
+                **common.handlers(),
+                **ChipCommands(silicon, settings).handlers(),
+                **NmpuCommands(silicon, settings).handlers(),
+            }
+        )
 
     @property
     def largest_block(self) -> int:
@@ -48,15 +66,24 @@ class Firmware:
         payload = max(size.rows * max(size.columns, size.max_vectors), registers_bytes)
         return 2 * (HEADER_BYTES + payload + CRC_BYTES)
 
-    def handle(self, request: Request) -> bytes:
+    def new_client(self) -> int:
+        """Return the number of one more client, from 1."""
+        return next(self._clients)
+
+    def handle(self, request: Request, *, client: int = 0) -> bytes:
         """Carry out a request; return the bytes of its answer, which may be none."""
         if request.tag is None:
-            return b"".join(
-                self._handle_plain(message, request.block if is_last else None)
-                for message, is_last in _split_compound(request.text)
-            )
+            return self._handle_plain(request, client)
         try:
-            content = self._run(request.text, request.block, request.tag)
+            header, rest = _header_and_rest(request.text)
+            command, _ = self._table.find(header)
+            call = Call(
+                parameters=split_parameters(rest),
+                block=request.block,
+                sequence=request.tag,
+                client=client,
+            )
+            content = self._run(command, call)
         except DeviceError as error:
             return encode_answer(request.tag, f"!{spelled(error)}")
         return encode_answer(request.tag, "OK" if content is None else content)
@@ -64,26 +91,54 @@ class Firmware:
     def report(self, error: FrameError) -> bytes:
         """Return the last words to a client whose bytes make no sense."""
         last_words = refusal(ScpiError.BLOCK_DATA_ERROR, str(error))
-        self._errors.add(last_words)
+        self.status.add_error(last_words)
         return encode_answer(0, f"!{spelled(last_words)}")
 
-    def _handle_plain(self, message: str, block: bytes | None) -> bytes:
-        if not message:
-            return b""
-        try:
-            content = self._run(message, block, 0)
-        except DeviceError as error:
-            self._errors.add(error)
-            return b""
-        return b"" if content is None else encode_answer(None, content)
+    def _handle_plain(self, request: Request, client: int) -> bytes:
+        """Carry out a compound message; its answers come in one, joined by semicolons."""
+        units: list[bytes] = []
+        size = 0
+        path = ""
+        for message, is_last in _split_compound(request.text):
+            if not message:
+                continue
+            try:
+                header, rest = _header_and_rest(message)
+                command, path = self._table.find(header, path)
+                call = Call(
+                    parameters=split_parameters(rest),
+                    block=request.block if is_last else None,
+                    sequence=0,
+                    client=client,
+                    has_answer=bool(units),
+                )
+                content = self._run(command, call)
+                if content is not None:
+                    units.append(encode_answer(None, content))
+                    size += len(units[-1])
+                if size > _LONGEST_ANSWER:
+                    units, size = [], 0
+                    detail = f"more than {_LONGEST_ANSWER} bytes in one answer"
+                    raise refusal(ScpiError.QUERY_DEADLOCKED, detail)
+            except DeviceError as error:
+                self.status.add_error(error)
+        if len(units) > 1:  # IEEE 488.2-1992, 8.4.1: response message unit separator
+            return b";".join(unit[:-1] for unit in units) + b"\n"
+        return units[0] if units else b""
 
-    def _run(self, text: str, block: bytes | None, sequence: int) -> str | bytes | None:
-        header, rest = (*text.split(maxsplit=1), "", "")[:2]
-        for pattern, handler in self._handlers.items():
-            if matches(pattern, header):
-                call = Call(parameters=split_parameters(rest), block=block, sequence=sequence)
-                return _call(handler, call)
-        raise refusal(ScpiError.UNDEFINED_HEADER, header[:40])
+    def _run(self, command: Command, call: Call) -> str | bytes | None:
+        if command.is_protected and self.lock.shuts_out(call.client):
+            holder = self.lock.owner
+            detail = "others hold" if holder is None else f"client {holder} holds"
+            raise refusal(ScpiError.COMMAND_PROTECTED, f"{detail} the lock")
+        return _call(command.handler, call)
+
+
+def _header_and_rest(message: str) -> tuple[str, str]:
+    parts = message.split(None, 1)
+    if len(parts) == 1:
+        return parts[0], ""
+    return (parts[0], parts[1]) if parts else ("", "")
 
 
 def _call(handler: Handler, call: Call) -> str | bytes | None:
@@ -100,6 +155,8 @@ def _call(handler: Handler, call: Call) -> str | bytes | None:
 
 def _split_compound(text: str) -> list[tuple[str, bool]]:
     """Split a message at semicolons outside quotes; tell which part is the last."""
+    if ";" not in text:
+        return [(text, True)]
     parts, current, quote = [], "", ""
     for letter in text:
         if letter == ";" and not quote:

@@ -17,13 +17,18 @@ class ErrorQueue:
     def __init__(self) -> None:
         self._errors: deque[str] = deque()
 
-    def add(self, error: DeviceError) -> None:
-        """Add an error; when the queue is full, the youngest becomes an overflow."""
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._errors)
+
+    def add(self, error: DeviceError) -> bool:
+        """Add an error; return False where it is full, and its youngest becomes an overflow."""
         if len(self._errors) == _LENGTH:
             code = ScpiError.QUEUE_OVERFLOW
             self._errors[-1] = f'{code.value},"{code.words}"'
-        else:
-            self._errors.append(spelled(error))
+            return False
+        self._errors.append(spelled(error))
+        return True
 
     def take(self) -> str:
         """Remove and return the oldest."""

@@ -1,10 +1,13 @@
 """What an instrument is set to, shared by all groups of commands."""
 
+import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_drivers.frames import Frame, FrameKind, encode_frame
@@ -12,10 +15,44 @@ from hil_drivers.scpi import ScpiError
 from hil_mock_device.firmware.call import Call, only_frame, refusal
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latch:
+    """What the last multiplication has left."""
+
+    core: int
+    """Core that was read."""
+    read_mode: ReadMode
+    """Read mode it was read in."""
+    counts: npt.NDArray[np.uint16]
+    """Counts (vector, polarity, column)."""
+    sequence: int
+    """Tag of the ``READ?``; 0 for plain SCPI."""
+    outputs: npt.NDArray[np.int8] | DeviceError | None = None
+    """Outputs of the NMPU (vector, column), or why it refused; None where it was off."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMemory:
+    """What a core keeps without power."""
+
+    programmings: int = 0
+    """How often programming was begun."""
+    weights_crc: int = 0
+    """CRC-32C of its weights; 0 for none, or where the last programming did not end."""
+
+
 class Settings:
     """The settings; one instrument has one, whoever talks to it."""
 
     def __init__(self) -> None:
+        self.cores: dict[int, CoreMemory] = {}
+        """What each core remembers; it outlives a reboot."""
+        self.reboot()
+
+    def reboot(self) -> None:
+        """Start again: forget everything that needs power."""
+        self.boot = secrets.token_hex(4)
+        """Names this start of the firmware."""
         self.nmpu_formats: dict[tuple[int, ReadMode], tuple[NmpuFormat, NmpuRegisters | None]] = {}
         """Format and registers of a core in a read mode; they outlive a reset."""
         self.reset()
@@ -30,8 +67,8 @@ class Settings:
         """Whether ``READ?`` answers with the NMPU's outputs."""
         self.inputs: npt.NDArray[np.int8] | None = None
         """Input vectors (vector, row)."""
-        self.latched: tuple[int, ReadMode, npt.NDArray[np.uint16]] | None = None
-        """Core, read mode and counts (vector, polarity, column) of the last multiplication."""
+        self.latched: Latch | None = None
+        """What the last multiplication has left."""
 
     def nmpu(self) -> tuple[NmpuFormat, NmpuRegisters | None]:
         """Return format and registers of the selected core and read mode."""

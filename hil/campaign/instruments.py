@@ -1,0 +1,257 @@
+"""A campaign's bench instruments: opened, set before a step, read with it, left safe."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from hil.campaign.instrument_config import MOCK, InstrumentSection
+from hil.core.errors import ConfigError, HilError, Problem
+from hil_drivers.instruments.instrument import Instrument, Quantity
+from hil_drivers.instruments.pymeasure_instrument import open_pymeasure_instrument
+from hil_drivers.instruments.scpi_instrument import open_scpi_instrument
+from hil_drivers.open_transport import open_transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentReading:
+    """What one quantity showed."""
+
+    instrument: str
+    """Name of the instrument in the campaign file."""
+    quantity: str
+    """Name of the quantity there."""
+    unit: str
+    """Its unit."""
+    setpoint: float | None
+    """What the campaign had set it to; None if it only reads it."""
+    value: float
+    """The reading."""
+
+
+class BenchInstruments:
+    """The open instruments of a campaign.
+
+    Parameters
+    ----------
+    instruments
+        Open instruments by name, in the order of the campaign file.
+    conditions
+        What the campaign file sets quantities to: instrument and quantity to value.
+    """
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        conditions: Mapping[tuple[str, str], float],
+    ) -> None:
+        self.instruments = instruments
+        """Open instruments by name."""
+        self._conditions = dict(conditions)
+        self._setpoints: dict[tuple[str, str], float] = {}
+
+    def prepare_step(self, conditions: Mapping[tuple[str, str], float] | None = None) -> None:
+        """Bring every quantity to what a step wants, one after the other, and wait for each.
+
+        A quantity that was set to the same value before is not sent it again: its setpoint is read
+        back, and it has to be at rest.
+
+        Parameters
+        ----------
+        conditions
+            Instrument and quantity to value, on top of the campaign file's.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such instrument or quantity.
+        SafetyLimitError
+            If one of the values is beyond its limits (then nothing is sent), or a reading is.
+        InstrumentError, TransportError, DeviceError
+            If an instrument does not take it, does not come to rest, is lost, or complains.
+        """
+        wanted = {**self._conditions, **(conditions or {})}
+        quantities = {key: self._find(*key) for key in wanted}
+        for key, value in wanted.items():
+            quantities[key].check(value)  # all of them, before an hour is spent on the first
+        for key, value in wanted.items():
+            if self._setpoints.get(key) == value:
+                quantities[key].hold(value)
+            else:
+                # What fails half-way stands nobody knows where.
+                self._setpoints.pop(key, None)
+                quantities[key].set(value)
+                self._setpoints[key] = value
+
+    def read(self) -> tuple[InstrumentReading, ...]:
+        """Read every quantity, in the order of the campaign file.
+
+        Raises
+        ------
+        SafetyLimitError
+            If a reading is beyond what it may ever be.
+        InstrumentError, TransportError
+            If an instrument answers no number, or is lost.
+        """
+        return tuple(
+            InstrumentReading(
+                instrument=name,
+                quantity=key,
+                unit=quantity.spec.unit,
+                setpoint=self._setpoints.get((name, key)),
+                value=quantity.read(),
+            )
+            for name, instrument in self.instruments.items()
+            for key, quantity in instrument.quantities.items()
+        )
+
+    def _find(self, name: str, key: str) -> Quantity:
+        instrument = self.instruments.get(name)
+        quantity = None if instrument is None else instrument.quantities.get(key)
+        if quantity is None:
+            known = [
+                f"{name}.{key}" for name, of in self.instruments.items() for key in of.quantities
+            ]
+            raise ConfigError(
+                "conditions",
+                [Problem(f"{name}.{key}", f"no such quantity: there are {', '.join(known)}")],
+            )
+        return quantity
+
+
+@contextmanager
+def open_instruments(
+    sections: Mapping[str, InstrumentSection],
+    *,
+    mock_addresses: Mapping[str, str],
+    on_unsafe: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    is_left_safe: bool = True,
+) -> Iterator[BenchInstruments]:
+    """Open a campaign's instruments for the length of a ``with`` block, and leave them safe.
+
+    They are made safe on every way out, the last opened first: the end, an error, Ctrl-C, and an
+    instrument that cannot be opened after others were. One that fails does not stop the others.
+
+    Parameters
+    ----------
+    sections
+        The campaign file's ``[instruments]``.
+    mock_addresses
+        Resource strings of the instruments of the campaign's own mock device, by name.
+    on_unsafe
+        Called with the reason for each instrument that could not be made safe.
+    clock, sleep
+        Monotonic seconds, and how to wait for some.
+    is_left_safe
+        Whether safe values and stop commands are sent at the end; False for a mere look.
+
+    Raises
+    ------
+    ConfigError
+        If a ``mock://`` instrument is named and the device is no mock, or has none.
+    TransportError, InstrumentError, DeviceError
+        If an instrument is absent, silent, another one, or complains.
+    """
+    conditions = {
+        (name, key): quantity.value
+        for name, section in sections.items()
+        for key, quantity in section.quantities.items()
+        if quantity.value is not None
+    }
+    addresses = {
+        name: _address(name, section, mock_addresses) for name, section in sections.items()
+    }
+    instruments: dict[str, Instrument] = {}
+    with ExitStack() as stack:
+        for name, section in sections.items():
+            instrument = _open(name, section, addresses[name], clock=clock, sleep=sleep)
+            stack.callback(_close, name, instrument, on_unsafe)
+            if is_left_safe:
+                stack.callback(_make_safe, name, instrument, on_unsafe)
+            instruments[name] = instrument
+        yield BenchInstruments(instruments, conditions)
+
+
+def _address(name: str, section: InstrumentSection, mock_addresses: Mapping[str, str]) -> str:
+    if not section.resource.startswith(MOCK):
+        return section.resource
+    address = mock_addresses.get(section.resource.removeprefix(MOCK))
+    if address is None:
+        message = f"is {section.resource}: only a mock:// device has mock instruments"
+        raise ConfigError("campaign", [Problem(f"instruments.{name}.resource", message)])
+    return address
+
+
+def _open(
+    name: str,
+    section: InstrumentSection,
+    address: str,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Instrument:
+    if section.pymeasure is not None:
+        pymeasure_spec = section.pymeasure_spec(name, address)
+        return open_pymeasure_instrument(pymeasure_spec, clock=clock, sleep=sleep)
+    scpi_spec = section.scpi_spec(name)
+    transport = open_transport(address, timeout_s=section.timeout_s)
+    return open_scpi_instrument(scpi_spec, transport, clock=clock, sleep=sleep)
+
+
+def _make_safe(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:
+    try:
+        instrument.safe()
+    except HilError as error:
+        on_unsafe(f"instrument {name}: {error}")
+
+
+def _close(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:
+    try:
+        instrument.close()
+    except HilError as error:
+        on_unsafe(f"instrument {name}: {error}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedInstrument:
+    """What a look at one instrument found."""
+
+    name: str
+    """Name in the campaign file."""
+    identity: str
+    """What it says it is; empty if it could not be opened."""
+    readings: tuple[InstrumentReading, ...]
+    """Its readings; empty if one of them failed."""
+    problem: HilError | None
+    """What went wrong."""
+
+
+def check_instruments(
+    sections: Mapping[str, InstrumentSection], *, mock_addresses: Mapping[str, str]
+) -> Iterator[CheckedInstrument]:
+    """Look at each instrument: open, identify, read; nothing is set, started or stopped.
+
+    Parameters
+    ----------
+    sections, mock_addresses
+        As in `open_instruments`.
+    """
+    for name, section in sections.items():
+        looked_at = {name: section.model_copy(update={"start": []})}
+        identity = ""
+        readings: tuple[InstrumentReading, ...] = ()
+        problem: HilError | None = None
+        try:
+            with open_instruments(
+                looked_at,
+                mock_addresses=mock_addresses,
+                on_unsafe=lambda _: None,
+                is_left_safe=False,
+            ) as bench:
+                identity = bench.instruments[name].identity
+                readings = bench.read()
+        except HilError as error:
+            problem = error
+        yield CheckedInstrument(name=name, identity=identity, readings=readings, problem=problem)

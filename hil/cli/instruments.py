@@ -1,0 +1,88 @@
+"""``hil instruments``: looking at a campaign's bench instruments."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hil.campaign.config import load_campaign
+from hil.campaign.instrument_config import InstrumentSection, QuantitySection
+from hil.campaign.instruments import CheckedInstrument, check_instruments
+from hil.cli.errors import ExitCode, exit_code_of, reports_errors
+from hil.core.errors import ConfigError, Problem
+
+
+@click.group()
+def command() -> None:
+    """Look at a campaign's bench instruments."""
+
+
+@command.command("check")
+@click.argument("campaign", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@reports_errors
+def check_command(campaign: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Open, identify and read the instruments of the file CAMPAIGN, and show their limits.
+
+    Nothing is set: no start command, no value, no safe value is sent.
+    """
+    sections = load_campaign(campaign).config.instruments
+    if not sections:
+        raise ConfigError(str(campaign), [Problem("instruments", "there are none to check")])
+    checked = []
+    for instrument in check_instruments(sections, mock_addresses={}):
+        checked.append(instrument)
+        if not as_json:
+            click.echo("\n".join(_lines(instrument, sections[instrument.name])))
+    if as_json:
+        click.echo(json.dumps([_document(each, sections[each.name]) for each in checked], indent=1))
+    raise SystemExit(_exit_code(checked))
+
+
+def _exit_code(checked: Sequence[CheckedInstrument]) -> ExitCode:
+    problems = [instrument.problem for instrument in checked if instrument.problem is not None]
+    return exit_code_of(problems[0]) if problems else ExitCode.DONE
+
+
+def _lines(instrument: CheckedInstrument, section: InstrumentSection) -> list[str]:
+    lines = [f"{instrument.name}: {instrument.identity or 'not opened'} at {section.resource}"]
+    for reading in instrument.readings:
+        quantity = section.quantities[reading.quantity]
+        shown = f"{reading.value:g} {reading.unit}".rstrip()
+        lines.append(f"  {reading.quantity}: reads {shown}; {_bounds(quantity)}")
+    if instrument.problem is not None:
+        lines.append(f"  PROBLEM {instrument.problem}")
+    return lines
+
+
+def _bounds(quantity: QuantitySection) -> str:
+    if quantity.set is None:
+        return "only read"
+    parts = [f"may be set to {quantity.lower:g} to {quantity.upper:g}"]
+    if quantity.ramp_per_s is not None:
+        parts.append(f"at {quantity.ramp_per_s:g} per second")
+    if quantity.value is not None:
+        parts.append(f"the campaign sets {quantity.value:g}")
+    parts.append("left as it is" if quantity.safe is None else f"safe at {quantity.safe:g}")
+    return ", ".join(parts)
+
+
+def _document(instrument: CheckedInstrument, section: InstrumentSection) -> dict[str, Any]:
+    return {
+        "name": instrument.name,
+        "resource": section.resource,
+        "identity": instrument.identity,
+        "problem": None if instrument.problem is None else str(instrument.problem),
+        "quantities": [
+            {
+                "name": reading.quantity,
+                "unit": reading.unit,
+                "value": reading.value,
+                "lower": section.quantities[reading.quantity].lower,
+                "upper": section.quantities[reading.quantity].upper,
+            }
+            for reading in instrument.readings
+        ],
+    }

@@ -1,0 +1,131 @@
+"""The mock bench: chamber and supply, coupled to the mock chip."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from hil_mock_device.bench_instruments.bench_time import BenchTime
+from hil_mock_device.bench_instruments.instrument_commands import (
+    chamber_instrument,
+    supply_instrument,
+)
+from hil_mock_device.bench_instruments.plain_instrument import PlainConversation
+from hil_mock_device.bench_instruments.power_supply import PowerSupply, SupplyKind
+from hil_mock_device.bench_instruments.thermal_chamber import ChamberKind, ThermalChamber
+from hil_mock_device.conversation import Conversation, Outgoing
+
+
+class Surroundings(Protocol):
+    """What of the chip the bench acts on; `ChipModel` has it."""
+
+    def set_temperature(self, celsius: float) -> None:
+        """Bring the chip to a temperature."""
+        ...
+
+    def set_read_voltage(self, volts: float) -> None:
+        """Feed its rows with a read voltage."""
+        ...
+
+
+class MockBench:
+    """Chamber and supply around one chip.
+
+    Nothing is done to the chip before somebody changes something: with the bench untouched, the
+    chip is the one of its profile, to the bit.
+
+    Parameters
+    ----------
+    chip
+        What they act on.
+    temperature_c
+        The chip's temperature at the start, degrees Celsius.
+    read_voltage_v
+        Its read voltage at the start, volt; the supply is set to it, with its output on.
+    seed
+        Seed of the noise of the readings.
+    time
+        The time on the bench.
+    chamber_kind, supply_kind
+        What kind of instruments.
+    """
+
+    def __init__(
+        self,
+        chip: Surroundings,
+        *,
+        temperature_c: float,
+        read_voltage_v: float,
+        seed: int,
+        time: BenchTime,
+        chamber_kind: ChamberKind | None = None,
+        supply_kind: SupplyKind | None = None,
+    ) -> None:
+        self._chip = chip
+        self.chamber = ThermalChamber(
+            chamber_kind or ChamberKind(), start_c=temperature_c, seed=seed, clock=time
+        )
+        """The thermal chamber."""
+        self.supply = PowerSupply(supply_kind or SupplyKind(), start_v=read_voltage_v, seed=seed)
+        """The power supply."""
+        self._temperature_c = temperature_c
+        self._read_voltage_v = read_voltage_v
+        self._instruments = {
+            "chamber": chamber_instrument(self.chamber, time, reset_c=temperature_c),
+            "supply": supply_instrument(self.supply),
+        }
+
+    def catch_up(self) -> None:
+        """Bring the chip to what the bench does to it now."""
+        temperature_c, read_voltage_v = self.chamber.chip_c(), self.supply.output_v()
+        if temperature_c != self._temperature_c:
+            self._chip.set_temperature(temperature_c)
+            self._temperature_c = temperature_c
+        if read_voltage_v != self._read_voltage_v:
+            self._chip.set_read_voltage(read_voltage_v)
+            self._read_voltage_v = read_voltage_v
+
+    def conversations(self) -> Mapping[str, Callable[[], Conversation]]:
+        """Return what makes a conversation with each instrument, by name."""
+
+        def conversation_with(name: str) -> Callable[[], Conversation]:
+            return lambda: self.coupled(PlainConversation(self._instruments[name]))
+
+        return {name: conversation_with(name) for name in self._instruments}
+
+    def coupled(self, conversation: Conversation) -> Conversation:
+        """Return a conversation with the chip or an instrument that finds the bench up to date."""
+        return _Coupled(conversation, self)
+
+
+class _Coupled:
+    """A conversation before and after which the bench catches up."""
+
+    def __init__(self, conversation: Conversation, bench: MockBench) -> None:
+        self._conversation = conversation
+        self._bench = bench
+
+    @property
+    def is_lost(self) -> bool:
+        return self._conversation.is_lost
+
+    @property
+    def client(self) -> int:
+        return self._conversation.client
+
+    def answers(self, data: bytes) -> Iterator[Outgoing]:
+        return self._caught_up(self._conversation.answers(data))
+
+    def end_message(self) -> Iterator[Outgoing]:
+        return self._caught_up(self._conversation.end_message())
+
+    def clear(self) -> None:
+        self._conversation.clear()
+
+    def leave(self) -> None:
+        self._conversation.leave()
+
+    def _caught_up(self, items: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        self._bench.catch_up()
+        for item in items:
+            yield item
+            self._bench.catch_up()
+        self._bench.catch_up()

@@ -1,0 +1,232 @@
+"""What a listener does with what a conversation yields, and with the end of either side."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from hil.core.errors import ConfigError
+from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.conversation import Disconnect, Outgoing, Wait
+from hil_mock_device.firmware.dispatch import Firmware
+from hil_mock_device.listeners.address import TcpAddress
+from hil_mock_device.listeners.choice import choose_listeners
+from hil_mock_device.listeners.hislip import HislipListener
+from hil_mock_device.listeners.listener import Listener
+from hil_mock_device.listeners.tcp import TcpListener
+from hislip_client import RawChannel, RawClient
+from small_profiles import ideal_profile
+
+ANYWHERE = TcpAddress("127.0.0.1", 0)
+WAIT_S = 10.0
+
+Result = TypeVar("Result")
+
+
+class Scripted:
+    """A conversation that yields the same to whatever comes."""
+
+    def __init__(self, *script: Outgoing) -> None:
+        self._script = script
+        self.is_lost = False
+        self.client = 7
+        self.has_left = asyncio.Event()
+        self.done = 0
+
+    def answers(self, data: bytes) -> Iterator[Outgoing]:
+        for item in self._script:
+            yield item
+            self.done += 1
+
+    def end_message(self) -> Iterator[Outgoing]:
+        yield b""
+
+    def clear(self) -> None:
+        self.done = -1
+
+    def leave(self) -> None:
+        self.has_left.set()
+
+
+def new_firmware() -> Firmware:
+    return Firmware(ChipModel(ideal_profile()))
+
+
+def port_of(resource: str) -> int:
+    words = resource.split("::")
+    return int(words[2].removeprefix("hislip0,"))
+
+
+def served(listener: Listener, conversation: Scripted, client: Callable[[int], Result]) -> Result:
+    """Serve, run `client` in a thread with the port, and close."""
+
+    async def serve() -> Result:
+        port = port_of(await listener.start(lambda: conversation))
+        try:
+            heard = await asyncio.wait_for(asyncio.to_thread(client, port), WAIT_S)
+            await asyncio.wait_for(conversation.has_left.wait(), WAIT_S)
+        finally:
+            await listener.close()
+        return heard
+
+    return asyncio.run(serve())
+
+
+def hear_all(port: int) -> tuple[bytes, float]:
+    """Send a byte; return what comes until the end, and how long that took."""
+    start = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as client:
+        client.sendall(b"?")
+        heard = b"".join(iter(lambda: client.recv(100), b""))
+    return heard, time.monotonic() - start
+
+
+def test_tcp_client_gets_the_bytes_before_it_is_cut_off_and_none_after() -> None:
+    conversation = Scripted(b"half an ans", Disconnect(), b"wer")
+    assert served(TcpListener(ANYWHERE), conversation, hear_all)[0] == b"half an ans"
+    assert conversation.done == 1
+
+
+def test_tcp_client_waits_where_the_conversation_does() -> None:
+    conversation = Scripted(b"a", Wait(0.2), b"b", Disconnect())
+    heard, seconds = served(TcpListener(ANYWHERE), conversation, hear_all)
+    assert heard == b"ab"
+    assert seconds >= 0.2
+
+
+def test_hislip_client_gets_the_messages_before_it_is_cut_off_and_none_after() -> None:
+    conversation = Scripted(b"whole", Wait(0.1), Disconnect(), b"never")
+
+    def client(port: int) -> tuple[bytes, bool]:
+        with RawClient(port) as raw:
+            return raw.query(b"?", 2), raw.sync.is_closed()
+
+    listener = HislipListener(ANYWHERE, new_firmware())
+    assert served(listener, conversation, client) == (b"whole", True)
+    assert conversation.done == 2
+
+
+@pytest.mark.parametrize("kind", ["tcp", "hislip"])
+def test_bytes_before_a_cut_arrive_however_slowly_they_are_read(kind: str) -> None:
+    conversation = Scripted(bytes(3_000_000), Disconnect())
+
+    def client(port: int) -> int:
+        if kind == "tcp":
+            return len(hear_all(port)[0])
+        with RawClient(port) as raw:
+            raw.sync.send(7, 1, 2, b"?")
+            time.sleep(0.1)
+            return sum(len(raw.sync.hear().payload) for _ in range(3))
+
+    listener: Listener = (
+        TcpListener(ANYWHERE) if kind == "tcp" else HislipListener(ANYWHERE, new_firmware())
+    )
+    assert served(listener, conversation, client) == 3_000_000
+
+
+def test_hislip_device_clear_ends_a_wait() -> None:
+    conversation = Scripted(Wait(3600.0), b"late")
+
+    def client(port: int) -> tuple[int, int]:
+        with RawClient(port) as raw:
+            raw.sync.send(7, 1, 2, b"?")
+            assert raw.sync.hears_nothing()
+            return raw.asynch.ask(19).kind, raw.sync.ask(8).kind
+
+    listener = HislipListener(ANYWHERE, new_firmware())
+    assert served(listener, conversation, client) == (23, 9)
+    assert conversation.done == -1
+
+
+def test_hislip_status_is_told_while_the_instrument_is_busy() -> None:
+    def client(port: int) -> int:
+        with RawClient(port) as raw:
+            raw.sync.send(7, 1, 2, b"?")
+            assert raw.sync.hears_nothing()
+            return raw.asynch.ask(21).kind
+
+    listener = HislipListener(ANYWHERE, new_firmware())
+    assert served(listener, Scripted(Wait(3600.0)), client) == 22
+
+
+@pytest.mark.parametrize("kind", ["tcp", "hislip"])
+def test_listener_closes_while_a_client_waits(kind: str) -> None:
+    conversation = Scripted(Wait(3600.0))
+    listener: Listener = (
+        TcpListener(ANYWHERE) if kind == "tcp" else HislipListener(ANYWHERE, new_firmware())
+    )
+
+    async def close_in_the_middle() -> None:
+        port = port_of(await listener.start(lambda: conversation))
+        raw: RawClient | RawChannel
+        if kind == "hislip":
+            raw = await asyncio.to_thread(RawClient, port)
+            raw.sync.send(7, 1, 2, b"?")
+        else:
+            raw = await asyncio.to_thread(RawChannel, port)
+            raw.send_raw(b"?")
+        await asyncio.sleep(0.05)
+        await listener.close()
+        assert conversation.has_left.is_set()
+        raw.close()
+
+    asyncio.run(asyncio.wait_for(close_in_the_middle(), WAIT_S))
+
+
+def test_listener_that_was_never_started_closes() -> None:
+    async def close_all() -> None:
+        await TcpListener(ANYWHERE).close()
+        await HislipListener(ANYWHERE, new_firmware()).close()
+
+    asyncio.run(close_all())
+
+
+# --- which listeners -----------------------------------------------------------------------------
+
+
+def kinds(**options: str) -> list[str]:
+    listeners = choose_listeners(new_firmware(), default=ANYWHERE, **options)  # type: ignore[arg-type]
+    return [type(listener).__name__ for listener in listeners]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["TcpListener"]),
+        ({"tcp": "h:1"}, ["TcpListener"]),
+        ({"hislip": "h:1"}, ["HislipListener"]),
+        ({"pty": "line"}, ["PtyListener"]),
+        (
+            {"hislip": "h:1", "tcp": "h:2", "pty": "line"},
+            ["TcpListener", "HislipListener", "PtyListener"],
+        ),
+    ],
+    ids=["none", "tcp", "hislip", "pty", "all"],
+)
+def test_what_is_named_is_listened_on(options: dict[str, str], expected: list[str]) -> None:
+    assert kinds(**options) == expected
+
+
+def test_rate_without_a_serial_line_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--baud: is the rate of a serial line: add --pty LINK"):
+        choose_listeners(new_firmware(), default=ANYWHERE, baud=9600)
+
+
+def test_address_of_either_kind_is_checked() -> None:
+    for options in ({"tcp": "nowhere"}, {"hislip": "nowhere"}):
+        with pytest.raises(ConfigError, match="must be HOST:PORT"):
+            kinds(**options)
+
+
+@pytest.mark.parametrize(
+    ("host", "resource"),
+    [
+        ("127.0.0.1", "TCPIP0::127.0.0.1::hislip0,4880::INSTR"),
+        ("::1", "TCPIP0::[::1]::hislip0,4880::INSTR"),
+    ],
+)
+def test_hislip_address_becomes_a_resource(host: str, resource: str) -> None:
+    assert TcpAddress(host, 4880).hislip_resource == resource
