@@ -116,3 +116,15 @@ def test_choice_says_who_carries_a_socket(choice: TransportChoice, carrier: type
         assert isinstance(transport, carrier)
         assert transport.resource == listener.resource
         transport.close()
+
+
+@pytest.mark.parametrize("choice", [TransportChoice.TCP, TransportChoice.VISA])
+def test_serial_line_with_packets_is_carried_by_no_other_transport(choice: TransportChoice) -> None:
+    with pytest.raises(TransportError, match=r"leave transport out, or name the line ASRL"):
+        open_transport("serial:///dev/ttyUSB0", timeout_s=1.0, choice=choice)
+
+
+def test_serial_device_that_is_absent_is_named() -> None:
+    assert is_resource("serial:///dev/no-such-port?baud=9600")
+    with pytest.raises(TransportError, match="/dev/no-such-port"):
+        open_transport("serial:///dev/no-such-port?baud=9600", timeout_s=1.0)
