@@ -74,7 +74,8 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
     A last line without a newline is one that a crash cut short; it is left out. Every key of a
     known event is what the reference says, if it is there: only what tells a step from others
-    must be. `null` among the errors of a step is NaN here. Other keys and events are as they are.
+    must be. `null` among the errors of a step, and as the time of a recovery, is NaN here. Other
+    keys and events are as they are.
 
     Raises
     ------
@@ -130,6 +131,22 @@ def _named_texts(value: object) -> dict[str, str]:
     return {_text(name): _text(item) for name, item in value.items()}
 
 
+def _seconds(value: object) -> float:
+    if value is None:
+        return math.nan
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"is {value!r}: must be seconds, 0 or more, or null")
+    return float(value)
+
+
+def _counts(value: object) -> dict[str, int]:
+    if not isinstance(value, dict) or not all(
+        type(count) is int and count >= 0 for count in value.values()
+    ):
+        raise ValueError(f"is {value!r}: must be an object of numbers, 0 or more")
+    return {_text(name): count for name, count in value.items()}
+
+
 def _core(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"is {value!r}: must be a number, 0 or more")
@@ -159,7 +176,21 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "raw_sha256": _text,
         "errors": errors_from_json,
     },
+    "fault": {
+        "utc": _text,
+        "step": _text,
+        "kind": _text,
+        "request": _text,
+        "detail": _text,
+        "recovered_s": _seconds,
+    },
     "failure": {"utc": _text, "step": _text, "reason": _text},
-    "stop": {"utc": _text, "status": _text, "reason": _text, "failed": _texts},
+    "stop": {
+        "utc": _text,
+        "status": _text,
+        "reason": _text,
+        "failed": _texts,
+        "faults": _counts,
+    },
 }
 _REQUIRED = {"step": ("core", "read_mode", "raw_sha256")}

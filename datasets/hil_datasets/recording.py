@@ -76,6 +76,10 @@ class Recording:
         for playback in self._steps.values():
             playback.next_of_input.clear()
 
+    def last_vectors(self, key: StepKey) -> npt.NDArray[np.int64]:
+        """Return which vectors of a step `counts` gave last, in the order they were asked for."""
+        return self._playback(key).last_vectors
+
     def check_weights(self, core: int, weights: npt.NDArray[np.int8]) -> None:
         """Raise NotRecordedError unless these weights (row, column) were recorded on the core."""
         recorded = [key for key in self._steps if key.core == core]

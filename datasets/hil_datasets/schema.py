@@ -113,12 +113,33 @@ STEP_DATASETS = (
         "output LSB",
         "error per column: uncorrected, float, fp16, nmpu",
     ),
+    DatasetSpec("timing/first_vector", "int64", ("block",), "index", "first vector of the block"),
+    DatasetSpec(
+        "timing/began_s", "float64", ("block",), "second", "its first request, since the step began"
+    ),
+    DatasetSpec(
+        "timing/ended_s", "float64", ("block",), "second", "its answer whole, since the step began"
+    ),
+    DatasetSpec(
+        "timing/fault_block", "int64", ("fault",), "index", "block that the link's fault fell into"
+    ),
+    DatasetSpec("timing/fault_kind", "int64", ("fault",), "index", "place in fault_kinds"),
+    DatasetSpec("timing/fault_request", "int64", ("fault",), "index", "place in fault_requests"),
+    DatasetSpec(
+        "timing/fault_noticed_s", "float64", ("fault",), "second", "noticed, since the step began"
+    ),
+    DatasetSpec(
+        "timing/fault_recovered_s", "float64", ("fault",), "second", "from noticing it to its end"
+    ),
 )
 
 STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
 
 QUALITY_DATASETS = tuple(spec.path for spec in STEP_DATASETS if spec.path.startswith("quality/"))
 """The numbers of `ColumnQuality`, under its names; files from before them have none."""
+
+LATER_GROUPS = ("quality", "timing")
+"""Groups that files from before them do not have; a part of one is none."""
 
 RAW_DATASETS = ("weights", "inputs", "raw", "expected")
 """The datasets that were measured or sent, as against concluded."""
@@ -205,4 +226,10 @@ STEP_ATTRIBUTES = (
         _JSON,
         "outputs of the device that differ from the integer model; `null` if not compared",
     ),
+    AttributeSpec("timing/began_utc", _TEXT, "when the step began, ISO 8601, UTC, microseconds"),
+    AttributeSpec(
+        "timing/since_run_began_s", _REAL, "when it began, monotonic seconds since the run did"
+    ),
+    AttributeSpec("timing/fault_kinds", _JSON, "names of the kinds of faults that happened"),
+    AttributeSpec("timing/fault_requests", _JSON, "requests that met them, without their blocks"),
 )

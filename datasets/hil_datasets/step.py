@@ -9,6 +9,7 @@ import numpy.typing as npt
 from hil.core.correction import ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.step_timing import StepTiming
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,6 +133,8 @@ class StepRecord:
     """What was concluded."""
     raw_sha256: str
     """Content hash of what was sent and read."""
+    timing: StepTiming | None = None
+    """When it was read; None in files from before that was stored."""
 
 
 def hash_readouts(

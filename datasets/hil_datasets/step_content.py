@@ -25,6 +25,7 @@ from hil_datasets.step import (
     StepRecord,
     hash_readouts,
 )
+from hil_datasets.step_timing import StepTiming
 from hil_datasets.stored_errors import errors_from_json
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ class StepContent:
             expected=arrays["expected"],
             conclusion=self._conclusion(),
             raw_sha256=raw_sha256,
+            timing=self._timing(),
         )
 
     def _origin(self) -> StepOrigin:
@@ -180,6 +182,26 @@ class StepContent:
         except ValueError as error:
             raise self._error("/quality", str(error)) from error
 
+    def _timing(self) -> StepTiming | None:
+        arrays, attributes = self._arrays, self._attributes
+        if "timing/first_vector" not in arrays:
+            return None
+        names = [self._made(f"timing/fault_{what}", _names) for what in ("kinds", "requests")]
+        try:
+            timing = StepTiming.from_stored(
+                arrays,
+                began_utc=attributes["timing/began_utc"],
+                since_run_began_s=attributes["timing/since_run_began_s"],
+                kinds=names[0],
+                requests=names[1],
+            )
+        except ValueError as error:
+            raise self._error("/timing", str(error)) from error
+        vectors = len(arrays["raw"])
+        if timing.first_vector[-1] >= vectors:
+            raise self._error("/timing", f"first_vector must be below the {vectors} vectors")
+        return timing
+
     def _made(self, name: str, make: Callable[[str], T]) -> T:
         try:
             return make(self._attributes[name])
@@ -210,6 +232,13 @@ class StepContent:
 
     def _error(self, where: str, message: str) -> DatasetError:
         return DatasetError(self._source, [Problem(where, message)])
+
+
+def _names(text: str) -> list[str]:
+    values = json.loads(text)
+    if not isinstance(values, list) or not all(isinstance(word, str) for word in values):
+        raise ValueError("must be a list of texts")
+    return values
 
 
 def _texts(text: str) -> dict[str, str]:

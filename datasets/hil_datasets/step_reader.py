@@ -21,7 +21,7 @@ from hil_datasets.schema import (
     CORRECTION_NAMES,
     FILE_FORMAT,
     FORMAT_VERSION,
-    QUALITY_DATASETS,
+    LATER_GROUPS,
     STEP_ATTRIBUTES,
     STEP_DATASETS,
     AttributeKind,
@@ -84,7 +84,12 @@ def _check_format(path: Path, file: h5py.File) -> None:
 
 
 def _read_attributes(path: Path, file: h5py.File) -> dict[str, Any]:
-    values = {spec.path: _read_attribute(file, spec) for spec in STEP_ATTRIBUTES}
+    absent = _absent_groups(file)
+    values = {
+        spec.path: _read_attribute(file, spec)
+        for spec in STEP_ATTRIBUTES
+        if spec.owner not in absent
+    }
     problems = [value for value in values.values() if isinstance(value, Problem)]
     if problems:
         raise DatasetError(str(path), problems)
@@ -115,6 +120,11 @@ def _checked_value(attributes: h5py.AttributeManager, spec: AttributeSpec) -> st
         value.encode()  # h5py lets bytes that are no UTF-8 pass as surrogates
         return value
     raise ValueError(f"is {value!r}: must be {spec.kind}")
+
+
+def _absent_groups(file: h5py.File) -> set[str]:
+    """Return the paths of the groups that a file is too old to have; half of one is none."""
+    return {f"/{name}" for name in LATER_GROUPS if _find(file, name) is None}
 
 
 def _find(file: h5py.File, path: str) -> Any:
@@ -152,14 +162,14 @@ def _read_arrays(
 def _find_datasets(file: h5py.File) -> tuple[dict[str, h5py.Dataset], list[Problem]]:
     problems: list[Problem] = []
     datasets: dict[str, h5py.Dataset] = {}
-    optional = {"verification/outputs"}
-    if _find(file, "quality") is None:  # a file from before it; half of it is none
-        optional |= set(QUALITY_DATASETS)
+    absent = _absent_groups(file)
     for spec in STEP_DATASETS:
         try:
             dataset = _find(file, spec.path)
             if dataset is None:
-                message = None if spec.path in optional else "missing"
+                group, _, _ = spec.path.rpartition("/")
+                is_optional = spec.path == "verification/outputs" or f"/{group}" in absent
+                message = None if is_optional else "missing"
             else:
                 datasets[spec.path] = dataset
                 message = _misfit(dataset, spec)

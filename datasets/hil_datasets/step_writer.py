@@ -24,6 +24,7 @@ from hil_datasets.schema import (
 )
 from hil_datasets.seal import SEAL_BYTES, seal_file
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin, hash_readouts
+from hil_datasets.step_timing import StepTiming
 from hil_datasets.stored_errors import errors_to_json
 
 _STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
@@ -113,8 +114,15 @@ class StepWriter:
             self._flush()
         self._is_written[block] = True
 
-    def finish(self, conclusion: StepConclusion) -> str:
+    def finish(self, conclusion: StepConclusion, timing: StepTiming | None = None) -> str:
         """Store the conclusions, sync the file, give it its name; return its readouts' hash.
+
+        Parameters
+        ----------
+        conclusion
+            What was concluded.
+        timing
+            When the blocks were read, if that is known.
 
         Raises
         ------
@@ -125,12 +133,16 @@ class StepWriter:
             missing = int(np.argmin(self._is_written))
             raise ValueError(f"{self._path.name}: vector {missing} was never written")
         with names_failed_writes(self._path):
-            for path, array in _concluded_arrays(conclusion).items():
+            arrays, attributes = _concluded_arrays(conclusion), _concluded_attributes(conclusion)
+            if timing is not None:
+                arrays |= timing.to_arrays()
+                attributes |= timing.to_attributes()
+            for path, array in arrays.items():
                 self._create(path, array.shape, array)
             # From the file, not from memory: what is hashed is what will be read.
             weights, inputs, raw = (self._file[path][...] for path in ("weights", "inputs", "raw"))
             raw_sha256 = hash_readouts(weights, inputs, raw)
-            self._write_attributes(_concluded_attributes(conclusion) | {"raw_sha256": raw_sha256})
+            self._write_attributes(attributes | {"raw_sha256": raw_sha256})
             self.close()
             self._latch.check()
             seal_file(self._part)

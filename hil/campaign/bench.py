@@ -1,26 +1,27 @@
 """From a resource string to a chip that is ready, and back to a bench that is safe."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from hil.campaign.replay_resource import REPLAY, ReplayResource, board_of_recording
 from hil.core.errors import HilError
 from hil.core.legible import one_line, quoted
 from hil_datasets.recording import Recording
 from hil_drivers.aimc_board import AimcBoard
-from hil_drivers.connect import board_over, connect_chip
+from hil_drivers.connect import connect_chip
+from hil_drivers.link_fault import LinkFault
 from hil_drivers.open_transport import FORMS, TransportChoice, is_resource
-from hil_mock_device.device import MockDevice
-from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.launch import MockProcess
-from hil_mock_device.loopback import LoopbackTransport
-from hil_mock_device.player import RecordedChip
 from hil_mock_device.profile import BUILT_IN, parse_seed
+from hil_mock_device.replay_conversation import Tempo
 
 _MOCK = "mock://"
 _REPLAY_TIMEOUT_S = 60.0
+_AT_ONCE = Tempo(speed=math.inf, plays_faults=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,12 @@ def check_resource(resource: str) -> None:
     """Raise ValueError if a resource string is none that `open_chip` takes."""
     if resource.startswith(_MOCK):
         MockResource.parse(resource)
+    elif resource.startswith(REPLAY):
+        ReplayResource.parse(resource)
     elif not is_resource(resource):
-        raise ValueError(f"{resource!r} is no resource: use mock://PROFILE, {FORMS}")
+        raise ValueError(
+            f"{resource!r} is no resource: use mock://PROFILE, {REPLAY}FOLDER, {FORMS}"
+        )
 
 
 @contextmanager
@@ -80,15 +85,18 @@ def open_chip(
     timeout_s: float,
     choice: TransportChoice,
     on_unsafe: Callable[[str], None],
+    on_fault: Callable[[LinkFault], None] = lambda _: None,
+    recording: Recording | None = None,
 ) -> Iterator[AimcBoard]:
     """Open a chip for the length of a ``with`` block, and leave it safe.
 
     Parameters
     ----------
     resource
-        ``mock://PROFILE`` starts a private mock server process; anything else is connected to.
+        ``mock://PROFILE`` starts a private mock server process; ``replay://FOLDER`` plays a
+        recording; anything else is connected to.
     base
-        Folder that a profile's relative path starts from.
+        Folder that the relative path of a profile or a recording starts from.
     seed
         Seed of a mock chip whose resource names none.
     timeout_s
@@ -97,17 +105,33 @@ def open_chip(
         Who carries the bytes.
     on_unsafe
         Called with the reason if the chip could not be left safe.
+    on_fault
+        Called with every fault of the link once it is over.
+    recording
+        What ``replay://`` plays, where the caller has loaded it.
 
     Raises
     ------
     TransportError, FrameError
         If the device cannot be reached or does not speak the protocol.
+    DatasetError
+        If a recording cannot be read.
     """
     with ExitStack() as stack:
-        address = resource
-        if resource.startswith(_MOCK):
-            address = stack.enter_context(_start_mock(resource, base, seed)).resource
-        chip = connect_chip(address, timeout_s=timeout_s, choice=choice)
+        if resource.startswith(REPLAY):
+            replay = ReplayResource.parse(resource)
+            chip = board_of_recording(
+                replay.load(base) if recording is None else recording,
+                replay.tempo,
+                resource=resource,
+                timeout_s=timeout_s,
+                on_fault=on_fault,
+            )
+        else:
+            address = resource
+            if resource.startswith(_MOCK):
+                address = stack.enter_context(_start_mock(resource, base, seed)).resource
+            chip = connect_chip(address, timeout_s=timeout_s, choice=choice, on_fault=on_fault)
         stack.callback(chip.close)
         try:
             yield chip
@@ -117,10 +141,10 @@ def open_chip(
 
 @contextmanager
 def open_recording(recording: Recording) -> Iterator[AimcBoard]:
-    """Open a recording as a chip: the real driver, the real codec, no socket."""
-    device = MockDevice(Firmware(RecordedChip(recording)))
-    transport = LoopbackTransport(device, resource="recording")
-    chip = board_over(transport, _REPLAY_TIMEOUT_S)
+    """Open a recording as a chip that answers at once, without faults."""
+    chip = board_of_recording(
+        recording, _AT_ONCE, resource="recording", timeout_s=_REPLAY_TIMEOUT_S
+    )
     try:
         yield chip
     finally:

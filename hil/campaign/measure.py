@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from hil.campaign.config import CampaignConfig
 from hil.campaign.plan import PlannedStep
+from hil.campaign.run_clock import StepWatch
 from hil.core.correction import ColumnQuality
 from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
@@ -40,6 +41,8 @@ class StepBench:
     """Width of the chip's counters."""
     on_vectors: Callable[[int], None]
     """Called with the number of vectors read since the last call."""
+    watch: StepWatch
+    """Notes when each block is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,8 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> _Calibrated:
     for first in range(0, step.calibration_vectors, config.vectors.block):
         stop = min(first + config.vectors.block, step.calibration_vectors)
         inputs = work.inputs[first:stop]
-        counts = bench.chip.read_counts(key.core, key.read_mode, inputs)
+        with bench.watch.block(first):
+            counts = bench.chip.read_counts(key.core, key.read_mode, inputs)
         expected = expected_outputs(inputs, work.weights)
         bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
         moments = moments.merge(ExactMoments.of(counts, expected))
@@ -130,17 +134,12 @@ def _load_registers(
 
 
 def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
-    key, work = step.key, step.work
-    corrects = bench.config.device.has_nmpu
+    work = step.work
     all_counts, all_expected, all_outputs = [], [], []
     for first in range(step.calibration_vectors, len(work.inputs), bench.config.vectors.block):
         inputs = work.inputs[first : first + bench.config.vectors.block]
-        outputs = _read_corrected(step, bench, inputs) if corrects else None
-        counts = (
-            bench.chip.latched_counts(key.core, key.read_mode, len(inputs))
-            if corrects
-            else bench.chip.read_counts(key.core, key.read_mode, inputs)
-        )
+        with bench.watch.block(first):
+            outputs, counts = _read_block(step, bench, inputs)
         expected = expected_outputs(inputs, work.weights)
         bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
         all_counts.append(counts)
@@ -155,15 +154,19 @@ def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
     )
 
 
-def _read_corrected(step: PlannedStep, bench: StepBench, inputs: IntArray8) -> IntArray8 | None:
-    try:
-        return bench.chip.read_corrected(step.key.core, step.key.read_mode, inputs)
-    except DeviceError as error:
-        # A recording knows the NMPU's outputs only for the registers it was recorded with; its
-        # counts are latched all the same.
-        if error.code == ScpiError.MASS_STORAGE_MISSING:
-            return None
-        raise
+def _read_block(
+    step: PlannedStep, bench: StepBench, inputs: IntArray8
+) -> tuple[IntArray8 | None, npt.NDArray[np.uint16]]:
+    """Read held-out vectors: the outputs of the device's NMPU if it has one, and the counts.
+
+    There are no outputs either where the device plays a recording, which knows them only for the
+    registers it was recorded with.
+    """
+    key = step.key
+    if not bench.config.device.has_nmpu:
+        return None, bench.chip.read_counts(key.core, key.read_mode, inputs)
+    readout = bench.chip.read_corrected_with_counts(key.core, key.read_mode, inputs)
+    return readout.outputs, readout.counts
 
 
 def _measure_quality(

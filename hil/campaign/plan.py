@@ -1,7 +1,7 @@
 """From a campaign and a chip's size to the steps to take, with their weights and vectors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from hil.core.readout import ChipGeometry
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
 from hil_datasets.recording import Recording
 from hil_datasets.step import StepKey
+from hil_datasets.step_timing import StepTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,8 @@ class PlannedStep:
     """How many of the vectors, from the first, the fit sees."""
     measured_utc: str | None = None
     """When it was measured, where it is replayed."""
+    timing: StepTiming | None = None
+    """When its blocks were, where it is replayed and that is known."""
 
 
 def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedStep]:
@@ -95,6 +98,32 @@ def plan_replay(recording: Recording) -> list[PlannedStep]:
                 work=CoreWork(weights=record.weights, inputs=record.inputs, tile=tile),
                 calibration_vectors=origin.calibration_vectors,
                 measured_utc=origin.measured_utc,
+                timing=record.timing,
+            )
+        )
+    return steps
+
+
+def keep_recorded_times(plan: Sequence[PlannedStep], recording: Recording) -> list[PlannedStep]:
+    """Give the steps of a campaign on a recording the times when they were really measured.
+
+    A step that reads another selection of vectors than was recorded has no timing of its blocks.
+    """
+    steps = []
+    for step in plan:
+        if step.key not in recording.keys:
+            steps.append(step)  # it will be refused, by name
+            continue
+        record = recording.record(step.key)
+        origin = record.origin
+        is_same = step.calibration_vectors == origin.calibration_vectors and np.array_equal(
+            step.work.inputs, record.inputs
+        )
+        steps.append(
+            replace(
+                step,
+                measured_utc=origin.measured_utc,
+                timing=record.timing if is_same else None,
             )
         )
     return steps

@@ -1,22 +1,21 @@
 """Running a plan into a run directory, step by step, losing nothing that is finished."""
 
 import platform
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
-import numpy as np
-
-import hil
 from hil.campaign.bench import open_chip, open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
 from hil.campaign.measure import StepBench, measure_step
-from hil.campaign.plan import PlannedStep, plan_campaign, plan_replay
+from hil.campaign.plan import PlannedStep, keep_recorded_times, plan_campaign, plan_replay
+from hil.campaign.replay_resource import recording_of
+from hil.campaign.run_clock import RunClock, StepWatch
+from hil.campaign.software import software_versions
 from hil.core.errors import (
     CalibrationError,
     ConfigError,
@@ -73,7 +72,7 @@ class _Job:
     resource: str
     software: dict[str, str]
     observer: RunObserver
-    now: Callable[[], datetime]
+    clock: RunClock
 
 
 def run_campaign(
@@ -82,6 +81,7 @@ def run_campaign(
     out: Path | None,
     observer: RunObserver,
     now: Callable[[], datetime],
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> RunOutcome:
     """Run a campaign on its device.
 
@@ -95,6 +95,8 @@ def run_campaign(
         Who is told how it goes.
     now
         The time, UTC.
+    monotonic
+        Seconds that never go back.
 
     Raises
     ------
@@ -102,17 +104,25 @@ def run_campaign(
         If the campaign does not fit the chip, or the folder cannot be used.
     TransportError, FrameError, DeviceError
         If the device is absent, lost, refuses or answers nonsense. Finished steps stay.
+    DatasetError
+        If the device is a recording that cannot be read.
     """
-    config = campaign.config
+    config, base = campaign.config, campaign.path.parent
+    clock = RunClock(now=now, clock=monotonic)
+    recording = recording_of(config.device.resource, base)
     with open_chip(
         config.device.resource,
-        base=campaign.path.parent,
+        base=base,
         seed=config.campaign.seed,
         timeout_s=config.device.timeout_s,
         choice=config.device.transport,
         on_unsafe=observer.on_unsafe,
+        on_fault=clock.on_fault,
+        recording=recording,
     ) as chip:
         plan = plan_campaign(campaign, chip.geometry())
+        if recording is not None:
+            plan = keep_recorded_times(plan, recording)
         _check_block(campaign, chip)
         folder = out or Path(config.campaign.out.replace(START_PLACEHOLDER, _stamp(now())))
         run = create_run(folder, campaign.content)
@@ -122,9 +132,9 @@ def run_campaign(
             run=run,
             chip=chip,
             resource=config.device.resource,
-            software=_software(),
+            software=software_versions(),
             observer=observer,
-            now=now,
+            clock=clock,
         )
         return _take_steps(job, started_from={})
 
@@ -187,9 +197,9 @@ def replay_run(
             run=create_run(folder, campaign.content),
             chip=chip,
             resource=first.origin.resource,
-            software=_software(),
+            software=software_versions(),
             observer=observer,
-            now=now,
+            clock=RunClock(now=now),
         )
         replayed = {record.name: recording.record(record).raw_sha256 for record in recording.keys}
         return _take_steps(job, started_from={"replay_of": replayed})
@@ -200,7 +210,7 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
     identity = chip.identify()
     run.journal.append(
         "start",
-        utc=_utc(job.now()),
+        utc=job.clock.utc(),
         title=job.campaign.config.campaign.title,
         campaign_sha256=job.campaign.sha256,
         resource=job.resource,
@@ -217,10 +227,11 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
         programmed = None
         for step in job.plan:
             job.observer.on_step(step.key)
+            watch = job.clock.begin_step()
             if programmed != step.key.core:
                 chip.program(step.key.core, step.work.weights)
                 programmed = step.key.core
-            problem = _take_step(job, step, identity)
+            problem = _take_step(job, step, identity, watch)
             if problem:
                 failed.append(f"{step.key.name}: {problem}")
         _index_finished(run)
@@ -242,12 +253,34 @@ def _index_finished(run: RunDirectory) -> None:
 
 
 def _stop(job: _Job, status: str, failed: Sequence[str], *, reason: str = "") -> None:
+    _write_faults(job, "")
     job.run.journal.append(
-        "stop", utc=_utc(job.now()), status=status, reason=reason, failed=list(failed)
+        "stop",
+        utc=job.clock.utc(),
+        status=status,
+        reason=reason,
+        failed=list(failed),
+        faults=job.clock.fault_counts,
     )
 
 
-def _take_step(job: _Job, step: PlannedStep, identity: ChipIdentity) -> str | None:
+def _write_faults(job: _Job, step: str) -> None:
+    """Write down what has befallen the link since this was done last."""
+    for utc, fault in job.clock.take_faults():
+        job.run.journal.append(
+            "fault",
+            utc=utc,
+            step=step,
+            kind=fault.kind.value,
+            request=fault.request,
+            detail=fault.detail,
+            recovered_s=fault.recovered_s,
+        )
+
+
+def _take_step(
+    job: _Job, step: PlannedStep, identity: ChipIdentity, watch: StepWatch
+) -> str | None:
     """Take a step; return what is wrong with it, if anything is."""
     path = job.run.step_path(step.key)
     origin = _origin(job, step, chip=job.chip.identify())
@@ -262,18 +295,23 @@ def _take_step(job: _Job, step: PlannedStep, identity: ChipIdentity) -> str | No
             config=job.campaign.config,
             counter_bits=origin.counter_bits,
             on_vectors=job.observer.on_vectors,
+            watch=watch,
         )
         try:
             conclusion = measure_step(step, bench)
         except CalibrationError as error:
+            _write_faults(job, step.key.name)
             job.run.journal.append(
-                "failure", utc=_utc(job.now()), step=step.key.name, reason=str(error)
+                "failure", utc=job.clock.utc(), step=step.key.name, reason=str(error)
             )
             return str(error)
-        raw_sha256 = writer.finish(conclusion)
+        # A replay has the times of the measurement, not its own.
+        timing = watch.timing() if step.measured_utc is None else step.timing
+        raw_sha256 = writer.finish(conclusion, timing)
+    _write_faults(job, step.key.name)
     job.run.journal.append(
         "step",
-        utc=_utc(job.now()),
+        utc=job.clock.utc(),
         core=step.key.core,
         read_mode=str(step.key.read_mode),
         file=str(path.relative_to(job.run.path)),
@@ -296,7 +334,7 @@ def _origin(job: _Job, step: PlannedStep, *, chip: ChipIdentity) -> StepOrigin:
         resource=job.resource,
         chip=chip,
         counter_bits=job.chip.geometry().counter_bits,
-        measured_utc=step.measured_utc or _utc(job.now()),
+        measured_utc=step.measured_utc or job.clock.utc(),
         temperature_c=job.chip.temperature_c(step.key.core, step.key.read_mode),
         seed=config.campaign.seed,
         calibration_vectors=step.calibration_vectors,
@@ -320,24 +358,9 @@ def _check_block(campaign: Campaign, chip: Chip) -> None:
         )
 
 
-def _software() -> dict[str, str]:
-    return {
-        "aimc-hil": hil.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "h5py": h5py.__version__,
-        "hdf5": h5py.version.hdf5_version,
-        "pyvisa-py": metadata.version("pyvisa-py"),
-    }
-
-
 def utc_now() -> datetime:
     """Return the time: the one place where the program asks for it."""
     return datetime.now(UTC)
-
-
-def _utc(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")
 
 
 def _stamp(time: datetime) -> str:

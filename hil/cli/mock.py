@@ -1,6 +1,7 @@
 """``hil mock``: serving and describing the mock chip."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,8 +15,9 @@ from hil_mock_device.device import MockDevice
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.choice import choose_listeners
-from hil_mock_device.player import RecordedChip
+from hil_mock_device.listeners.listener import MakeConversation
 from hil_mock_device.profile import BUILT_IN, LARGEST_SEED, built_in_text, load_profile
+from hil_mock_device.replay_conversation import ReplayInstrument, Tempo
 from hil_mock_device.server import serve
 from hil_mock_device.silicon import Silicon
 
@@ -59,6 +61,16 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="Serve the recording in this run folder instead of a simulated chip.",
 )
+@click.option(
+    "--speed",
+    help="Answer that recording's blocks so many times as fast as recorded, or at once with max; "
+    "1 if left out.",
+)
+@click.option(
+    "--faults",
+    type=click.Choice(["on", "off"]),
+    help="Whether recorded faults of the link happen again; on if left out.",
+)
 @reports_errors
 def serve_command(
     *,
@@ -70,6 +82,8 @@ def serve_command(
     seed: int | None,
     truth: Path | None,
     replay: Path | None,
+    speed: str | None,
+    faults: str | None,
 ) -> None:
     """Run the mock by itself until Ctrl-C.
 
@@ -81,8 +95,18 @@ def serve_command(
     if replay is not None and (profile, seed, truth) != (None, None, None):
         message = "a recording has no --profile, no --seed and no --truth"
         raise ConfigError("--replay", [Problem("", message)])
-    silicon = _simulated(profile, seed) if replay is None else _recorded(replay)
-    firmware = Firmware(silicon)
+    silicon: Silicon
+    make_conversation: MakeConversation
+    if replay is None:
+        if (speed, faults) != (None, None):
+            raise ConfigError("--speed, --faults", [Problem("", "only a recording has these")])
+        silicon = _simulated(profile, seed)
+        firmware = Firmware(silicon)
+        make_conversation = partial(MockDevice, firmware)
+    else:
+        recorded = _recorded(replay, speed=speed or "1", faults=faults or "on")
+        silicon, firmware = recorded.silicon, recorded.firmware
+        make_conversation = recorded.conversation
     listeners = choose_listeners(
         firmware, default=TcpAddress.parse(_DEFAULT), tcp=tcp, hislip=hislip, pty=pty, baud=baud
     )
@@ -95,7 +119,7 @@ def serve_command(
         for resource in resources:
             click.echo(f"serving {what}{silicon.identity} at {resource} (Ctrl-C ends it)")
 
-    serve(listeners, lambda: MockDevice(firmware), on_ready=announce)
+    serve(listeners, make_conversation, on_ready=announce)
 
 
 def _simulated(profile: str | None, seed: int | None) -> Silicon:
@@ -103,8 +127,12 @@ def _simulated(profile: str | None, seed: int | None) -> Silicon:
     return ChipModel(chosen if seed is None else chosen.model_copy(update={"seed": seed}))
 
 
-def _recorded(folder: Path) -> Silicon:
-    return RecordedChip(Recording(open_run(folder).read_steps()))
+def _recorded(folder: Path, *, speed: str, faults: str) -> ReplayInstrument:
+    try:
+        tempo = Tempo.parse(speed=speed, faults=faults)
+    except ValueError as error:
+        raise ConfigError("--speed", [Problem("", str(error))]) from error
+    return ReplayInstrument(Recording(open_run(folder).read_steps()), tempo)
 
 
 @command.command("profile")

@@ -93,6 +93,41 @@ def test_step_from_before_quality_is_read_back_without(tmp_path: Path) -> None:
     assert read_step(path).conclusion.quality is None
 
 
+def test_timing_is_read_back(record: StepRecord) -> None:
+    timing = record.timing
+    assert timing is not None
+    assert timing.began_utc == "2026-01-02T03:04:05.250000+00:00"
+    assert timing.since_run_began_s == 12.5
+    assert timing.first_vector.tolist() == [0, 4]
+    assert timing.began_s.tolist() == [0.5, 1.25]
+    assert timing.ended_s.tolist() == [1.0, 4.5]
+    told = [(fault.block, fault.kind, fault.request, fault.noticed_s) for fault in timing.faults]
+    assert told == [(1, "timeout", "READ?", 3.25), (1, "link_lost", "FETCh:COUNts?", 3.375)]
+    assert timing.faults[0].recovered_s == 0.125
+    assert np.isnan(timing.faults[1].recovered_s)
+
+
+def test_timing_without_faults_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "step.h5"
+    example.write_step(path, timing=replace(example.TIMING, faults=()))
+    timing = read_step(path).timing
+    assert timing is not None
+    assert timing.faults == ()
+
+
+def test_step_from_before_timing_is_read_back_without(tmp_path: Path) -> None:
+    path = tmp_path / "step.h5"
+    example.write_step(path, timing=None)
+    with h5py.File(path) as step:
+        assert "timing" not in step
+    assert read_step(path).timing is None
+
+
+def test_timing_does_not_change_the_hash_of_the_readouts(tmp_path: Path) -> None:
+    plain = example.write_step(tmp_path / "plain.h5", timing=None)
+    assert example.write_step(tmp_path / "timed.h5") == plain
+
+
 def test_origin_and_key_are_read_back(record: StepRecord) -> None:
     assert record.origin == example.ORIGIN
     assert record.key == example.ONE
@@ -177,7 +212,7 @@ def test_file_holds_the_schema_and_nothing_else(step_path: Path) -> None:
         file.visititems(
             lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
         )
-        for owner in ("/", "/correction", "/coefficients", "/verification"):
+        for owner in ("/", "/correction", "/coefficients", "/verification", "/timing"):
             attributes += [f"{owner}/{name}".replace("//", "/")[1:] for name in file[owner].attrs]
     assert sorted(found) == sorted(DATASET_IDS)
     assert sorted(attributes) == sorted(spec.path for spec in STEP_ATTRIBUTES)

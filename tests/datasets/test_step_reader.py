@@ -188,6 +188,46 @@ def test_quality_that_cannot_be_is_refused(
     assert refusal(path) == f"/quality/{name}: of column 2 {reason}"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("first_vector", [1, 4], "first_vector must ascend from 0"),
+        ("first_vector", [0, 0], "first_vector must ascend from 0"),
+        ("first_vector", [0, 6], "first_vector must be below the 6 vectors"),
+        ("began_s", [-0.5, 1.25], "began_s must be 0 or more, and ascend"),
+        ("began_s", [0.5, 0.25], "began_s must be 0 or more, and ascend"),
+        ("ended_s", [1.0, np.nan], "ended_s must be 0 or more, and ascend"),
+        ("ended_s", [1.0, np.inf], "ended_s must be 0 or more, and ascend"),
+        ("ended_s", [0.25, 4.5], "ended_s of a block must not be before its began_s"),
+        ("fault_block", [1, 0], "fault_block must ascend, and name a block of the step"),
+        ("fault_block", [1, 2], "fault_block must ascend, and name a block of the step"),
+        ("fault_block", [-1, 1], "fault_block must ascend, and name a block of the step"),
+        ("fault_kind", [0, 2], "fault_kind is 2: must be below 2"),
+        ("fault_request", [-1, 0], "fault_request is -1: must be below 2"),
+        ("fault_noticed_s", [np.nan, 1.0], "fault_noticed_s is nan: must be 0 or more"),
+        ("fault_recovered_s", [-1.0, 1.0], "fault_recovered_s is -1.0: must be 0 or more, or NaN"),
+    ],
+)
+def test_timing_that_cannot_be_is_refused(
+    path: Path, name: str, values: list[float], reason: str
+) -> None:
+    def spoil(file: h5py.File) -> None:
+        file[f"timing/{name}"][...] = values
+
+    edit(path, spoil)
+    assert refusal(path) == f"/timing: {reason}"
+
+
+def test_timing_of_no_block_is_refused(path: Path) -> None:
+    def spoil(file: h5py.File) -> None:
+        for name in ("first_vector", "began_s", "ended_s"):
+            dtype = file[f"timing/{name}"].dtype
+            replace_dataset(f"timing/{name}", data=np.empty(0, dtype))(file)
+
+    edit(path, spoil)
+    assert refusal(path).startswith("/timing: first_vector, began_s and ended_s must have one")
+
+
 def test_inl_curve_needs_one_border_more_than_bins(path: Path) -> None:
     edit(path, replace_dataset("quality/inl_edges", data=np.zeros((4, 2, 3))))
     assert refusal(path) == "/quality: inl_edges: must have shape (3, 2, 3), got (4, 2, 3)"
@@ -412,6 +452,8 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
         ("correction/global_gain", float("inf"), "is inf: must be finite"),
         ("coefficients/nmpu", "null", "must be an object of in_bits, "),
         ("coefficients/nmpu", '{"in_bits": 10}', "must be an object of in_bits, "),
+        ("timing/fault_kinds", '{"timeout": 1}', "must be a list of texts"),
+        ("timing/fault_requests", "[1, 2]", "must be a list of texts"),
         ("verification/errors", "{}", "must be an object of uncorrected, float, fp16, nmpu"),
         (
             "verification/errors",

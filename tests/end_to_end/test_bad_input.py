@@ -116,15 +116,15 @@ def test_closed_port_ends_with_the_device_exit_code(tmp_path: Path) -> None:
 
 @contextmanager
 def device_that(answer: bytes) -> Iterator[str]:
-    """Listen, answer every request with the same bytes; give the resource string."""
+    """Listen, answer every request alike, `@1` being its tag; give the resource string."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         try:
             connection, _ = listener.accept()
             with connection:
-                while connection.recv(4096):
-                    connection.sendall(answer)
+                while request := connection.recv(4096):
+                    connection.sendall(answer.replace(b"@1", request.split(b" ")[0]))
         except OSError:
             return
 

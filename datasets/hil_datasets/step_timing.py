@@ -1,0 +1,156 @@
+"""When the blocks of a step were read, and which faults of the link happened meanwhile."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFault:
+    """One fault of the link, as the recovery told of it."""
+
+    block: int
+    """Index of the block that was being read, or that was read next."""
+    kind: str
+    """What went wrong, by the name that the recovery has for it."""
+    request: str
+    """The request that met it, without its tag and block."""
+    noticed_s: float
+    """When it was noticed, seconds since the step began, 0 <= noticed_s."""
+    recovered_s: float
+    """Seconds from then to the end of the operation; NaN if that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTiming:
+    """When each block of a step was read: monotonic seconds since the step began.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or a time or an index cannot be meant.
+    """
+
+    began_utc: str
+    """When the step began, ISO 8601, UTC, to the microsecond."""
+    since_run_began_s: float
+    """When the step began, monotonic seconds since the run did."""
+    first_vector: npt.NDArray[np.int64]
+    """Index of each block's first vector in the step, shape (block,), ascending from 0."""
+    began_s: npt.NDArray[np.float64]
+    """When the block's first request was made, shape (block,), ascending."""
+    ended_s: npt.NDArray[np.float64]
+    """When its last answer was complete, shape (block,), ascending."""
+    faults: tuple[RecordedFault, ...] = field(default=())
+    """Faults of the link in the order they were told, so in the order of their blocks."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.since_run_began_s) or self.since_run_began_s < 0:
+            raise ValueError(f"since_run_began_s is {self.since_run_began_s}: must be 0 or more")
+        _check_blocks(self)
+        _check_faults(self)
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the datasets of a step file, by their paths."""
+        faults, kinds, requests = self.faults, self._kinds(), self._requests()
+        return {
+            "timing/first_vector": self.first_vector,
+            "timing/began_s": self.began_s,
+            "timing/ended_s": self.ended_s,
+            "timing/fault_block": np.array([fault.block for fault in faults], np.int64),
+            "timing/fault_kind": np.array([kinds.index(fault.kind) for fault in faults], np.int64),
+            "timing/fault_request": np.array(
+                [requests.index(fault.request) for fault in faults], np.int64
+            ),
+            "timing/fault_noticed_s": np.array([fault.noticed_s for fault in faults], np.float64),
+            "timing/fault_recovered_s": np.array(
+                [fault.recovered_s for fault in faults], np.float64
+            ),
+        }
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Return the attributes of a step file, by their paths."""
+        return {
+            "timing/began_utc": self.began_utc,
+            "timing/since_run_began_s": self.since_run_began_s,
+            "timing/fault_kinds": self._kinds(),
+            "timing/fault_requests": self._requests(),
+        }
+
+    @classmethod
+    def from_stored(
+        cls,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        *,
+        began_utc: str,
+        since_run_began_s: float,
+        kinds: Sequence[str],
+        requests: Sequence[str],
+    ) -> "StepTiming":
+        """Return what `to_arrays` and `to_attributes` have stored.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be meant.
+        """
+        names = ("block", "kind", "request", "noticed_s", "recovered_s")
+        columns = [arrays[f"timing/fault_{name}"].tolist() for name in names]
+        return cls(
+            began_utc=began_utc,
+            since_run_began_s=since_run_began_s,
+            first_vector=arrays["timing/first_vector"],
+            began_s=arrays["timing/began_s"],
+            ended_s=arrays["timing/ended_s"],
+            faults=tuple(
+                RecordedFault(
+                    block=block,
+                    kind=_named(kinds, kind, "fault_kind"),
+                    request=_named(requests, request, "fault_request"),
+                    noticed_s=noticed_s,
+                    recovered_s=recovered_s,
+                )
+                for block, kind, request, noticed_s, recovered_s in zip(*columns, strict=True)
+            ),
+        )
+
+    def _kinds(self) -> list[str]:
+        return sorted({fault.kind for fault in self.faults})
+
+    def _requests(self) -> list[str]:
+        return sorted({fault.request for fault in self.faults})
+
+
+def _check_blocks(timing: StepTiming) -> None:
+    blocks = len(timing.first_vector)
+    if not 0 < blocks == len(timing.began_s) == len(timing.ended_s):
+        raise ValueError("first_vector, began_s and ended_s must have one value for each block")
+    first = timing.first_vector
+    if first[0] != 0 or (np.diff(first) <= 0).any():
+        raise ValueError("first_vector must ascend from 0")
+    for name, times in (("began_s", timing.began_s), ("ended_s", timing.ended_s)):
+        if not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) < 0).any():
+            raise ValueError(f"{name} must be 0 or more, and ascend")
+    if (timing.ended_s < timing.began_s).any():
+        raise ValueError("ended_s of a block must not be before its began_s")
+
+
+def _check_faults(timing: StepTiming) -> None:
+    blocks = [fault.block for fault in timing.faults]
+    if blocks != sorted(blocks) or not all(0 <= at < len(timing.began_s) for at in blocks):
+        raise ValueError("fault_block must ascend, and name a block of the step")
+    for fault in timing.faults:
+        if not math.isfinite(fault.noticed_s) or fault.noticed_s < 0:
+            raise ValueError(f"fault_noticed_s is {fault.noticed_s}: must be 0 or more")
+        if not (math.isnan(fault.recovered_s) or 0 <= fault.recovered_s < math.inf):
+            raise ValueError(f"fault_recovered_s is {fault.recovered_s}: must be 0 or more, or NaN")
+
+
+def _named(names: Sequence[str], code: int, what: str) -> str:
+    if not 0 <= code < len(names):
+        raise ValueError(f"{what} is {code}: must be below {len(names)}")
+    return names[code]
