@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from hil_drivers.open_transport import TransportChoice, open_transport
-from hil_drivers.serial_port import SerialAddress, SerialTransport
+from hil_drivers.serial_address import SerialAddress
+from hil_drivers.serial_port import SerialTransport
 from hil_drivers.transport import Transport
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice

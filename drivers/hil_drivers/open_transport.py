@@ -4,9 +4,12 @@ import re
 from enum import StrEnum
 
 from hil.core.errors import TransportError
-from hil_drivers.serial_address import SERIAL_FORM, is_serial
+from hil.core.legible import quoted
+from hil_drivers.plugins import PluginError
+from hil_drivers.serial_address import SERIAL_FORM
 from hil_drivers.tcp import TcpTransport
 from hil_drivers.transport import Transport
+from hil_drivers.transport_driver import find_transport_driver, is_url, scheme_of
 from hil_drivers.visa import VisaTransport
 
 _SOCKET = re.compile(
@@ -18,7 +21,8 @@ _HIGHEST_PORT = 65535
 
 FORMS = (
     f"TCPIP0::HOST::PORT::SOCKET for a raw socket (port 1 to 65535), {SERIAL_FORM} for a serial "
-    "line, or another VISA resource string ending in ::INSTR or ::RAW"
+    "line, a URL of another transport that is installed, or another VISA resource string ending in "
+    "::INSTR or ::RAW"
 )
 """What a resource string may look like."""
 
@@ -27,19 +31,34 @@ class TransportChoice(StrEnum):
     """Who carries the bytes."""
 
     AUTO = "auto"
-    """A raw socket or a serial line where the resource is one, else VISA."""
+    """What the resource asks for: a raw socket, the transport of a URL's scheme, else VISA."""
     TCP = "tcp"
     """A raw socket."""
     VISA = "visa"
     """pyvisa with the pyvisa-py backend."""
 
 
+def check_resource(resource: str) -> None:
+    """Raise ValueError if a string is no resource; opens nothing."""
+    if is_url(resource):
+        try:
+            find_transport_driver(scheme_of(resource)).check_resource(resource)
+        except PluginError as error:
+            raise ValueError(f"{quoted(resource)} is no resource: {error}; use {FORMS}") from error
+        return
+    raw = _SOCKET.fullmatch(resource)
+    is_known = 1 <= int(raw["port"]) <= _HIGHEST_PORT if raw else _VISA.fullmatch(resource)
+    if not is_known:
+        raise ValueError(f"{quoted(resource)} is no resource: use {FORMS}")
+
+
 def is_resource(resource: str) -> bool:
     """Tell whether a string looks like a resource that can be opened."""
-    socket_resource = _SOCKET.fullmatch(resource)
-    if socket_resource is not None:
-        return 1 <= int(socket_resource["port"]) <= _HIGHEST_PORT
-    return is_serial(resource) or _VISA.fullmatch(resource) is not None
+    try:
+        check_resource(resource)
+    except ValueError:
+        return False
+    return True
 
 
 def open_transport(
@@ -50,8 +69,8 @@ def open_transport(
     Parameters
     ----------
     resource
-        ``TCPIP0::HOST::PORT::SOCKET``, ``serial:///dev/NAME?baud=RATE``, or another VISA resource
-        string.
+        ``TCPIP0::HOST::PORT::SOCKET``, ``serial:///dev/NAME?baud=RATE`` or the URL of another
+        transport that is installed, or another VISA resource string.
     timeout_s
         How long opening may take, in seconds.
     choice
@@ -62,29 +81,26 @@ def open_transport(
     TransportError
         If the string is no resource, or the device cannot be reached.
     """
-    socket_resource = _SOCKET.fullmatch(resource)
-    if not is_resource(resource):
-        raise TransportError(f"{resource!r} is no resource: use {FORMS}")
-    if is_serial(resource):
-        return _open_serial(resource, timeout_s=timeout_s, choice=choice)
-    if choice is TransportChoice.VISA or (choice is TransportChoice.AUTO and not socket_resource):
+    try:
+        check_resource(resource)
+    except ValueError as error:
+        raise TransportError(str(error)) from error
+    if is_url(resource):
+        return _open_url(resource, timeout_s=timeout_s, choice=choice)
+    raw = _SOCKET.fullmatch(resource)
+    if choice is TransportChoice.VISA or (choice is TransportChoice.AUTO and not raw):
         return VisaTransport(resource, timeout_s=timeout_s)
-    if socket_resource is None:
+    if raw is None:
         raise TransportError(f"{resource!r} is no raw socket: use TCPIP0::HOST::PORT::SOCKET")
     return TcpTransport(
-        socket_resource["host"].strip("[]"),
-        int(socket_resource["port"]),
-        resource=resource,
-        timeout_s=timeout_s,
+        raw["host"].strip("[]"), int(raw["port"]), resource=resource, timeout_s=timeout_s
     )
 
 
-def _open_serial(resource: str, *, timeout_s: float, choice: TransportChoice) -> Transport:
+def _open_url(resource: str, *, timeout_s: float, choice: TransportChoice) -> Transport:
     if choice is not TransportChoice.AUTO:
         raise TransportError(
-            f"{resource!r} is a serial line with packets, which transport = {choice.value!r} does "
-            "not carry: leave transport out, or name the line ASRL/dev/NAME::INSTR for plain VISA"
+            f"{resource!r} has a transport of its own, which transport = {choice.value!r} is not: "
+            "leave transport out; for a serial line in plain VISA name it ASRL/dev/NAME::INSTR"
         )
-    from hil_drivers.serial_port import open_serial  # noqa: PLC0415 - pyserial, for its users only
-
-    return open_serial(resource, timeout_s=timeout_s)
+    return find_transport_driver(scheme_of(resource)).open_transport(resource, timeout_s=timeout_s)

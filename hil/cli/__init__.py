@@ -22,6 +22,9 @@ _COMMANDS = {
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
     "instruments": ("hil.cli.instruments", "Look at a campaign's bench instruments."),
+    "devices": ("hil.cli.devices", "List the devices there are, with their resource strings."),
+    "doctor": ("hil.cli.doctor", "Test a link, or the installation, and say what to fix."),
+    "drivers": ("hil.cli.drivers", "List plug-ins; test a chip driver against its device."),
     "mock": ("hil.cli.mock", "Serve the mock chip, or a recording, as a device."),
 }
 """Name to module (its attribute ``command``) and one line of help."""

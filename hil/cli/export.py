@@ -1,24 +1,34 @@
 """``hil export``."""
 
 from pathlib import Path
+from typing import cast
 
 import click
 
 from hil.cli.errors import reports_errors
 from hil.cli.publish import publish
 from hil_datasets.coefficients import collect_coefficients
-from hil_datasets.export import EXPORTERS, ExportFormat
+from hil_datasets.export.exporter import Exporter
 from hil_datasets.run_directory import open_run
+from hil_drivers.plugins import PluginError, PluginGroup, load_plugin
+
+
+def _load_exporter(_: click.Context, __: click.Parameter, name: str) -> Exporter:
+    try:
+        return cast("Exporter", load_plugin(PluginGroup.EXPORTERS, name))
+    except PluginError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    "export_format",
-    type=click.Choice([str(name) for name in ExportFormat]),
+    "exporter",
+    metavar="NAME",
+    callback=_load_exporter,
     required=True,
-    help="Format of the file.",
+    help="Format of the file: json, csv, npz, or another that `hil drivers list` names.",
 )
 @click.option(
     "-o",
@@ -29,13 +39,13 @@ from hil_datasets.run_directory import open_run
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @reports_errors
-def command(run: Path, export_format: str, output: Path, force: bool) -> None:  # noqa: FBT001
+def command(run: Path, exporter: Exporter, output: Path, force: bool) -> None:  # noqa: FBT001
     """Write the coefficients of the folder RUN to a file.
 
     The same coefficients always give the same bytes.
     """
     coefficients = collect_coefficients(str(run), open_run(run).read_steps())
-    content = EXPORTERS[ExportFormat(export_format)](coefficients)
+    content = exporter.export(coefficients)
     publish(content, output, may_replace=force)
     for tile in coefficients.tiles:
         if tile.nmpu_mismatches:
