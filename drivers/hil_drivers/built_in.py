@@ -8,7 +8,7 @@ from hil_drivers.open_transport import (
     FORMS,
     TransportChoice,
     check_resource,
-    is_resource,
+    check_visa_resource,
     open_transport,
 )
 from hil_drivers.recovery import RecoveryPolicy
@@ -47,7 +47,8 @@ class TcpDriver:
 
     def check_resource(self, resource: str) -> None:
         """Raise ValueError if a string is no resource of a raw socket."""
-        if not (is_resource(resource) and resource.upper().endswith("::SOCKET")):
+        check_visa_resource(resource)
+        if not resource.upper().endswith("::SOCKET"):
             raise ValueError(f"{resource!r} is no raw socket: use {self.resource_form}")
 
     def open_transport(self, resource: str, *, timeout_s: float) -> Transport:
@@ -64,7 +65,7 @@ class VisaDriver:
 
     def check_resource(self, resource: str) -> None:
         """Raise ValueError if a string is no VISA resource."""
-        check_resource(resource)
+        check_visa_resource(resource)
 
     def open_transport(self, resource: str, *, timeout_s: float) -> Transport:
         """Open a VISA session."""

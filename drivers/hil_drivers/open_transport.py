@@ -45,7 +45,12 @@ def check_resource(resource: str) -> None:
             find_transport_driver(scheme_of(resource)).check_resource(resource)
         except PluginError as error:
             raise ValueError(f"{quoted(resource)} is no resource: {error}; use {FORMS}") from error
-        return
+    else:
+        check_visa_resource(resource)
+
+
+def check_visa_resource(resource: str) -> None:
+    """Raise ValueError if a string is no VISA resource, a raw socket included."""
     raw = _SOCKET.fullmatch(resource)
     is_known = 1 <= int(raw["port"]) <= _HIGHEST_PORT if raw else _VISA.fullmatch(resource)
     if not is_known:

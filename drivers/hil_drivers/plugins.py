@@ -197,19 +197,21 @@ def _declared(group: PluginGroup, on_broken: Callable[[PluginError], None]) -> I
     # Not metadata.entry_points(): one distribution whose file it cannot read makes it fail whole.
     seen: set[str] = set()
     for distribution in metadata.distributions():
-        name = "unknown"
         try:
-            name = printable(str(distribution.metadata["Name"]))
+            # First what is cheap: of a hundred distributions hardly one has such entries.
+            entries = [entry for entry in distribution.entry_points if entry.group == group]
+            if not entries:
+                continue
+            name = _name_of(distribution)
             key = name.lower().replace("_", "-").replace(".", "-")
             if key in seen:
                 continue  # the same distribution, further back on the path
             seen.add(key)
             version = printable(str(distribution.version))
-            entries = [entry for entry in distribution.entry_points if entry.group == group]
         except Exception as error:  # noqa: BLE001 - a damaged installation may raise anything
             reason = printable(f"{type(error).__name__}: {error}")
             problem = Problem("", f"its metadata cannot be read: {reason}")
-            on_broken(PluginError(f"distribution {name}", [problem]))
+            on_broken(PluginError(f"distribution {_name_of(distribution)}", [problem]))
             continue
         for entry in entries:
             yield Plugin(
@@ -219,6 +221,13 @@ def _declared(group: PluginGroup, on_broken: Callable[[PluginError], None]) -> I
                 distribution=name,
                 version=version,
             )
+
+
+def _name_of(distribution: metadata.Distribution) -> str:
+    try:
+        return printable(str(distribution.metadata["Name"]))
+    except Exception:  # noqa: BLE001 - as above
+        return "unknown"
 
 
 def _ambiguous(plugins: list[Plugin]) -> PluginError:
