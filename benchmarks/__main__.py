@@ -9,8 +9,11 @@ from statistics import median
 from benchmarks.data import draw_readouts
 from benchmarks.fits import fit_contenders
 from benchmarks.machine import bandwidth_contenders, describe_machine, load_average
+from benchmarks.mock_chip import mock_contenders, mock_table
 from benchmarks.searches import search_contenders
+from benchmarks.serial_line import serial_contenders, serial_table
 from benchmarks.streaming import peak_memory_mib
+from benchmarks.streaming_link import link_contenders, link_table
 from benchmarks.timing import Timed, time_in_turns
 from benchmarks.units import unit_contenders
 
@@ -55,12 +58,17 @@ def main() -> None:
         search_contenders(cores),
     )
     timed = time_in_turns(list(contenders), repeats)
+    links = _time_links(is_quick=options.quick)
     streamed = 10**5 if options.quick else 10**7
     peak = peak_memory_mib(streamed)
     machine["load_average_after"] = load_average()
     print("\n".join(table(machine, timed)))
     print(f"\nfit of a stream of {streamed:,} vectors: peak of the process {peak:.0f} MiB")
+    for title, lines, _ in links:
+        print(f"\n{title}\n" + "\n".join(lines))
     if options.json:
+        linked = {name: entry for _, _, times in links for name, entry in times.items()}
+        timed |= linked
         result = {
             "machine": machine,
             "is_quick": options.quick,
@@ -69,6 +77,20 @@ def main() -> None:
             "stream": {"vectors": streamed, "peak_mib": peak},
         }
         options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _time_links(*, is_quick: bool) -> list[tuple[str, list[str], dict[str, Timed]]]:
+    """Time the mock chip and what carries its counts; return titles, lines and times."""
+    repeats = 1 if is_quick else 5
+    chip = time_in_turns(list(mock_contenders(64 if is_quick else 4096)), 3 * repeats)
+    with link_contenders(8 if is_quick else 256) as contenders:
+        link = time_in_turns(contenders, repeats)
+    serial = time_in_turns(serial_contenders((1 if is_quick else 16) << 20), repeats)
+    return [
+        ("mock chip against bare products", mock_table(chip), chip),
+        ("streams and blocks over a loopback socket", link_table(link), link),
+        ("serial line, share of pyserial read(65536)", serial_table(serial), serial),
+    ]
 
 
 def table(machine: dict[str, object], timed: dict[str, Timed]) -> list[str]:

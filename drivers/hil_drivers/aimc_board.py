@@ -4,8 +4,8 @@ Every operation begins by saying what it works on, core, read mode, NMPU and inp
 it can begin again on a device that has forgotten everything.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +29,13 @@ from hil_drivers.link_fault import (
 from hil_drivers.recovery import RecoveryPolicy
 from hil_drivers.scpi import ScpiError
 from hil_drivers.session import Session
+from hil_drivers.stream import (
+    DEFAULT_WINDOW,
+    CountStream,
+    StreamPlan,
+    StreamSource,
+    plan_shape,
+)
 
 __all__ = ["PROTOCOL_VERSION", "READ_MODE_WORDS", "AimcBoard"]
 
@@ -165,6 +172,81 @@ class AimcBoard:
 
         return self._measure(core, read_mode, inputs, "ON", take, fetch="FETCh:OUTPuts?")
 
+    @contextmanager
+    def stream_counts(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        inputs: npt.NDArray[np.int8],
+        *,
+        vectors: int,
+        frame_vectors: int | None = None,
+        window: int = DEFAULT_WINDOW,
+    ) -> Iterator[CountStream]:
+        """Multiply input vectors (vector, row) round and round; hand out counts as they come.
+
+        A block is valid until the next one is asked for. Leaving the context stops the stream.
+
+        Raises
+        ------
+        StreamBrokenError
+            If the device has started again, or somebody else has stopped the stream.
+        """
+        self._check_inputs(inputs)
+
+        def prepare() -> None:
+            self._requests.drive(core, read_mode, inputs, nmpu="OFF")
+
+        with self._stream(
+            StreamSource.CHIP, core, read_mode, (vectors, frame_vectors, window), prepare
+        ) as stream:
+            yield stream
+
+    @contextmanager
+    def stream_latched_counts(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        *,
+        vectors: int,
+        frame_vectors: int | None = None,
+        window: int = DEFAULT_WINDOW,
+    ) -> Iterator[CountStream]:
+        """Hand out the latched counts round and round: the link's speed, without the chip's."""
+        cut = (vectors, frame_vectors, window)
+        with self._stream(StreamSource.LATCHED, core, read_mode, cut, lambda: None) as stream:
+            yield stream
+
+    @contextmanager
+    def _stream(
+        self,
+        source: StreamSource,
+        core: int,
+        read_mode: ReadMode,
+        cut: tuple[int, int | None, int],
+        prepare: Callable[[], None],
+    ) -> Iterator[CountStream]:
+        vectors, frame_vectors, window = cut
+        shape = plan_shape(
+            self.geometry(), vectors=vectors, frame_vectors=frame_vectors, window=window
+        )
+        plan = StreamPlan(
+            source=source,
+            core=core,
+            read_mode=read_mode,
+            columns=self.geometry().columns,
+            shape=shape,
+        )
+        stream = CountStream(self._session, self._once, self._requests, plan, prepare)
+        try:
+            stream.start()
+            yield stream
+        except BaseException:
+            with suppress(HilError):  # the chip's own error goes up, not what it led to
+                stream.close()
+            raise
+        stream.close()
+
     def latched_counts(
         self, core: int, read_mode: ReadMode, vectors: int
     ) -> npt.NDArray[np.uint16]:
@@ -212,12 +294,7 @@ class AimcBoard:
         fetch: str,
     ) -> T:
         """Multiply once and `take` what ``READ?`` answers; after a fault, what `fetch` answers."""
-        size = self.geometry()
-        _check_shape("inputs", inputs, (len(inputs), size.rows))
-        if not 1 <= len(inputs) <= size.max_vectors:
-            raise ValueError(
-                f"{len(inputs)} input vectors: must be 1 to {size.max_vectors} at once"
-            )
+        self._check_inputs(inputs)
         tags: set[int] = set()
 
         def operation() -> T:
@@ -229,6 +306,14 @@ class AimcBoard:
             return take(fetch) if tags and self._requests.latched() in tags else None
 
         return self._once.run(operation, settle=settle)
+
+    def _check_inputs(self, inputs: npt.NDArray[np.int8]) -> None:
+        size = self.geometry()
+        _check_shape("inputs", inputs, (len(inputs), size.rows))
+        if not 1 <= len(inputs) <= size.max_vectors:
+            raise ValueError(
+                f"{len(inputs)} input vectors: must be 1 to {size.max_vectors} at once"
+            )
 
     def _was_programmed(
         self, core: int, before: Programmings, after: Programmings, due: int

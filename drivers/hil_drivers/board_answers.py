@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from hil.core.legible import printable, quoted
 from hil.core.readout import ChipGeometry, ChipIdentity
-from hil_drivers.link import HIGHEST_TAG
 from hil_drivers.link_fault import FaultKind, FrameFault
+from hil_drivers.message_bytes import HIGHEST_TAG
+from hil_drivers.stream_window import MOST_VECTORS
 
 _MOST_CORES = 1 << 16
 """A frame has 16 bits for the core number."""
@@ -39,6 +40,28 @@ class Programmings:
         if weights_crc > _HIGHEST_CRC:
             raise _senseless("CORE:PROGram?", answer, "must be a count and a CRC of 32 bits")
         return cls(times, weights_crc)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """How far a device is with its stream."""
+
+    tag: int
+    """Tag of the ``STReam:STARt``; 0 where there is no stream."""
+    vectors: int
+    """Length of the stream."""
+    acknowledged: int
+    """All vectors below are done with."""
+    sent_to: int
+    """All vectors below were sent."""
+
+    @classmethod
+    def parse(cls, answer: str) -> "StreamState":
+        """Read an answer to ``STReam:STATe?``."""
+        tag, vectors, acknowledged, sent_to = _numbers("STReam:STATe?", answer, 4)
+        if tag > HIGHEST_TAG or not acknowledged <= sent_to <= vectors <= MOST_VECTORS:
+            raise _senseless("STReam:STATe?", answer, "describes no stream")
+        return cls(tag, vectors, acknowledged, sent_to)
 
 
 def crc_of_weights(weights: npt.NDArray[np.int8]) -> int:

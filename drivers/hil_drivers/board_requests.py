@@ -13,6 +13,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_drivers.board_answers import (
     Programmings,
+    StreamState,
     parse_geometry,
     parse_identity,
     parse_latched,
@@ -22,6 +23,7 @@ from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.link_fault import FaultKind, FrameFault
 from hil_drivers.scpi import ScpiError
 from hil_drivers.session import Session
+from hil_drivers.stream_window import StreamShape
 
 PROTOCOL_VERSION = 2
 
@@ -120,13 +122,17 @@ class BoardRequests:
         """Ask for counts (vector, polarity, column) by ``READ?`` or ``FETCh:COUNts?``."""
         shape = (vectors, 2, self.geometry.columns)
         counts = self._ask_array(query, FrameKind.COUNTS, core, read_mode, shape)
+        self.check_counts(query, counts)
+        return counts
+
+    def check_counts(self, query: str, counts: npt.NDArray[np.uint16]) -> None:
+        """Refuse counts that the device's counters do not hold."""
         highest = (1 << self.geometry.counter_bits) - 1
         if counts.max(initial=0) > highest:
             raise FrameFault(
                 FaultKind.WRONG_ANSWER,
                 f"{query}: a count of {counts.max()}: the device's counters hold {highest} at most",
             )
-        return counts
 
     def outputs(
         self, query: str, core: int, read_mode: ReadMode, vectors: int
@@ -157,6 +163,24 @@ class BoardRequests:
             raise FrameFault(
                 FaultKind.WRONG_ANSWER, f"the device's NMPU settings make no sense: {error}"
             ) from error
+
+    def start_stream(self, shape: StreamShape, source: str) -> None:
+        """Start a stream of counts."""
+        self._session.tell(
+            f"STReam:STARt {shape.vectors},{shape.frame_vectors},{shape.window},{source}"
+        )
+
+    def stream_state(self) -> StreamState:
+        """Ask how far the device is with its stream."""
+        return StreamState.parse(self._session.ask("STReam:STATe?"))
+
+    def acknowledge(self, vector: int) -> None:
+        """Say that all vectors of the stream below `vector` are done with."""
+        self._session.tell(f"STReam:ACKNowledge {vector}")
+
+    def stop_stream(self) -> None:
+        """Stop the stream, if there is one."""
+        self._session.tell("STReam:STOP")
 
     def temperature_c(self, core: int, read_mode: ReadMode) -> float:
         """Select a core and a read mode; measure the temperature, degrees Celsius."""

@@ -1,5 +1,7 @@
 """What a campaign asks of a chip: the seam between experiments and devices."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +20,17 @@ class CorrectedReadout:
     """Outputs of the NMPU (vector, column); None where a recording does not know them."""
     counts: npt.NDArray[np.uint16]
     """Counts (vector, polarity, column) that the outputs come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountBlock:
+    """Some vectors of a stream, one after the other."""
+
+    first_vector: int
+    """Place of the first one in the stream, from 0."""
+    counts: npt.NDArray[np.uint16]
+    """Counts (vector, polarity, column), read-only. Valid until the next block is asked for or the
+    stream is left; then the memory is used again. Copy what is needed longer."""
 
 
 class Chip(Protocol):
@@ -96,4 +109,37 @@ class Chip(Protocol):
 
     def close(self) -> None:
         """Close the link."""
+        ...
+
+
+class StreamingChip(Chip, Protocol):
+    """A chip that measures without being asked for each readout."""
+
+    def stream_counts(
+        self,
+        core: int,
+        read_mode: ReadMode,
+        inputs: npt.NDArray[np.int8],
+        *,
+        vectors: int,
+        frame_vectors: int | None = None,
+        window: int = 8,
+    ) -> AbstractContextManager[Iterator[CountBlock]]:
+        """Multiply input vectors (vector, row) round and round; hand out counts as they come.
+
+        Every vector of the stream comes once and in order, or an error says which did not.
+
+        Parameters
+        ----------
+        core, read_mode
+            What to read, and how.
+        inputs
+            Input vectors (vector, row).
+        vectors
+            Length of the stream, which may be more than `inputs` has.
+        frame_vectors
+            Vectors of one block; as many as fit 1 MiB where None.
+        window
+            Blocks that may be on their way to a consumer that does not take them, 0 to 16.
+        """
         ...

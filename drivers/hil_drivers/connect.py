@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Callable
 
 from hil_drivers.aimc_board import AimcBoard
-from hil_drivers.link import HIGHEST_TAG
 from hil_drivers.link_fault import LinkFault
+from hil_drivers.message_bytes import HIGHEST_TAG
 from hil_drivers.open_transport import TransportChoice, open_transport
 from hil_drivers.recovery import RecoveryPolicy
 from hil_drivers.session import Session

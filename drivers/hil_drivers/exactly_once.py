@@ -28,6 +28,7 @@ from hil_drivers.link_fault import (
     LinkClosedError,
     LinkFault,
     LinkHealth,
+    StreamBrokenError,
     UnknownOutcomeError,
     kind_of,
 )
@@ -37,7 +38,7 @@ from hil_drivers.session import Session
 
 T = TypeVar("T")
 
-_FINAL = (AnotherChipError, LinkClosedError, UnknownOutcomeError)
+_FINAL = (AnotherChipError, LinkClosedError, StreamBrokenError, UnknownOutcomeError)
 """Errors that no repetition can mend."""
 
 _COMMAND_ERRORS = range(-199, -99)

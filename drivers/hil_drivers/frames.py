@@ -109,6 +109,11 @@ class Frame:
 
 def encode_frame(frame: Frame) -> bytes:
     """Return the frame's bytes, CRC included."""
+    return b"".join(frame_parts(frame))
+
+
+def frame_parts(frame: Frame) -> tuple[bytes, memoryview, bytes]:
+    """Return the frame's bytes in three parts, so that the payload need not be copied here."""
     shape = (*frame.payload.shape, 1, 1, 1)[:3]
     header = _HEADER.pack(
         MAGIC,
@@ -123,12 +128,12 @@ def encode_frame(frame: Frame) -> bytes:
         *shape,
         frame.first_vector,
     )
-    body = header + np.ascontiguousarray(frame.payload).tobytes()
-    crc: int = google_crc32c.value(body)
-    return body + crc.to_bytes(CRC_BYTES, "little")
+    payload = read_only(np.ascontiguousarray(frame.payload).reshape(-1).view(np.uint8))
+    crc: int = google_crc32c.extend(google_crc32c.value(header), payload)
+    return header, payload.data, crc.to_bytes(CRC_BYTES, "little")
 
 
-def decode_frame(data: bytes | bytearray) -> Frame:
+def decode_frame(data: bytes | bytearray | memoryview) -> Frame:
     """Read a frame from exactly its bytes; the payload is a view of them, not a copy.
 
     Raises
@@ -198,7 +203,7 @@ def decode_frame(data: bytes | bytearray) -> Frame:
     )
 
 
-def _check_crc(data: bytes | bytearray) -> None:
+def _check_crc(data: bytes | bytearray | memoryview) -> None:
     # google_crc32c takes read-only buffers only; a read-only array view costs no copy.
     body = np.frombuffer(data, dtype=np.uint8, count=len(data) - CRC_BYTES)
     computed = google_crc32c.value(read_only(body))

@@ -11,29 +11,35 @@ Rules
 4. An answer says what is wrong with its number, measured at the request that waits: an earlier
    one's, this one's again, one that was not made yet, none.
 5. A device carries out a message that comes twice in a row only once.
+6. Blocks with the tag that the host listens to are pushed: none of them answers a request.
 
 The host side lends its buffer to be received into (``writable`` and ``received``), so that a block
 goes from the socket to the array without a copy in between.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hil_drivers.link_fault import FaultKind, FrameFault
-from hil_drivers.scpi import LONGEST_LINE, encode_block
+from hil_drivers.message_bytes import (
+    BLOCK_START,
+    HIGHEST_TAG,
+    block_length,
+    split_tag,
+    unquoted_hash,
+)
+from hil_drivers.ring import Lender
+from hil_drivers.scpi import LONGEST_LINE, block_head, encode_block
 
 DEFAULT_LARGEST_BLOCK = 64 << 20
 """Largest block taken, 64 MiB: 65,536 vectors of 256 columns, P and N."""
 
-HIGHEST_TAG = 0xFFFFFFFF
-"""Tags have 32 bits, like the sequence number of a frame."""
-
 LAST_WORDS_TAG = 0
 """Tag of what a device says before it closes a link whose bytes it cannot read."""
 
-_TAG = re.compile(rb"@(\d{1,10})(?: |(?=\r?\n)|$)")
-_BLOCK_START = re.compile(rb"#([1-9])")
 _READ_AHEAD = 1 << 16
+_SHORT_READ_AHEAD = 64
+"""Where large blocks follow each other: their heads fit, and little of them has to be copied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +62,13 @@ class Answer:
     """Number of the request it answers; None if the device sent none."""
     text: str
     """The text, or empty where there is a block."""
-    block: bytearray | None
-    """Content of the block."""
+    block: bytearray | memoryview | None
+    """Content of the block; a view of the memory lent for it, where some was."""
     fault: FaultKind | None = None
     """What is wrong with its tag: NO_TAG, STALE_TAG, REPEATED_TAG, SKIPPED_TAG, or GARBLED_REQUEST
-    for a device's last words; None if it is the answer to the request that waits."""
+    for a device's last words; None if it is the answer to the request that waits, or pushed."""
+    is_pushed: bool = False
+    """Whether it is a block that the device pushed, and answers no request."""
 
 
 def next_tag(tag: int) -> int:
@@ -87,17 +95,22 @@ def encode_request(tag: int | None, text: str, block: bytes | None = None) -> by
     return start.encode("ascii") + content + b"\n"
 
 
-def encode_answer(tag: int | None, content: str | bytes) -> bytes:
-    r"""Return the bytes of a response: text as it is, bytes as a block.
+def encode_answer(tag: int | None, content: str | bytes | Sequence[bytes | memoryview]) -> bytes:
+    r"""Return the bytes of a response: text as it is, bytes, in one part or more, as a block.
 
     Examples
     --------
     >>> encode_answer(7, "25.0")
     b'@7 25.0\n'
+    >>> encode_answer(7, [b"ab", b"c"])
+    b'@7 #13abc\n'
     """
     start = b"" if tag is None else b"@%d " % tag
-    body = content.encode("ascii", "replace") if isinstance(content, str) else encode_block(content)
-    return start + body + b"\n"
+    if isinstance(content, str):
+        return start + content.encode("ascii", "replace") + b"\n"
+    parts = (content,) if isinstance(content, bytes) else content
+    head = block_head(sum(map(len, parts)))
+    return b"".join((start, head, *parts, b"\n"))
 
 
 class HostLink:
@@ -108,16 +121,38 @@ class HostLink:
         self._line = bytearray()
         self._ahead = bytearray(_READ_AHEAD)
         self._tag: int | None = None
-        self._block: bytearray | None = None
+        self._block: bytearray | memoryview | None = None
         self._filled = 0
         self._expected: int | None = None
         self._is_answered = False
+        self._lender: Lender | None = None
+        self._pushed_tag: int | None = None
+        self._pushed_lender: Lender | None = None
         self.failure: FrameFault | None = None
         """Why nothing that arrives can be understood any more."""
 
-    def expect(self, tag: int) -> None:
-        """Take note that request `tag` is made; from here on answers are measured at it."""
-        self._expected, self._is_answered = tag, False
+    def expect(self, tag: int, lender: Lender | None = None) -> None:
+        """Take note that request `tag` is made; from here on answers are measured at it.
+
+        Parameters
+        ----------
+        tag
+            Its number.
+        lender
+            Lends the memory for its answer's block; without one, memory of its own is made.
+        """
+        self._expected, self._is_answered, self._lender = tag, False, lender
+
+    def listen(self, tag: int, lender: Lender) -> None:
+        """Take blocks with the tag of an earlier request for pushed ones, into memory lent."""
+        self._pushed_tag, self._pushed_lender = tag, lender
+
+    def abandon(self) -> None:
+        """Give back what was lent for a block that will not come to its end."""
+        if isinstance(self._block, memoryview):
+            for lender in filter(None, (self._lender, self._pushed_lender)):
+                lender.take_back(self._block)
+        self._block = None
 
     @property
     def is_inside_answer(self) -> bool:
@@ -133,7 +168,8 @@ class HostLink:
         """Return where the next bytes shall be received; fill any part of it from its start."""
         if self._block is not None and self._filled < len(self._block):
             return memoryview(self._block)[self._filled :]
-        return memoryview(self._ahead)
+        are_large = self._pushed_lender and self._pushed_lender.slot_bytes > _READ_AHEAD
+        return memoryview(self._ahead)[: _SHORT_READ_AHEAD if are_large else _READ_AHEAD]
 
     def received(self, count: int) -> list[Answer]:
         """Take note of `count` bytes put into `writable`; return the answers now complete.
@@ -174,13 +210,13 @@ class HostLink:
     def _take_line(self, rest: memoryview, answers: list[Answer]) -> memoryview:
         known = len(self._line)
         self._line += rest[: LONGEST_LINE - known]
-        tag, body = _split_tag(self._line)
-        length = _block_length(self._line, body, self._largest_block)
+        tag, body = split_tag(self._line)
+        length = block_length(self._line, body, self._largest_block)
         if length is not None:
             self._tag = tag
             start, size = length
             self._line.clear()
-            self._block, self._filled = bytearray(size), 0
+            self._block, self._filled = self._room_for(tag, size), 0
             return rest[start - known :]
         newline = self._line.find(b"\n")
         if newline < 0:
@@ -209,7 +245,26 @@ class HostLink:
         self._block = None
         return rest[1:]
 
-    def _answer(self, tag: int | None, text: str, block: bytearray | None) -> Answer:
+    def _room_for(self, tag: int | None, size: int) -> bytearray | memoryview:
+        lender = None
+        if tag is not None and tag == self._pushed_tag:
+            lender = self._pushed_lender
+        elif tag == self._expected and not self._is_answered:
+            lender = self._lender
+        if lender is None:
+            return bytearray(size)
+        lent = lender.lend(size)
+        if lent is None:
+            raise FrameFault(
+                FaultKind.OVERSIZE,
+                f"block of {size} bytes: there is no room for it; the device pushes larger frames "
+                "than asked for, or more than it has leave to",
+            )
+        return lent
+
+    def _answer(self, tag: int | None, text: str, block: bytearray | memoryview | None) -> Answer:
+        if block is not None and tag is not None and tag == self._pushed_tag:
+            return Answer(tag=tag, text=text, block=block, is_pushed=True)
         fault = self._fault_of(tag)
         self._is_answered |= fault is None
         return Answer(tag=tag, text=text, block=block, fault=fault)
@@ -275,7 +330,7 @@ class DeviceLink:
     def _next_request(self) -> Request | None:
         newline = self._buffer.find(b"\n", 0, LONGEST_LINE)
         end = newline if newline >= 0 else len(self._buffer)
-        sign = _unquoted_hash(self._buffer, min(end, LONGEST_LINE))
+        sign = unquoted_hash(self._buffer, min(end, LONGEST_LINE))
         if sign is None:
             if newline >= 0:
                 return self._finish(newline, newline + 1, None)
@@ -286,9 +341,9 @@ class DeviceLink:
                     "before its block, newline included",
                 )
             return None
-        length = _block_length(self._buffer, sign, self._largest_block)
+        length = block_length(self._buffer, sign, self._largest_block)
         if length is None:
-            if len(self._buffer) > sign + 1 and not _BLOCK_START.match(self._buffer, sign):
+            if len(self._buffer) > sign + 1 and not BLOCK_START.match(self._buffer, sign):
                 raise FrameFault(
                     FaultKind.GARBAGE, "malformed block: '#' must be followed by a digit 1 to 9"
                 )
@@ -308,47 +363,5 @@ class DeviceLink:
     def _finish(self, text_end: int, message_end: int, block: bytes | None) -> Request:
         line = bytes(self._buffer[:text_end])
         del self._buffer[:message_end]
-        tag, start = _split_tag(line)
+        tag, start = split_tag(line)
         return Request(tag=tag, text=line[start:].decode("ascii", "replace").strip(), block=block)
-
-
-def _split_tag(line: bytes | bytearray) -> tuple[int | None, int]:
-    """Return a message's tag and where its text starts; what is no tag is text."""
-    tag = _TAG.match(line)
-    if tag is None or int(tag[1]) > HIGHEST_TAG:
-        return None, 0
-    return int(tag[1]), tag.end()
-
-
-def _block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int] | None:
-    """Return where a block's content starts and its size, or None while that is not known."""
-    start = _BLOCK_START.match(buffer, sign)
-    if not start:
-        return None
-    content = start.end() + int(start[1])
-    digits = bytes(buffer[start.end() : content])
-    for digit in digits:
-        if digit not in b"0123456789":
-            raise FrameFault(
-                FaultKind.GARBAGE,
-                f"byte {bytes([digit])!r} in a block's length: must be {int(start[1])} digits",
-            )
-    if len(buffer) < content:
-        return None
-    size = int(digits)
-    if size > largest:
-        raise FrameFault(FaultKind.OVERSIZE, f"block of {size} bytes: at most {largest} are taken")
-    return content, size
-
-
-def _unquoted_hash(buffer: bytearray, end: int) -> int | None:
-    quote = 0
-    for position in range(end):
-        byte = buffer[position]
-        if quote:
-            quote = 0 if byte == quote else quote
-        elif byte in b"\"'":
-            quote = byte
-        elif byte == ord("#"):
-            return position
-    return None

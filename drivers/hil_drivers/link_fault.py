@@ -56,6 +56,10 @@ class FaultKind(StrEnum):
     """The device started again and had forgotten its settings."""
     HALF_PROGRAMMED = "half_programmed"
     """Programming began and did not end."""
+    MISSING_VECTORS = "missing_vectors"
+    """Frames of a stream did not come, and were asked for again."""
+    REPEATED_VECTORS = "repeated_vectors"
+    """A frame of a stream came again, and was dropped."""
 
 
 class FrameFault(FrameError):  # noqa: N818 - says what it is: a FrameError with a kind
@@ -80,6 +84,10 @@ class LockedError(TransportError):
 
 class AnotherChipError(LinkLostError):
     """After the link was back, another chip was at its end."""
+
+
+class StreamBrokenError(LinkLostError):
+    """The device does not know a stream any more: it has started again, or it was stopped."""
 
 
 class UnknownOutcomeError(TransportError):

@@ -81,8 +81,19 @@ def encode_block(data: bytes) -> bytes:
     >>> encode_block(b"hello")
     b'#15hello'
     """
-    length = str(len(data)).encode()
-    return b"#%d%s%s" % (len(length), length, data)
+    return block_head(len(data)) + data
+
+
+def block_head(size: int) -> bytes:
+    """Return what stands before the `size` bytes of a block.
+
+    Examples
+    --------
+    >>> block_head(44)
+    b'#244'
+    """
+    length = str(size).encode()
+    return b"#%d%s" % (len(length), length)
 
 
 def matches(pattern: str, header: str) -> bool:

@@ -65,6 +65,8 @@ class SerialTransport:
         If the device does not answer in packets.
     """
 
+    is_duplex = True
+
     def __init__(
         self, address: SerialAddress, *, resource: str, timeout_s: float, resend_s: float = 0.1
     ) -> None:

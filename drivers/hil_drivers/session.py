@@ -7,26 +7,25 @@ the answer to the next one.
 A request that did not get its answer leaves the link out of step: something of it may still be on
 its way. Before the next request the session resynchronises: the transport drops what is under way,
 and nothing that was received before is looked at again.
+
+A device may push frames that answer no request (`listen`). They are kept in order until somebody
+takes them, whatever is asked meanwhile; how many there can be is up to who lends their memory.
 """
 
 import math
-import re
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from hil.core.errors import DeviceError, FrameError, LinkLostError, TransportTimeoutError
-from hil.core.legible import printable
+from hil.core.errors import LinkLostError, TransportTimeoutError
+from hil_drivers.answer_checks import check_not_refused, check_ok, shown
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request, next_tag
 from hil_drivers.link_fault import FaultKind, FrameFault, LinkClosedError, TruncatedAnswerError
-from hil_drivers.transport import Transport
-
-_LONGEST_QUOTE = 60
-"""How much of a strange answer is shown in a message."""
-
-_REFUSAL = re.compile(r"!(-?\d{1,9})(?:,(.*))?", re.DOTALL)
+from hil_drivers.ring import NO_ROOM, Lender
+from hil_drivers.transport import Transport, is_duplex
 
 _DROPPED = {FaultKind.STALE_TAG, FaultKind.REPEATED_TAG}
 """Answers that do no harm: they are dropped, and the right one is waited for."""
@@ -63,6 +62,9 @@ class Session:
         self._timeout_s = timeout_s
         self._clock = clock
         self._link = HostLink()
+        self._listening: tuple[int, Lender] | None = None
+        self._pushed: deque[bytearray | memoryview] = deque()
+        self._is_posted = False
         self.on_dropped = on_dropped
         """Called when an answer was dropped; see above."""
         self._tag = 0
@@ -89,7 +91,7 @@ class Session:
 
     def tell(self, text: str, *, limit_s: float = math.inf) -> None:
         """Send a command and wait until the device has done it, at most `limit_s` seconds."""
-        self._acknowledged(self._exchange(text, None, limit_s=limit_s))
+        check_ok(self._exchange(text, None, limit_s=limit_s), text)
 
     def ask(self, text: str) -> str:
         """Send a query and return its answer's text."""
@@ -97,35 +99,99 @@ class Session:
         if answer.block is not None:
             raise FrameFault(
                 FaultKind.WRONG_ANSWER,
-                f"{text}: the device answered {_quoted(answer)} where text is due",
+                f"{text}: the device answered {shown(answer)} where text is due",
             )
         return answer.text
 
     def tell_frame(self, text: str, make_frame: Callable[[int], bytes]) -> None:
         """Send a command with a frame, made by `make_frame` from the request's tag."""
-        self._acknowledged(self._exchange(text, make_frame))
+        check_ok(self._exchange(text, make_frame), text)
 
-    def ask_frame(self, text: str, kind: FrameKind) -> Frame:
-        """Send a query and return the frame in its answer, which carries the same number."""
-        answer = self._exchange(text, None)
+    def ask_block(
+        self, text: str, lender: Lender | None = None
+    ) -> tuple[bytearray | memoryview, int]:
+        """Send a query; return the block in its answer, in memory lent, and the request's tag."""
+        answer = self._exchange(text, None, lender=lender)
         if answer.block is None:
             raise FrameFault(
                 FaultKind.WRONG_ANSWER,
-                f"{text}: the device answered {_quoted(answer)} where a block is due",
+                f"{text}: the device answered {shown(answer)} where a block is due",
             )
-        frame = decode_frame(answer.block)
+        return answer.block, self._tag
+
+    def ask_frame(self, text: str, kind: FrameKind) -> Frame:
+        """Send a query and return the frame in its answer, which carries the same number."""
+        block, tag = self.ask_block(text)
+        frame = decode_frame(block)
         if frame.kind is not kind:
             raise FrameFault(
                 FaultKind.WRONG_FRAME,
                 f"{text}: the device answered with a frame of {frame.kind.name.lower()}, "
                 f"{kind.name.lower()} are due",
             )
-        if frame.sequence != answer.tag:
+        if frame.sequence != tag:
             raise FrameFault(
                 FaultKind.WRONG_SEQUENCE,
-                f"{text}: the frame has sequence number {frame.sequence}, the request {answer.tag}",
+                f"{text}: the frame has sequence number {frame.sequence}, the request {tag}",
             )
         return frame
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether the link carries what a device says without being asked."""
+        return is_duplex(self._transport)
+
+    def listen(self, tag: int, lender: Lender) -> None:
+        """Keep the frames that the device pushes under the number `tag`, in memory lent."""
+        self._listening = tag, lender
+        self._link.listen(tag, lender)
+
+    def stop_listening(self) -> None:
+        """Drop the pushed frames that are kept; those to come are dropped, too."""
+        if self._listening is not None:
+            tag, lender = self._listening
+            self._listening = None
+            for block in self._pushed:
+                if isinstance(block, memoryview):
+                    lender.take_back(block)
+            self._link.listen(tag, NO_ROOM)
+        self._pushed.clear()
+
+    def next_pushed(self) -> bytearray | memoryview | None:
+        """Wait for the next frame that the device pushes; return its bytes.
+
+        None if the answer to what was posted came first.
+
+        Raises
+        ------
+        DeviceError
+            If the device refuses what was posted.
+        """
+        timeout_s = self._time_left()
+        deadline = self._clock() + timeout_s
+        while not self._pushed:
+            self.is_in_step = False
+            answer = self._receive_some(deadline, timeout_s)
+            self.is_in_step = True
+            if answer is not None:
+                self._end_post(answer)
+                return self._pushed.popleft() if self._pushed else None
+        return self._pushed.popleft()
+
+    def has_pushed(self) -> bool:
+        """Tell whether a pushed frame is kept that nobody has taken."""
+        return bool(self._pushed)
+
+    def post(self, text: str) -> bool:
+        """Send a command without waiting for its answer, which `next_pushed` looks at.
+
+        Returns False, and sends nothing, while the last one posted is not answered.
+        """
+        if self._is_posted:
+            return False
+        self._send(text, None, math.inf, None)
+        self.is_in_step = self._is_posted = True
+        return True
 
     def resynchronise(self) -> None:
         """Let nothing that was sent or received before have any effect on what follows.
@@ -144,7 +210,11 @@ class Session:
         if timeout_s <= 0:
             raise TransportTimeoutError(f"{self.resource}: no time left to resynchronise")
         self._transport.clear(timeout_s=timeout_s)
+        self._link.abandon()
         self._link = HostLink()
+        self._is_posted = False
+        if self._listening is not None:
+            self._link.listen(*self._listening)
         self.resynchronisations += 1
         self.is_in_step = True
 
@@ -170,7 +240,24 @@ class Session:
         make_frame: Callable[[int], bytes] | None,
         *,
         limit_s: float = math.inf,
+        lender: Lender | None = None,
     ) -> Answer:
+        if self._is_posted and self.is_in_step:
+            self._await_post()
+        deadline, timeout_s = self._send(text, make_frame, limit_s, lender)
+        answer = self._await_answer(deadline, timeout_s)
+        self.is_in_step = True
+        check_not_refused(answer, text)
+        return answer
+
+    def _send(
+        self,
+        text: str,
+        make_frame: Callable[[int], bytes] | None,
+        limit_s: float,
+        lender: Lender | None,
+    ) -> tuple[float, float]:
+        """Send a request; return when its time is up, and how long that is."""
         if self._is_closed:
             raise LinkClosedError(f"{self.resource}: {text}: the link was closed")
         if not self.is_in_step:
@@ -179,37 +266,61 @@ class Session:
         tag = self._tag
         message = encode_request(tag, text, make_frame(tag) if make_frame else None)
         self.request = text
+        timeout_s = self._time_left(limit_s)
+        deadline = self._clock() + timeout_s
+        self.requests += 1
+        self._link.expect(tag, lender)
+        self.is_in_step = False  # until the answer is here; Ctrl-C may come before it
+        self._transport.send(message, timeout_s=timeout_s)
+        return deadline, timeout_s
+
+    def _time_left(self, limit_s: float = math.inf) -> float:
         timeout_s = min(self._timeout_s, limit_s, self.deadline - self._clock())
         if timeout_s <= 0:
             raise self._too_late(0.0)
-        deadline = self._clock() + timeout_s
-        self.requests += 1
-        self._link.expect(tag)
-        self.is_in_step = False  # until the answer is here; Ctrl-C may come before it
-        self._transport.send(message, timeout_s=timeout_s)
-        answer = self._await_answer(deadline, timeout_s)
+        return timeout_s
+
+    def _await_post(self) -> None:
+        """Wait for the answer to what was posted."""
+        timeout_s = self._time_left()
+        self.is_in_step = False
+        answer = self._await_answer(self._clock() + timeout_s, timeout_s)
         self.is_in_step = True
-        if answer.text.startswith("!"):
-            raise self._refusal(answer)
-        return answer
+        self._end_post(answer)
+
+    def _end_post(self, answer: Answer) -> None:
+        self._is_posted = False
+        check_not_refused(answer, self.request)
+        check_ok(answer, self.request)
 
     def _await_answer(self, deadline: float, timeout_s: float) -> Answer:
         while True:
-            left_s = deadline - self._clock()
-            if left_s <= 0:
-                raise self._too_late(timeout_s)
-            mine = None
-            try:
-                answers = self._receive(left_s)
-            except TransportTimeoutError as error:
-                raise self._too_late(timeout_s) from error
-            for answer in answers:
-                if answer.fault is None:
-                    mine = answer
-                else:
-                    self._drop(answer, answer.fault)
-            if mine is not None:
-                return mine
+            answer = self._receive_some(deadline, timeout_s)
+            if answer is not None:
+                return answer
+
+    def _receive_some(self, deadline: float, timeout_s: float) -> Answer | None:
+        """Receive what comes next; keep what was pushed, return the answer that is due, if any."""
+        left_s = deadline - self._clock()
+        if left_s <= 0:
+            raise self._too_late(timeout_s)
+        mine = None
+        try:
+            answers = self._receive(left_s)
+        except TransportTimeoutError as error:
+            raise self._too_late(timeout_s) from error
+        if self._listening is not None:  # first of all: what is not kept is never given back
+            self._pushed.extend(
+                answer.block for answer in answers if answer.is_pushed and answer.block is not None
+            )
+        for answer in answers:
+            if answer.is_pushed:
+                continue
+            if answer.fault is None:
+                mine = answer
+            else:
+                self._drop(answer, answer.fault)
+        return mine
 
     def _receive(self, left_s: float) -> list[Answer]:
         link = self._link
@@ -241,39 +352,15 @@ class Session:
         if fault is FaultKind.GARBLED_REQUEST:
             raise LinkLostError(
                 f"{self.resource}: {text}: the device could not read its bytes and closes the "
-                f"link: {_quoted(answer)}"
+                f"link: {shown(answer)}"
             )
         if fault is FaultKind.NO_TAG:
             raise FrameFault(
                 fault,
-                f"{text}: the device answered {_quoted(answer)} without the request's tag @"
+                f"{text}: the device answered {shown(answer)} without the request's tag @"
                 f"{self._tag}: it does not speak this protocol",
             )
         raise FrameFault(
             fault,
             f"{text}: the device answered request {answer.tag}, this is request {self._tag}",
         )
-
-    def _refusal(self, answer: Answer) -> FrameError | DeviceError:
-        refusal = _REFUSAL.fullmatch(answer.text)
-        if refusal is None:
-            return FrameFault(
-                FaultKind.WRONG_ANSWER,
-                f"{self.request}: the device answered {_quoted(answer)}: no error number",
-            )
-        words = printable((refusal[2] or "").strip().strip('"'))
-        return DeviceError(int(refusal[1]), words, request=self.request)
-
-    def _acknowledged(self, answer: Answer) -> None:
-        if answer.text != "OK":
-            raise FrameFault(
-                FaultKind.WRONG_ANSWER,
-                f"{self.request}: the device answered {_quoted(answer)} where OK is due",
-            )
-
-
-def _quoted(answer: Answer) -> str:
-    if answer.block is not None:
-        return f"a block of {len(answer.block)} bytes"
-    more = "..." if len(answer.text) > _LONGEST_QUOTE else ""
-    return f"{answer.text[:_LONGEST_QUOTE]!r}{more}"

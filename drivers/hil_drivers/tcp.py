@@ -48,6 +48,8 @@ class TcpTransport:
         If the host does not answer in time.
     """
 
+    is_duplex = True
+
     def __init__(self, host: str, port: int, *, resource: str, timeout_s: float) -> None:
         self.resource = resource
         self._address = (host, port)

@@ -59,3 +59,12 @@ class Transport(Protocol):
     def close(self) -> None:
         """Close the stream; closing twice is no error."""
         ...
+
+
+def is_duplex(transport: Transport) -> bool:
+    """Tell whether a link carries what the device says without being asked, at any time.
+
+    A transport says so by an attribute ``is_duplex``. Where it has none, messages and their answers
+    take turns, as on a bus.
+    """
+    return bool(getattr(transport, "is_duplex", False))

@@ -40,6 +40,7 @@ class MockDevice:
             return
         for request in self._requests(data):
             yield self._firmware.handle(request, client=self.client)
+            yield from self._firmware.pushed(client=self.client)
         if self._link.failure is not None:
             self.is_lost = True
             yield self._firmware.report(self._link.failure)

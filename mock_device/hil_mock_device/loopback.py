@@ -24,6 +24,8 @@ class LoopbackTransport:
         How to let time pass.
     """
 
+    is_duplex = True
+
     def __init__(
         self,
         device: Conversation,

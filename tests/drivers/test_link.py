@@ -19,6 +19,7 @@ from hil_drivers.link import (
     encode_request,
 )
 from hil_drivers.link_fault import FaultKind, FrameFault
+from hil_drivers.ring import Ring
 
 LINE_BYTES = 4096
 BLOCK_BYTES = 64 << 20
@@ -392,3 +393,61 @@ def test_request_that_comes_twice_is_handed_on_once() -> None:
 def test_request_with_the_same_number_and_another_text_is_another() -> None:
     link = DeviceLink()
     assert len(link.receive(b"@7 CORE:SEL 1\n@7 CORE:SEL 2\n")) == 2
+
+
+# --- blocks that are pushed, and lent memory -----------------------------------------------------
+
+
+def test_pushed_blocks_answer_no_request_however_they_are_split() -> None:
+    data = b"@5 OK\n@5 #13abc\n@6 OK\n@5 #13def\n@5 late\n"
+    for at_once in range(1, len(data)):
+        link, ring = HostLink(), Ring(4, 10)
+        link.expect(5)
+        link.listen(5, ring)
+        answers = []
+        for start in range(0, len(data), at_once):
+            answers += hear(link, data[start : start + at_once])
+            if answers:
+                link.expect(6)
+        assert [(a.text, a.block, a.is_pushed) for a in answers] == [
+            ("OK", None, False),
+            ("", b"abc", True),
+            ("OK", None, False),
+            ("", b"def", True),
+            ("late", None, False),
+        ]
+        assert answers[-1].fault is FaultKind.STALE_TAG
+        assert ring.free == 2
+
+
+def test_blocks_are_received_into_the_memory_that_was_lent() -> None:
+    link, ring = HostLink(), Ring(2, 10)
+    link.expect(7, ring)
+    (answer,) = hear(link, b"@7 #13abc\n")
+    assert isinstance(answer.block, memoryview)
+    assert any(answer.block.obj is slot.obj for slot in ring.slots)
+    (answer,) = hear(link, b"@7 #13def\n")  # one that comes again is nobody's
+    assert answer.fault is FaultKind.REPEATED_TAG
+    assert ring.free == 1
+
+
+def test_memory_of_a_block_that_did_not_end_is_given_back() -> None:
+    link, ring = HostLink(), Ring(2, 10)
+    link.listen(5, ring)
+    hear(link, b"@5 #13a")
+    assert ring.free == 1
+    link.abandon()
+    assert ring.free == 2
+
+
+def test_more_than_there_is_room_for_is_a_named_error() -> None:
+    link, ring = HostLink(), Ring(2, 10)
+    link.listen(5, ring)
+    assert len(hear(link, b"@5 #11a\n" * 2 + b"@5 #11a\n")) == 2
+    with pytest.raises(FrameFault, match="no room for it") as caught:
+        hear(link, b"x")
+    assert caught.value.kind is FaultKind.OVERSIZE
+
+
+def test_parts_of_a_block_are_joined() -> None:
+    assert encode_answer(7, [b"ab", memoryview(b"cd")]) == b"@7 #14abcd\n"

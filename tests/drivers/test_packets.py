@@ -16,7 +16,7 @@ from hil_drivers.packets import (
 )
 
 ASK_1 = bytes.fromhex("00 04 a5 81 01 05 72 70 41 56 00")
-"""ASK, epoch 129, sequence 1; stuffed by hand: zeros at offsets 3 and, behind the end, 8."""
+"""ASK, epoch 129, sequence 1; its CRC checked one bit at a time, its one zero stuffed by hand."""
 ASK_1_CONTENT = bytes.fromhex("a5 81 01 00 72 70 41 56")
 
 

@@ -28,6 +28,7 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/protocol.md").read_text("utf
 DIALOGUE, PLAIN_DIALOGUE = PAGE.split("## A whole dialogue")[1].split("The same in plain SCPI")
 
 AFTER_A_FAULT = DIALOGUE.split("### After a fault")[1]
+A_STREAM = DIALOGUE.split("### A stream")[1]
 
 BOOT_ANSWER = b"@4 5e1f90a2\n"
 """The one answer of the page that no device repeats."""
@@ -162,7 +163,7 @@ def test_driver_speaks_the_dialogue_of_the_page() -> None:
 
 def test_device_speaks_the_dialogues_of_the_page() -> None:
     device = MockDevice(Firmware(DocumentedSilicon()))
-    for exchange in [*exchanges(DIALOGUE), *exchanges(AFTER_A_FAULT)]:
+    for exchange in [*exchanges(DIALOGUE), *exchanges(AFTER_A_FAULT), *exchanges(A_STREAM)]:
         answer = device.receive(exchange.sent)
         if exchange.answered == BOOT_ANSWER:
             assert re.fullmatch(rb"@4 [0-9a-z]{1,16}\n", answer)
@@ -177,8 +178,8 @@ def test_device_speaks_the_plain_dialogue_of_the_page() -> None:
 
 
 def test_dialogues_of_the_page_were_found() -> None:
-    parts = (DIALOGUE, AFTER_A_FAULT, PLAIN_DIALOGUE)
-    assert [len(exchanges(part)) for part in parts] == [23, 6, 3]
+    parts = (DIALOGUE, AFTER_A_FAULT, A_STREAM, PLAIN_DIALOGUE)
+    assert [len(exchanges(part)) for part in parts] == [23, 6, 5, 3]
 
 
 def test_crc_of_the_weights_on_the_page_is_theirs() -> None:

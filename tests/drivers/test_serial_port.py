@@ -145,7 +145,7 @@ def test_device_that_ends_the_conversation_is_a_lost_link_until_clear(tmp_path: 
         transport.close()
 
 
-def test_device_that_restarted_is_noticed_at_once(tmp_path: Path) -> None:
+def test_line_that_went_away_is_opened_again_once_it_is_back(tmp_path: Path) -> None:
     with served_line(tmp_path / "one") as first, served_line(tmp_path / "two"):
         (tmp_path / "tty").symlink_to((tmp_path / "one").readlink())
         transport = open_serial(first.replace("one", "tty"), timeout_s=WAIT_S)

@@ -99,7 +99,7 @@ class ChipCommands:
             cores[frame.core] = before  # refused, and nothing was done
             raise
         cores[frame.core] = CoreMemory(before.programmings + 1, crc_of_weights(frame.payload))
-        self._settings.latched = None
+        self._settings.latched = self._settings.stream = None
 
     def _recall_programming(self, _: Call) -> str:
         core = self._settings.cores.get(self._settings.core, CoreMemory())
@@ -186,7 +186,7 @@ class ChipCommands:
         return f"{self._silicon.temperature_c(core, read_mode):.3f}"
 
     def _make_safe(self, _: Call) -> None:
-        self._settings.inputs = None
+        self._settings.inputs = self._settings.stream = None
         self._settings.nmpu_is_on = False
 
 

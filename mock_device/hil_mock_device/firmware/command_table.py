@@ -8,8 +8,9 @@ from hil_mock_device.firmware.call import Handler, refusal
 
 _OPEN_TO_ALL = frozenset({"*OPC", "*WAI", "SAFE", "SYSTem:LOCK:RELease"})
 """Commands that whoever is locked out may send: SAFE must succeed in every state."""
-_CHANGING_QUERIES = frozenset({"READ?"})
-"""Queries that change the instrument: a multiplication takes the place of the latched counts."""
+_CHANGING_QUERIES = frozenset({"READ?", "STReam:FETCh?"})
+"""Queries that change the instrument: a multiplication takes the place of the latched counts, and
+a stream may go on when a frame is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One request in, one reply out, by ``docs/reference/protocol.md``."""
 
 import logging
+from collections.abc import Iterator
 from itertools import count
 
 from hil.core.errors import DeviceError, FrameError
@@ -16,6 +17,7 @@ from hil_mock_device.firmware.instrument_lock import InstrumentLock
 from hil_mock_device.firmware.nmpu_commands import NmpuCommands
 from hil_mock_device.firmware.settings import Settings
 from hil_mock_device.firmware.status import Status
+from hil_mock_device.firmware.stream_commands import StreamCommands
 from hil_mock_device.silicon import Silicon
 
 _log = logging.getLogger(__name__)
@@ -46,11 +48,13 @@ class Firmware:
         common = CommonCommands(
             silicon, settings, errors=errors, status=self.status, lock=self.lock
         )
+        self._streams = StreamCommands(silicon, settings)
         self._table = CommandTable(
             {
                 **common.handlers(),
                 **ChipCommands(silicon, settings).handlers(),
                 **NmpuCommands(silicon, settings).handlers(),
+                **self._streams.handlers(),
             }
         )
 
@@ -87,6 +91,10 @@ class Firmware:
         except DeviceError as error:
             return encode_answer(request.tag, f"!{spelled(error)}")
         return encode_answer(request.tag, "OK" if content is None else content)
+
+    def pushed(self, *, client: int) -> Iterator[bytes]:
+        """Yield the frames that may be pushed to a client now, each made when it is asked for."""
+        return self._streams.pushed(client)
 
     def report(self, error: FrameError) -> bytes:
         """Return the last words to a client whose bytes make no sense."""

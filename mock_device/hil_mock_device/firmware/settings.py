@@ -1,7 +1,8 @@
 """What an instrument is set to, shared by all groups of commands."""
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.scpi import ScpiError
+from hil_drivers.stream_window import StreamShape
 from hil_mock_device.firmware.call import Call, only_frame, refusal
 
 
@@ -39,6 +41,59 @@ class CoreMemory:
     """How often programming was begun."""
     weights_crc: int = 0
     """CRC-32C of its weights; 0 for none, or where the last programming did not end."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stream:
+    """One stream."""
+
+    tag: int
+    """Tag of the ``STReam:STARt``."""
+    client: int
+    """Number of the client that its frames are pushed to."""
+    core: int
+    """Core that the counts are of."""
+    read_mode: ReadMode
+    """Read mode that they were read in."""
+    shape: StreamShape
+    """How long it is, and how it is cut."""
+    count: Callable[[int, int], npt.NDArray[np.uint16]]
+    """Makes the counts of the vectors from one to before another one."""
+    acknowledged: int = 0
+    """All vectors below are done with."""
+    sent_to: int = 0
+    """All vectors below were sent."""
+    kept: dict[int, npt.NDArray[np.uint16]] = field(default_factory=dict)
+    """Counts that were sent and not acknowledged, by their first vector."""
+
+    @property
+    def has_leave(self) -> bool:
+        """Whether the next frame may be pushed."""
+        return self.sent_to < self.shape.leave_to(self.acknowledged)
+
+    def make_next(self) -> Frame:
+        """Measure the next frame, and keep it."""
+        first, end = self.sent_to, self.shape.end_of(self.sent_to)
+        self.kept[first] = self.count(first, end)
+        self.sent_to = end
+        return self.frame(first, self.tag)
+
+    def acknowledge(self, vector: int) -> None:
+        """Forget what comes before `vector`."""
+        self.acknowledged = max(self.acknowledged, vector)
+        for first in [first for first in self.kept if first < self.acknowledged]:
+            del self.kept[first]
+
+    def frame(self, first: int, sequence: int) -> Frame:
+        """Return a frame that is kept."""
+        return Frame(
+            kind=FrameKind.COUNTS,
+            sequence=sequence,
+            core=self.core,
+            read_mode=self.read_mode,
+            payload=self.kept[first],
+            first_vector=first,
+        )
 
 
 class Settings:
@@ -69,6 +124,8 @@ class Settings:
         """Input vectors (vector, row)."""
         self.latched: Latch | None = None
         """What the last multiplication has left."""
+        self.stream: Stream | None = None
+        """What is being streamed."""
 
     def nmpu(self) -> tuple[NmpuFormat, NmpuRegisters | None]:
         """Return format and registers of the selected core and read mode."""

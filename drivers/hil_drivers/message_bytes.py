@@ -1,0 +1,56 @@
+"""What a message of the protocol begins with: its tag, and the length of its block."""
+
+import re
+
+from hil_drivers.link_fault import FaultKind, FrameFault
+
+HIGHEST_TAG = 0xFFFFFFFF
+"""Tags have 32 bits, like the sequence number of a frame."""
+
+BLOCK_START = re.compile(rb"#([1-9])")
+"""Begins a block; the digit is the number of digits of its length."""
+
+_TAG = re.compile(rb"@(\d{1,10})(?: |(?=\r?\n)|$)")
+
+
+def split_tag(line: bytes | bytearray) -> tuple[int | None, int]:
+    """Return a message's tag and where its text starts; what is no tag is text."""
+    tag = _TAG.match(line)
+    if tag is None or int(tag[1]) > HIGHEST_TAG:
+        return None, 0
+    return int(tag[1]), tag.end()
+
+
+def block_length(buffer: bytearray, sign: int, largest: int) -> tuple[int, int] | None:
+    """Return where a block's content starts and its size, or None while that is not known."""
+    start = BLOCK_START.match(buffer, sign)
+    if not start:
+        return None
+    content = start.end() + int(start[1])
+    digits = bytes(buffer[start.end() : content])
+    for digit in digits:
+        if digit not in b"0123456789":
+            raise FrameFault(
+                FaultKind.GARBAGE,
+                f"byte {bytes([digit])!r} in a block's length: must be {int(start[1])} digits",
+            )
+    if len(buffer) < content:
+        return None
+    size = int(digits)
+    if size > largest:
+        raise FrameFault(FaultKind.OVERSIZE, f"block of {size} bytes: at most {largest} are taken")
+    return content, size
+
+
+def unquoted_hash(buffer: bytearray, end: int) -> int | None:
+    """Return where the first number sign outside quotes stands before `end`, None without one."""
+    quote = 0
+    for position in range(end):
+        byte = buffer[position]
+        if quote:
+            quote = 0 if byte == quote else quote
+        elif byte in b"\"'":
+            quote = byte
+        elif byte == ord("#"):
+            return position
+    return None
