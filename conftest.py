@@ -14,6 +14,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 PROJECT = Path(__file__).parent
 
+# No test, and no process that one starts, may write into the user's own books of chips.
+os.environ["AIMC_HIL_DATA"] = tempfile.mkdtemp(prefix="hil-data-")
+
 # Compiled loops import numba at their top; without it there is nothing in them to collect.
 collect_ignore_glob = (
     []

@@ -21,7 +21,7 @@ from hil_drivers.serial_port import open_serial
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.faults.fault_script import FaultScript
 from hil_mock_device.faults.faulty_device import FaultyDevice
-from hil_mock_device.faults.outage import InterruptedListener, with_fixed_port
+from hil_mock_device.faults.outage import InterruptedListener
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.hislip import HislipListener
 from hil_mock_device.listeners.listener import Listener
@@ -162,7 +162,7 @@ def served_device(device: FaultyDevice, link: str) -> Iterator[ServedDevice]:
 def _make_listener(device: FaultyDevice, link: str, folder: Path) -> Listener:
     if link == "serial":
         return PtyListener(folder / "tty")
-    address = with_fixed_port(TcpAddress("127.0.0.1", 0))
+    address = TcpAddress("127.0.0.1", 0)
     if link == "hislip":
         return HislipListener(address, device.firmware)
     return TcpListener(address)

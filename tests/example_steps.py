@@ -1,5 +1,6 @@
 """A tiny recorded chip, 4 rows x 3 columns, written by the real writer; every number is literal."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.index import write_index
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin
+from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import RecordedFault, StepTiming
 from hil_datasets.step_writer import StepWriter
 
@@ -147,6 +149,26 @@ TIMING = StepTiming(
 )
 """Two blocks, the second one through two faults."""
 
+CONDITIONS = (
+    Condition(
+        instrument="chamber",
+        quantity="temperature",
+        unit="degC",
+        setpoint=45.0,
+        at_start=44.5,
+        at_end=45.25,
+    ),
+    Condition(
+        instrument="supply",
+        quantity="current",
+        unit="A",
+        setpoint=None,
+        at_start=0.0025,
+        at_end=0.002,
+    ),
+)
+"""One quantity that was set, one that was only read."""
+
 
 def write_step(
     path: Path,
@@ -157,6 +179,7 @@ def write_step(
     weights: npt.NDArray[np.int8] = WEIGHTS,
     raw: npt.NDArray[np.uint16] = RAW,
     timing: StepTiming | None = TIMING,
+    conditions: Sequence[Condition] = CONDITIONS,
 ) -> str:
     """Write a whole step in two blocks; return its content hash."""
     with StepWriter(path, key=key, origin=origin, weights=weights) as writer:
@@ -165,7 +188,7 @@ def write_step(
             writer.write_block(
                 first, inputs=INPUTS[block], counts=raw[block], expected=EXPECTED[block]
             )
-        return writer.finish(conclusion, timing)
+        return writer.finish(conclusion, timing, conditions)
 
 
 def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:

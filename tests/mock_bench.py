@@ -14,13 +14,20 @@ class RecordingChip:
     """Remembers what the bench did to the chip."""
 
     temperatures_c: list[float] = field(default_factory=list)
-    read_voltages_v: list[float] = field(default_factory=list)
+    fed_v: list[float] = field(default_factory=list)
+    ambient_c: float = 25.0
+    read_voltage_v: float = 0.2
+    read_voltages_v: tuple[float, float] = (0.0, 5.0)
+    elapsed_s: float = 0.0
 
     def set_temperature(self, celsius: float) -> None:
         self.temperatures_c.append(celsius)
 
     def set_read_voltage(self, volts: float) -> None:
-        self.read_voltages_v.append(volts)
+        self.fed_v.append(volts)
+
+    def advance_time(self, seconds: float) -> None:
+        self.elapsed_s += seconds
 
 
 class OwnTime(BenchTime):
@@ -47,7 +54,7 @@ class ServedBench:
 
 def new_bench(time: BenchTime) -> tuple[MockBench, RecordingChip]:
     chip = RecordingChip()
-    return MockBench(chip, temperature_c=25.0, read_voltage_v=0.2, seed=1, time=time), chip
+    return MockBench(chip, seed=1, time=time), chip
 
 
 @contextmanager

@@ -166,6 +166,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "chip": _text,
         "software": _named_texts,
         "planned": _texts,
+        "instruments": _named_texts,
         "replay_of": _named_texts,
     },
     "step": {

@@ -131,6 +131,15 @@ STEP_DATASETS = (
     DatasetSpec(
         "timing/fault_recovered_s", "float64", ("fault",), "second", "from noticing it to its end"
     ),
+    DatasetSpec(
+        "conditions/setpoint", "float64", ("quantity",), "see units", "what the campaign had set"
+    ),
+    DatasetSpec(
+        "conditions/at_start", "float64", ("quantity",), "see units", "reading before the step"
+    ),
+    DatasetSpec(
+        "conditions/at_end", "float64", ("quantity",), "see units", "reading after the last readout"
+    ),
 )
 
 STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
@@ -138,8 +147,11 @@ STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
 QUALITY_DATASETS = tuple(spec.path for spec in STEP_DATASETS if spec.path.startswith("quality/"))
 """The numbers of `ColumnQuality`, under its names; files from before them have none."""
 
-LATER_GROUPS = ("quality", "timing")
-"""Groups that files from before them do not have; a part of one is none."""
+OPTIONAL_GROUPS = ("quality", "timing", "conditions")
+"""Groups that files from before them do not have; a part of one is none.
+
+``conditions`` is missing as well where a campaign has no bench instruments.
+"""
 
 RAW_DATASETS = ("weights", "inputs", "raw", "expected")
 """The datasets that were measured or sent, as against concluded."""
@@ -232,4 +244,7 @@ STEP_ATTRIBUTES = (
     ),
     AttributeSpec("timing/fault_kinds", _JSON, "names of the kinds of faults that happened"),
     AttributeSpec("timing/fault_requests", _JSON, "requests that met them, without their blocks"),
+    AttributeSpec("conditions/instruments", _JSON, "name of the instrument of each quantity"),
+    AttributeSpec("conditions/quantities", _JSON, "name of each quantity of it"),
+    AttributeSpec("conditions/units", _JSON, "unit of each quantity; empty if it has none"),
 )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from hil.core.correction import ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import StepTiming
 
 
@@ -135,6 +136,8 @@ class StepRecord:
     """Content hash of what was sent and read."""
     timing: StepTiming | None = None
     """When it was read; None in files from before that was stored."""
+    conditions: tuple[Condition, ...] = ()
+    """What the bench instruments showed; empty if there were none."""
 
 
 def hash_readouts(

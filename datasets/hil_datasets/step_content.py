@@ -25,6 +25,7 @@ from hil_datasets.step import (
     StepRecord,
     hash_readouts,
 )
+from hil_datasets.step_conditions import Condition, conditions_from_stored
 from hil_datasets.step_timing import StepTiming
 from hil_datasets.stored_errors import errors_from_json
 
@@ -92,6 +93,7 @@ class StepContent:
             conclusion=self._conclusion(),
             raw_sha256=raw_sha256,
             timing=self._timing(),
+            conditions=self._conditions(),
         )
 
     def _origin(self) -> StepOrigin:
@@ -201,6 +203,18 @@ class StepContent:
         if timing.first_vector[-1] >= vectors:
             raise self._error("/timing", f"first_vector must be below the {vectors} vectors")
         return timing
+
+    def _conditions(self) -> tuple[Condition, ...]:
+        if "conditions/setpoint" not in self._arrays:
+            return ()
+        names = {
+            what: self._made(f"conditions/{what}", _names)
+            for what in ("instruments", "quantities", "units")
+        }
+        try:
+            return conditions_from_stored(self._arrays, **names)
+        except ValueError as error:
+            raise self._error("/conditions", str(error)) from error
 
     def _made(self, name: str, make: Callable[[str], T]) -> T:
         try:

@@ -21,7 +21,7 @@ from hil_datasets.schema import (
     CORRECTION_NAMES,
     FILE_FORMAT,
     FORMAT_VERSION,
-    LATER_GROUPS,
+    OPTIONAL_GROUPS,
     STEP_ATTRIBUTES,
     STEP_DATASETS,
     AttributeKind,
@@ -123,8 +123,8 @@ def _checked_value(attributes: h5py.AttributeManager, spec: AttributeSpec) -> st
 
 
 def _absent_groups(file: h5py.File) -> set[str]:
-    """Return the paths of the groups that a file is too old to have; half of one is none."""
-    return {f"/{name}" for name in LATER_GROUPS if _find(file, name) is None}
+    """Return the paths of the groups that a file does without; half of one is none."""
+    return {f"/{name}" for name in OPTIONAL_GROUPS if _find(file, name) is None}
 
 
 def _find(file: h5py.File, path: str) -> Any:

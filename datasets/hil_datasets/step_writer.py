@@ -1,7 +1,7 @@
 """Writing a step file: blocks as they arrive, conclusions at the end, then its final name."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,11 @@ from hil_datasets.schema import (
 )
 from hil_datasets.seal import SEAL_BYTES, seal_file
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin, hash_readouts
+from hil_datasets.step_conditions import (
+    Condition,
+    conditions_to_arrays,
+    conditions_to_attributes,
+)
 from hil_datasets.step_timing import StepTiming
 from hil_datasets.stored_errors import errors_to_json
 
@@ -114,7 +119,12 @@ class StepWriter:
             self._flush()
         self._is_written[block] = True
 
-    def finish(self, conclusion: StepConclusion, timing: StepTiming | None = None) -> str:
+    def finish(
+        self,
+        conclusion: StepConclusion,
+        timing: StepTiming | None = None,
+        conditions: Sequence[Condition] = (),
+    ) -> str:
         """Store the conclusions, sync the file, give it its name; return its readouts' hash.
 
         Parameters
@@ -123,6 +133,8 @@ class StepWriter:
             What was concluded.
         timing
             When the blocks were read, if that is known.
+        conditions
+            What the bench instruments showed, if there were any.
 
         Raises
         ------
@@ -137,6 +149,8 @@ class StepWriter:
             if timing is not None:
                 arrays |= timing.to_arrays()
                 attributes |= timing.to_attributes()
+            arrays |= conditions_to_arrays(conditions)
+            attributes |= conditions_to_attributes(conditions)
             for path, array in arrays.items():
                 self._create(path, array.shape, array)
             # From the file, not from memory: what is hashed is what will be read.

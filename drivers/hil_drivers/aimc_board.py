@@ -19,13 +19,12 @@ from hil_drivers.board_requests import PROTOCOL_VERSION, READ_MODE_WORDS, BoardR
 from hil_drivers.chip import CorrectedReadout
 from hil_drivers.exactly_once import ExactlyOnce
 from hil_drivers.link_fault import (
-    AnotherChipError,
     FaultKind,
     LinkFault,
     LinkHealth,
-    LockedError,
     UnknownOutcomeError,
 )
+from hil_drivers.recognition import Recognition
 from hil_drivers.recovery import RecoveryPolicy
 from hil_drivers.scpi import ScpiError
 from hil_drivers.session import Session
@@ -41,8 +40,6 @@ __all__ = ["PROTOCOL_VERSION", "READ_MODE_WORDS", "AimcBoard"]
 
 _SAFE_LIMIT_S = 5.0
 """A device that cannot be made safe within this time has to be seen to by a person."""
-_UNLOCK_LIMIT_S = 1.0
-"""A device that does not unlock does so when the connection closes."""
 
 T = TypeVar("T")
 
@@ -74,13 +71,12 @@ class AimcBoard:
     ) -> None:
         self._session = session
         self._requests = BoardRequests(session)
-        self._identity = self._requests.identity()
-        self._boot = self._requests.boot()
-        self._loaded: dict[tuple[int, ReadMode], tuple[NmpuFormat, NmpuRegisters]] = {}
-        self._fenced_at = session.resynchronisations
-        self._is_locked = False
+        self._recognition = Recognition(session, self._requests, self._tell)
         self._once = ExactlyOnce(
-            session, recovery or RecoveryPolicy(), on_fault=on_fault, recognise=self._recognise
+            session,
+            recovery or RecoveryPolicy(),
+            on_fault=on_fault,
+            recognise=self._recognition.recognise,
         )
 
     @property
@@ -89,8 +85,14 @@ class AimcBoard:
         return self._once.health
 
     def identify(self) -> ChipIdentity:
-        """Return who the device says it is."""
-        return self._once.run(self._requests.identity)
+        """Return who the device says it is.
+
+        Raises
+        ------
+        AnotherChipError
+            If that is another chip than the one that was connected to.
+        """
+        return self._once.run(self._recognition.same_identity)
 
     def plays_recording(self) -> bool:
         """Tell whether the device plays a recording, and so may refuse what was not recorded."""
@@ -259,9 +261,11 @@ class AimcBoard:
         self, core: int, read_mode: ReadMode, fmt: NmpuFormat, registers: NmpuRegisters
     ) -> None:
         """Load NMPU registers and format for a core in a read mode."""
-        self._loaded.pop((core, read_mode), None)  # a new format makes the device forget them
+        self._recognition.loaded.pop(
+            (core, read_mode), None
+        )  # a new format makes the device forget them
         self._once.run(lambda: self._requests.load_nmpu(core, read_mode, fmt, registers))
-        self._loaded[core, read_mode] = (fmt, registers)
+        self._recognition.loaded[core, read_mode] = (fmt, registers)
 
     def read_nmpu(self, core: int, read_mode: ReadMode) -> tuple[NmpuFormat, NmpuRegisters]:
         """Return what `write_nmpu` loaded."""
@@ -277,11 +281,11 @@ class AimcBoard:
 
     def close(self) -> None:
         """Close the link."""
-        if self._is_locked and self._session.is_in_step:
-            with suppress(HilError):
-                self._requests.unlock(limit_s=_UNLOCK_LIMIT_S)
-        self._is_locked = False
+        self._recognition.unlock()
         self._session.close()
+
+    def _tell(self, kind: FaultKind, detail: str) -> None:
+        self._once.tell(kind, detail)
 
     def _measure(
         self,
@@ -333,34 +337,6 @@ class AimcBoard:
             f"{after.weights_crc:#010x} where {due:#010x} is due; program it again if its wear "
             "allows that"
         )
-
-    def _recognise(self) -> bool:
-        """Keep others out, recognise the chip, give it back what a reboot has lost."""
-        if self._fenced_at != self._session.resynchronisations:
-            self._fence_off()
-            self._fenced_at = self._session.resynchronisations
-        boot = self._requests.boot()
-        identity = self._requests.identity()
-        if identity != self._identity:
-            identity = self._requests.identity()  # once may be a bit that changed on the way
-        if identity != self._identity:
-            raise AnotherChipError(
-                f"{self._session.resource}: another chip is at the end of the link: it was "
-                f"{self._identity}; it is {identity}"
-            )
-        if boot == self._boot:
-            return False
-        for (core, read_mode), (fmt, registers) in self._loaded.items():
-            self._requests.load_nmpu(core, read_mode, fmt, registers)
-        self._boot = boot
-        return True
-
-    def _fence_off(self) -> None:
-        """Lock the device: requests of a former connection can do nothing any more."""
-        is_locked = self._requests.lock()
-        if is_locked is False:
-            raise LockedError(f"{self._session.resource}: another client has locked the device")
-        self._is_locked = bool(is_locked)
 
 
 def _check_shape(name: str, array: npt.NDArray[np.int8], shape: tuple[int, ...]) -> None:

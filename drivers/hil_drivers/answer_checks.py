@@ -2,7 +2,7 @@
 
 import re
 
-from hil.core.errors import DeviceError, FrameError
+from hil.core.errors import DeviceError, FrameError, LinkLostError, TransportError
 from hil.core.legible import printable
 from hil_drivers.link import Answer
 from hil_drivers.link_fault import FaultKind, FrameFault
@@ -34,6 +34,27 @@ def check_ok(answer: Answer, request: str) -> None:
             FaultKind.WRONG_ANSWER,
             f"{request}: the device answered {shown(answer)} where OK is due",
         )
+
+
+def fault_error(
+    answer: Answer, request: str, tag: int, resource: str
+) -> FrameError | TransportError:
+    """Return the error that an answer is with which something is wrong."""
+    fault = answer.fault
+    if fault is None:
+        raise ValueError("nothing is wrong with this answer")
+    if fault is FaultKind.GARBLED_REQUEST:
+        return LinkLostError(
+            f"{resource}: {request}: the device could not read its bytes and closes the "
+            f"link: {shown(answer)}"
+        )
+    about = {
+        FaultKind.NO_TAG: f"answered {shown(answer)} without the request's tag @{tag}: it does "
+        "not speak this protocol",
+        FaultKind.GARBLED_ANSWER: f"answered {shown(answer)}, which was changed on its way: the "
+        "checksum is wrong, or missing",
+    }.get(fault, f"answered request {answer.tag}, this is request {tag}")
+    return FrameFault(fault, f"{request}: the device {about}")
 
 
 def _refusal(answer: Answer, request: str) -> FrameError | DeviceError:

@@ -27,6 +27,9 @@ from hil_drivers.stream_window import StreamShape
 
 PROTOCOL_VERSION = 2
 
+CHECKSUM_WORD = "CRC32C"
+"""Behind the version where a device knows the checksums of messages."""
+
 READ_MODE_WORDS = {ReadMode.ONE_PHASE: "ONEPhase", ReadMode.FOUR_PHASE: "FOURphase"}
 """The protocol's words for the read modes."""
 
@@ -48,7 +51,8 @@ class BoardRequests:
     def __init__(self, session: Session) -> None:
         self._session = session
         version = session.ask("CHIP:PROTocol?")
-        if version != str(PROTOCOL_VERSION):
+        session.has_checksums = version == f"{PROTOCOL_VERSION},{CHECKSUM_WORD}"
+        if not session.has_checksums and version != str(PROTOCOL_VERSION):
             raise FrameFault(
                 FaultKind.WRONG_ANSWER,
                 f"the device speaks protocol version {version!r}: this driver speaks "

@@ -7,8 +7,9 @@ Rules
    and what it has not handed out is fetched. Only an operation that had none begins again.
 3. An operation that cannot be settled begins again only if the request that met the fault may be
    sent twice (`hil_drivers.commands`).
-4. A refusal that says that the device did not understand is believed when it comes twice: the first
-   may be due to a request that was changed on its way.
+4. A refusal that says that a request or its frame was changed on its way did no harm: the operation
+   begins again. Where requests have no checksum, a refusal that may be due to such a change is
+   believed when it comes twice.
 5. From an operation's first fault on, a deadline runs, for all that is done after it.
 """
 
@@ -43,6 +44,9 @@ _FINAL = (AnotherChipError, LinkClosedError, StreamBrokenError, UnknownOutcomeEr
 
 _COMMAND_ERRORS = range(-199, -99)
 """The device could not read the message and did nothing (SCPI-99, volume 2, 21.8.9)."""
+_WRONG_PARAMETERS = {ScpiError.DATA_OUT_OF_RANGE, ScpiError.ILLEGAL_PARAMETER}
+_CHANGED = {ScpiError.COMMUNICATION_ERROR, ScpiError.BLOCK_DATA_ERROR}
+"""Refusals of what this host has not sent: the text or the frame was changed on its way."""
 _LOST_SETTINGS = {ScpiError.SETTINGS_CONFLICT, ScpiError.DATA_CORRUPT_OR_STALE}
 """What a device says that started again and lost its settings while the link stayed."""
 _HARMLESS = {Repeat.SAFE, Repeat.MEASURES}
@@ -69,9 +73,10 @@ class _Attempt:
     refusal: DeviceError | None = None
     """A refusal of the last attempt that may be due to the link, or to a reboot."""
 
-    def doubts(self, error: DeviceError) -> bool:
-        """Tell whether a refusal is one to ask again about."""
-        if error.code not in _COMMAND_ERRORS and not _hints_at_reboot(error):
+    def doubts(self, error: DeviceError, *, has_checksum: bool) -> bool:
+        """Tell whether to ask again about a refusal, of a request with or without a checksum."""
+        may_be_garbled = error.code in _COMMAND_ERRORS or error.code in _WRONG_PARAMETERS
+        if (has_checksum or not may_be_garbled) and not _hints_at_reboot(error):
             return False
         before = self.refusal
         return before is None or (error.code, error.request) != (before.code, before.request)
@@ -175,10 +180,10 @@ class ExactlyOnce:
             except _FINAL:
                 raise
             except DeviceError as error:
-                if attempt.number == self._policy.attempts or not attempt.doubts(error):
-                    self._end_faults(are_over=True)  # the link is well, and the device says no
+                if not self._may_ask_again(attempt, error):
+                    # The link is well, and the device says no; or the link is not well.
+                    self._end_faults(are_over=error.code not in _CHANGED)
                     raise
-                attempt.refusal = error
             except (TransportError, FrameError) as error:
                 self._notice(kind_of(error), str(error))
                 attempt.first_fault = attempt.first_fault or error
@@ -204,6 +209,17 @@ class ExactlyOnce:
                 raise refused
         result = settle() if settle is not None and attempt.number > 1 else None
         return operation() if result is None else result
+
+    def _may_ask_again(self, attempt: "_Attempt", error: DeviceError) -> bool:
+        """Take note of a refusal; tell whether it may be due to the link, or to a reboot."""
+        is_last = attempt.number == self._policy.attempts or self._is_too_late()
+        if error.code in _CHANGED:
+            self._notice(FaultKind.GARBLED_REQUEST, str(error))
+            attempt.refusal = None
+            return not is_last
+        is_doubted = attempt.doubts(error, has_checksum=self._session.has_checksums)
+        attempt.refusal = error
+        return is_doubted and not is_last
 
     def _may_go_on(self, attempts: int, *, can_be_settled: bool) -> bool:
         may_repeat = can_be_settled or repeat_of(self._session.request) in _HARMLESS

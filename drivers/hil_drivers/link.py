@@ -9,7 +9,8 @@ Rules
    returned, `failure` holds the `FrameFault`, and every later call raises it. It is raised at
    once where there is no event to return.
 4. An answer says what is wrong with its number, measured at the request that waits: an earlier
-   one's, this one's again, one that was not made yet, none.
+   one's, this one's again, one that was not made yet, none; or that it was changed on its way: a
+   request with a checksum has an answer with one.
 5. A device carries out a message that comes twice in a row only once.
 6. Blocks with the tag that the host listens to are pushed: none of them answers a request.
 
@@ -17,19 +18,30 @@ The host side lends its buffer to be received into (``writable`` and ``received`
 goes from the socket to the array without a copy in between.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from hil_drivers.link_fault import FaultKind, FrameFault
 from hil_drivers.message_bytes import (
     BLOCK_START,
     HIGHEST_TAG,
+    Checksum,
     block_length,
+    checksum_of,
     split_tag,
     unquoted_hash,
 )
+from hil_drivers.messages import Answer, Request, encode_answer, encode_request, next_tag
 from hil_drivers.ring import Lender
-from hil_drivers.scpi import LONGEST_LINE, block_head, encode_block
+from hil_drivers.scpi import LONGEST_LINE
+
+__all__ = [
+    "DEFAULT_LARGEST_BLOCK",
+    "Answer",
+    "DeviceLink",
+    "HostLink",
+    "Request",
+    "encode_answer",
+    "encode_request",
+    "next_tag",
+]
 
 DEFAULT_LARGEST_BLOCK = 64 << 20
 """Largest block taken, 64 MiB: 65,536 vectors of 256 columns, P and N."""
@@ -42,77 +54,6 @@ _SHORT_READ_AHEAD = 64
 """Where large blocks follow each other: their heads fit, and little of them has to be copied."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One program message, as the device sees it."""
-
-    tag: int | None
-    """The host's number for it; None for plain SCPI."""
-    text: str
-    """Header and parameters, without the block."""
-    block: bytes | None
-    """Content of the block parameter."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One response message, as the host sees it."""
-
-    tag: int | None
-    """Number of the request it answers; None if the device sent none."""
-    text: str
-    """The text, or empty where there is a block."""
-    block: bytearray | memoryview | None
-    """Content of the block; a view of the memory lent for it, where some was."""
-    fault: FaultKind | None = None
-    """What is wrong with its tag: NO_TAG, STALE_TAG, REPEATED_TAG, SKIPPED_TAG, or GARBLED_REQUEST
-    for a device's last words; None if it is the answer to the request that waits, or pushed."""
-    is_pushed: bool = False
-    """Whether it is a block that the device pushed, and answers no request."""
-
-
-def next_tag(tag: int) -> int:
-    """Return the tag after `tag`; after the highest one comes 1, because 0 is none's.
-
-    Examples
-    --------
-    >>> next_tag(4294967295)
-    1
-    """
-    return tag % HIGHEST_TAG + 1
-
-
-def encode_request(tag: int | None, text: str, block: bytes | None = None) -> bytes:
-    r"""Return the bytes of a program message.
-
-    Examples
-    --------
-    >>> encode_request(7, "INP:DATA", b"ab")
-    b'@7 INP:DATA #12ab\n'
-    """
-    start = f"@{tag} {text}" if tag is not None else text
-    content = b"" if block is None else b" " + encode_block(block)
-    return start.encode("ascii") + content + b"\n"
-
-
-def encode_answer(tag: int | None, content: str | bytes | Sequence[bytes | memoryview]) -> bytes:
-    r"""Return the bytes of a response: text as it is, bytes, in one part or more, as a block.
-
-    Examples
-    --------
-    >>> encode_answer(7, "25.0")
-    b'@7 25.0\n'
-    >>> encode_answer(7, [b"ab", b"c"])
-    b'@7 #13abc\n'
-    """
-    start = b"" if tag is None else b"@%d " % tag
-    if isinstance(content, str):
-        return start + content.encode("ascii", "replace") + b"\n"
-    parts = (content,) if isinstance(content, bytes) else content
-    head = block_head(sum(map(len, parts)))
-    return b"".join((start, head, *parts, b"\n"))
-
-
 class HostLink:
     """The host's end: collects the device's answers."""
 
@@ -123,7 +64,9 @@ class HostLink:
         self._tag: int | None = None
         self._block: bytearray | memoryview | None = None
         self._filled = 0
+        self._checksum = Checksum.NONE
         self._expected: int | None = None
+        self._expects_checksum = False
         self._is_answered = False
         self._lender: Lender | None = None
         self._pushed_tag: int | None = None
@@ -131,7 +74,7 @@ class HostLink:
         self.failure: FrameFault | None = None
         """Why nothing that arrives can be understood any more."""
 
-    def expect(self, tag: int, lender: Lender | None = None) -> None:
+    def expect(self, tag: int, lender: Lender | None = None, *, has_checksum: bool = False) -> None:
         """Take note that request `tag` is made; from here on answers are measured at it.
 
         Parameters
@@ -140,8 +83,11 @@ class HostLink:
             Its number.
         lender
             Lends the memory for its answer's block; without one, memory of its own is made.
+        has_checksum
+            Whether it has a checksum.
         """
         self._expected, self._is_answered, self._lender = tag, False, lender
+        self._expects_checksum = has_checksum
 
     def listen(self, tag: int, lender: Lender) -> None:
         """Take blocks with the tag of an earlier request for pushed ones, into memory lent."""
@@ -213,7 +159,7 @@ class HostLink:
         tag, body = split_tag(self._line)
         length = block_length(self._line, body, self._largest_block)
         if length is not None:
-            self._tag = tag
+            self._tag, self._checksum = tag, checksum_of(self._line[:body])
             start, size = length
             self._line.clear()
             self._block, self._filled = self._room_for(tag, size), 0
@@ -228,6 +174,7 @@ class HostLink:
                 )
             return rest[len(self._line) - known :]
         text = bytes(self._line[body:newline]).decode("ascii", "replace").strip()
+        self._checksum = checksum_of(self._line[:newline])
         answers.append(self._answer(tag, text, None))
         self._line.clear()
         return rest[newline + 1 - known :]
@@ -249,7 +196,7 @@ class HostLink:
         lender = None
         if tag is not None and tag == self._pushed_tag:
             lender = self._pushed_lender
-        elif tag == self._expected and not self._is_answered:
+        elif self._fault_of(tag) is None:
             lender = self._lender
         if lender is None:
             return bytearray(size)
@@ -274,13 +221,21 @@ class HostLink:
             return None
         if tag is None:
             return FaultKind.NO_TAG
+        if self._checksum is Checksum.WRONG:
+            return FaultKind.GARBLED_ANSWER
         if tag == LAST_WORDS_TAG:
             return FaultKind.GARBLED_REQUEST
         if tag == self._expected:
-            return FaultKind.REPEATED_TAG if self._is_answered else None
+            return self._fault_of_mine()
         # Tags wrap: half of all are older than any one, and half newer (RFC 1982, 3.2).
         is_older = (self._expected - tag) % (HIGHEST_TAG + 1) <= HIGHEST_TAG // 2
         return FaultKind.STALE_TAG if is_older else FaultKind.SKIPPED_TAG
+
+    def _fault_of_mine(self) -> FaultKind | None:
+        if self._is_answered:
+            return FaultKind.REPEATED_TAG
+        is_missing = self._expects_checksum and self._checksum is Checksum.NONE
+        return FaultKind.GARBLED_ANSWER if is_missing else None
 
 
 class DeviceLink:
@@ -364,4 +319,9 @@ class DeviceLink:
         line = bytes(self._buffer[:text_end])
         del self._buffer[:message_end]
         tag, start = split_tag(line)
-        return Request(tag=tag, text=line[start:].decode("ascii", "replace").strip(), block=block)
+        return Request(
+            tag=tag,
+            text=line[start:].decode("ascii", "replace").strip(),
+            block=block,
+            checksum=Checksum.NONE if tag is None else checksum_of(line),
+        )

@@ -52,6 +52,8 @@ class FaultKind(StrEnum):
     """A frame that contradicts itself, or holds something else than was asked for."""
     GARBLED_REQUEST = "garbled_request"
     """The device could not read a request."""
+    GARBLED_ANSWER = "garbled_answer"
+    """An answer whose tag or text was changed."""
     REBOOT = "reboot"
     """The device started again and had forgotten its settings."""
     HALF_PROGRAMMED = "half_programmed"

@@ -207,6 +207,8 @@ def _declared(group: PluginGroup, on_broken: Callable[[PluginError], None]) -> I
             if key in seen:
                 continue  # the same distribution, further back on the path
             seen.add(key)
+            if _is_shadowed(distribution, name):
+                continue
             version = printable(str(distribution.version))
         except Exception as error:  # noqa: BLE001 - a damaged installation may raise anything
             reason = printable(f"{type(error).__name__}: {error}")
@@ -221,6 +223,16 @@ def _declared(group: PluginGroup, on_broken: Callable[[PluginError], None]) -> I
                 distribution=name,
                 version=version,
             )
+
+
+def _is_shadowed(distribution: metadata.Distribution, name: str) -> bool:
+    """Tell whether another of its name is further forward on the path, and is the one imported."""
+    try:
+        # By the names of the folders: reads no metadata.
+        first = metadata.distribution(name)
+    except metadata.PackageNotFoundError:  # a folder of another name than its metadata say
+        return False
+    return str(first.locate_file("")) != str(distribution.locate_file(""))
 
 
 def _name_of(distribution: metadata.Distribution) -> str:

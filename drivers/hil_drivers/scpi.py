@@ -8,8 +8,9 @@ definite-length block, ``#`` then the number of digits of the length, the length
 
 A message may begin with a tag, ``@`` and a decimal number of up to 32 bits. A tagged message holds
 one command and gets exactly one answer that begins with the same tag; that is how a host knows
-which answer belongs to which request. An untagged message is plain SCPI, for people and for other
-programs.
+which answer belongs to which request. Behind the tag may stand the message's checksum, ``*`` and
+eight hexadecimal digits; its answer then has one, too. An untagged message is plain SCPI, for
+people and for other programs.
 """
 
 from enum import IntEnum
@@ -40,6 +41,7 @@ class ScpiError(IntEnum):
     HARDWARE_ERROR = -240
     MASS_STORAGE_MISSING = -251
     QUEUE_OVERFLOW = -350
+    COMMUNICATION_ERROR = -360
     QUERY_INTERRUPTED = -410
     QUERY_DEADLOCKED = -430
 
@@ -68,6 +70,7 @@ _WORDS = {
     ScpiError.HARDWARE_ERROR: "Hardware error",
     ScpiError.MASS_STORAGE_MISSING: "Missing mass storage",
     ScpiError.QUEUE_OVERFLOW: "Queue overflow",
+    ScpiError.COMMUNICATION_ERROR: "Communication error",
     ScpiError.QUERY_INTERRUPTED: "Query INTERRUPTED",
     ScpiError.QUERY_DEADLOCKED: "Query DEADLOCKED",
 }

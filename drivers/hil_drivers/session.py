@@ -19,8 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from hil.core.errors import LinkLostError, TransportTimeoutError
-from hil_drivers.answer_checks import check_not_refused, check_ok, shown
+from hil.core.errors import TransportTimeoutError
+from hil_drivers.answer_checks import check_not_refused, check_ok, fault_error, shown
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request, next_tag
 from hil_drivers.link_fault import FaultKind, FrameFault, LinkClosedError, TruncatedAnswerError
@@ -72,6 +72,8 @@ class Session:
         """Tag that the next request will have."""
         self.request = ""
         """Text of the last request."""
+        self.has_checksums = False
+        """Whether requests have a checksum, and their answers must."""
         self.is_in_step = True
         """Whether every request got its answer, so that nothing is on its way."""
         self.deadline = math.inf
@@ -264,12 +266,13 @@ class Session:
             self.resynchronise()
         self._tag, self.upcoming_tag = self.upcoming_tag, next_tag(self.upcoming_tag)
         tag = self._tag
-        message = encode_request(tag, text, make_frame(tag) if make_frame else None)
+        block = make_frame(tag) if make_frame else None
+        message = encode_request(tag, text, block, has_checksum=self.has_checksums)
         self.request = text
         timeout_s = self._time_left(limit_s)
         deadline = self._clock() + timeout_s
         self.requests += 1
-        self._link.expect(tag, lender)
+        self._link.expect(tag, lender, has_checksum=self.has_checksums)
         self.is_in_step = False  # until the answer is here; Ctrl-C may come before it
         self._transport.send(message, timeout_s=timeout_s)
         return deadline, timeout_s
@@ -349,18 +352,4 @@ class Session:
             self.stale_answers += 1
             self.on_dropped(fault, text)
             return
-        if fault is FaultKind.GARBLED_REQUEST:
-            raise LinkLostError(
-                f"{self.resource}: {text}: the device could not read its bytes and closes the "
-                f"link: {shown(answer)}"
-            )
-        if fault is FaultKind.NO_TAG:
-            raise FrameFault(
-                fault,
-                f"{text}: the device answered {shown(answer)} without the request's tag @"
-                f"{self._tag}: it does not speak this protocol",
-            )
-        raise FrameFault(
-            fault,
-            f"{text}: the device answered request {answer.tag}, this is request {self._tag}",
-        )
+        raise fault_error(answer, text, self._tag, self.resource)

@@ -1,19 +1,20 @@
 """Any VISA resource as `Transport`, through pyvisa.
 
-VISA carries control well and bulk data slowly: through pyvisa-py a socket gives a quarter of its
-rate, and a serial line is read one byte at a time. Prefer the raw socket where there is one.
+VISA carries control well and bulk data slowly: pyvisa-py reads a serial line one byte at a time.
+Prefer the raw socket where there is one.
 
 What pyvisa-py does with a socket shapes this module:
 
 - Opening a port on which nobody listens succeeds; the first request finds out.
-- A read whose time is up drops the bytes it has, and its time is never up while bytes dribble in.
-  So a read asks for what has arrived, no more.
+- A read moves 4096 bytes at a time, drops the bytes it has when its time is up, and its time is
+  never up while bytes dribble in. So the socket below is read, and nothing else ever reads it.
 - A write waits for ever for a device that does not read. So it is done in pieces, each when there
   is room for it.
 - A peer that closes looks like one that is silent.
 
 The other kinds of resource are left to VISA: after a timeout half an answer may be lost, and the
-link only says so.
+link only says so. A serial line has no device clear: the rest of an answer comes whatever is done,
+and is waited for.
 """
 
 import select
@@ -26,11 +27,14 @@ from hil.core.errors import LinkLostError, TransportError, TransportTimeoutError
 from hil_drivers.tcp import LONGEST_DRAIN_S, drain
 
 if TYPE_CHECKING:
-    from pyvisa.resources import MessageBasedResource
+    from pyvisa.resources import MessageBasedResource, SerialInstrument
 
 _NEWLINE = ord("\n")
 _PIECE_BYTES = 4096
 """What pyvisa-py moves at once through a socket."""
+_QUIET_S = 0.1
+"""A serial line that says nothing for so long has said everything: at 300 baud, the slowest in use,
+three bytes come in that time."""
 
 
 class VisaTransport:
@@ -61,6 +65,11 @@ class VisaTransport:
         self._device: MessageBasedResource
         self._open(timeout_s)
 
+    @property
+    def is_duplex(self) -> bool:
+        """Whether the device may speak without being asked: on a socket it may."""
+        return self._socket is not None
+
     def send(self, data: bytes, *, timeout_s: float) -> None:
         """Send all of `data`."""
         if self._may_have_lost_bytes:
@@ -82,40 +91,40 @@ class VisaTransport:
     def receive_into(self, buffer: memoryview, *, is_whole: bool, timeout_s: float) -> int:
         """Receive what is there, or all of `buffer`, or up to a newline; at least one byte."""
         try:
-            if self._socket is None:
-                data = self._read_message(len(buffer), is_whole=is_whole, timeout_s=timeout_s)
-            else:
-                data = self._read_what_is_there(self._socket, len(buffer), timeout_s)
+            if self._socket is not None:
+                return self._read_what_is_there(self._socket, buffer, timeout_s)
+            data = self._read_message(len(buffer), is_whole=is_whole, timeout_s=timeout_s)
         except TransportError:
             raise
         except Exception as error:
             named = self._named(error, timeout_s)
             self._may_have_lost_bytes = self._socket is None
             raise named from error
-        if not data and self._socket is None:
+        if not data:
             # pyvisa-py gives nothing, at once, behind the end of a message, until the next request.
             raise TransportTimeoutError(f"{self.resource}: the device has nothing more to say")
-        if not data:
-            raise LinkLostError(f"{self.resource}: the device closed the connection")
         buffer[: len(data)] = data
         return len(data)
 
     def clear(self, *, timeout_s: float) -> None:
-        """Clear the device; where that is not possible, and for a socket, open it again."""
+        """Clear the device; where that is not possible, and for a socket, open it again.
+
+        Raises
+        ------
+        TransportTimeoutError
+            If a serial line is not quiet by then: a long answer at a low rate takes its time.
+        """
         if self._is_closed:
             raise LinkLostError(f"{self.resource}: the link is closed")
         deadline = time.monotonic() + timeout_s
-        if self._socket is None:
-            # A half of the time, so that the other is left for a device that has gone away.
-            with suppress(Exception):  # pyvisa-py raises whatever its protocols do
-                self._device.timeout = _milliseconds(timeout_s / 2)
-                self._device.clear()
-                self._may_have_lost_bytes = False
-                return
-        else:
+        if self._socket is not None:
             drain(self._socket, timeout_s=min(LONGEST_DRAIN_S, timeout_s / 4))
-        self._close_device()
-        self._open(max(0.001, deadline - time.monotonic()))
+        # A half of the time, so that the other is left for a device that has gone away.
+        if self._socket is not None or not self._clear_device(timeout_s / 2):
+            self._close_device()
+            self._open(max(0.001, deadline - time.monotonic()))
+        if isinstance(self._device, self._visa.resources.SerialInstrument):
+            self._await_quiet(self._device, deadline)
 
     def close(self) -> None:
         """Close the resource."""
@@ -137,6 +146,28 @@ class VisaTransport:
         self._socket = _socket_of(opened)
         self._may_have_lost_bytes = False
 
+    def _clear_device(self, timeout_s: float) -> bool:
+        with suppress(Exception):  # pyvisa-py raises whatever its protocols do
+            self._device.timeout = _milliseconds(timeout_s)
+            self._device.clear()
+            self._may_have_lost_bytes = False
+            return True
+        return False
+
+    def _await_quiet(self, line: "SerialInstrument", deadline: float) -> None:
+        """Drop what still comes, until nothing does."""
+        quiet_s = min(_QUIET_S, (deadline - time.monotonic()) / 2)
+        line.timeout = _milliseconds(quiet_s)
+        while time.monotonic() + quiet_s <= deadline:
+            try:
+                self._read(max(1, line.bytes_in_buffer))
+            except Exception as error:
+                named = self._named(error, quiet_s)
+                if isinstance(named, TransportTimeoutError):
+                    return
+                raise named from error
+        raise TransportTimeoutError(f"{self.resource}: the device has not stopped talking in time")
+
     def _close_device(self) -> None:
         # Where the link is gone already, there is nothing left to close.
         with suppress(OSError, self._visa.Error):
@@ -154,12 +185,21 @@ class VisaTransport:
                 )
             self._device.write_raw(data[start : start + _PIECE_BYTES])
 
-    def _read_what_is_there(self, stream: socket.socket, count: int, timeout_s: float) -> bytes:
-        has_bytes, _, _ = select.select([stream], [], [], timeout_s)
-        if not has_bytes:
-            raise TransportTimeoutError(f"{self.resource}: no answer within {timeout_s:g} s")
-        there = stream.recv(min(count, _PIECE_BYTES), socket.MSG_PEEK)
-        return self._read(len(there)) if there else b""
+    def _read_what_is_there(
+        self, stream: socket.socket, buffer: memoryview, timeout_s: float
+    ) -> int:
+        stream.settimeout(timeout_s)
+        try:
+            count = stream.recv_into(buffer)
+        except TimeoutError as error:
+            raise TransportTimeoutError(
+                f"{self.resource}: no answer within {timeout_s:g} s"
+            ) from error
+        finally:
+            stream.settimeout(0)  # as pyvisa-py had it
+        if count == 0:
+            raise LinkLostError(f"{self.resource}: the device closed the connection")
+        return count
 
     def _read_message(self, count: int, *, is_whole: bool, timeout_s: float) -> bytes:
         self._device.timeout = _milliseconds(timeout_s)

@@ -1,27 +1,50 @@
 """The campaign file: TOML, checked as a whole before anything touches a device."""
 
 import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from hil.campaign.bench import check_resource
+from hil.campaign.config_limits import widened
+from hil.campaign.config_resolved import (
+    parse_json,
+    read_resolved,
+    resolved_path,
+    resolved_sha256,
+)
+from hil.campaign.config_source import ConfigSources, read_sources
 from hil.campaign.instrument_config import InstrumentsSection
-from hil.core.errors import ConfigError, DatasetError
+from hil.campaign.notify_config import NotifySection
+from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.legible import cut_short, one_line
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
-from hil.core.toml_file import parse_toml, read_toml_bytes
+from hil.core.toml_file import check_document, key_path, parse_toml, read_toml_bytes
 from hil_calibration.quality import QualityLimits
 from hil_datasets.run_directory import RunDirectory
+from hil_drivers.chip_driver import DEFAULT_DRIVER
 from hil_drivers.open_transport import TransportChoice
+from hil_drivers.recovery import RecoveryPolicy
 
 START_PLACEHOLDER = "{start}"
 """Stands in ``campaign.out`` for the UTC time at which the run begins."""
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+_STRICT = ConfigDict(
+    extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+)
 _LIMITS = QualityLimits()
 
 OneLine = Annotated[str, AfterValidator(one_line)]
@@ -66,10 +89,14 @@ class DeviceSection(BaseModel):
 
     model_config = _STRICT
 
+    driver: OneLine = Field(default=DEFAULT_DRIVER, min_length=1)
+    """Name of the chip driver, a plug-in of the group ``hil.chips``."""
     resource: OneLine
     """``mock://PROFILE[?seed=N]`` or a VISA resource string."""
     timeout_s: float = Field(default=10.0, gt=0, le=3600)
     """How long an answer may take."""
+    recovery_s: float = Field(default=RecoveryPolicy().deadline_s, gt=0, le=3600)
+    """How long an operation may go on after the first fault of its link."""
     transport: TransportChoice = TransportChoice.AUTO
     """Who carries the bytes."""
     has_nmpu: bool = True
@@ -77,8 +104,10 @@ class DeviceSection(BaseModel):
 
     @field_validator("resource")
     @classmethod
-    def _is_resource(cls, resource: str) -> str:
-        check_resource(resource)
+    def _is_resource(cls, resource: str, info: ValidationInfo) -> str:
+        # A plug-in checks its own when it is opened: a stored run is read without it.
+        if info.data.get("driver") == DEFAULT_DRIVER:
+            check_resource(resource)
         return resource
 
 
@@ -130,6 +159,15 @@ class CalibrationSection(BaseModel):
         )
 
 
+class LimitsSection(BaseModel):
+    """What the campaign may never exceed."""
+
+    model_config = _STRICT
+
+    programmings_per_core: int | None = Field(default=None, ge=1)
+    """Most programmings of a core over its whole life, by the chip's book."""
+
+
 class CampaignConfig(BaseModel):
     """A whole campaign file; ``docs/reference/campaign-file.md`` lists every key."""
 
@@ -137,6 +175,8 @@ class CampaignConfig(BaseModel):
 
     schema_version: Literal[1]
     """Version of this file form."""
+    include: list[OneLine] = []
+    """Bench files (device, instruments, limits), relative to the file that includes them."""
     campaign: CampaignSection
     """What to calibrate."""
     device: DeviceSection
@@ -149,11 +189,27 @@ class CampaignConfig(BaseModel):
     """How to fit."""
     instruments: InstrumentsSection = {}
     """Bench instruments by name."""
+    limits: LimitsSection = LimitsSection()
+    """What the campaign may never exceed."""
+    notify: NotifySection | None = None
+    """Whom to tell how the run goes."""
 
     @model_validator(mode="after")
     def _leaves_the_shift_alone(self) -> Self:
         if self.nmpu.shift != 0:
             raise ValueError("nmpu.shift is chosen per core by the calibration; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_mock_instruments(self) -> Self:
+        if self.device.resource.startswith(("mock://", "replay://")):
+            return self  # a recording keeps the conditions it was recorded in
+        for name, section in self.instruments.items():
+            if section.resource.startswith("mock://"):
+                raise ValueError(
+                    f"instruments.{name}.resource is {section.resource}: only a mock:// device "
+                    "has mock instruments"
+                )
         return self
 
 
@@ -162,43 +218,97 @@ class Campaign:
     """A checked campaign file, with its bytes and its place."""
 
     config: CampaignConfig
-    """What it says."""
+    """What it says, with everything that it includes and that was set besides."""
     content: bytes
     """The file, byte for byte."""
     path: Path
     """Where it was read from; relative paths in it start from its folder."""
+    sources: ConfigSources | None = None
+    """Where each value is from; None for one that a run has stored as a whole."""
 
     @property
     def sha256(self) -> str:
         """Hash of the file."""
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def resolved_sha256(self) -> str:
+        """Hash of what it says in all, in whatever words."""
+        return resolved_sha256(self.config)
 
-def load_campaign(path: Path) -> Campaign:
-    """Read and check a campaign file.
+
+def load_campaign(
+    path: Path,
+    *,
+    assignments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Campaign:
+    """Read and check a campaign file, with what it includes and what is set besides.
+
+    Parameters
+    ----------
+    path
+        The file.
+    assignments
+        ``key.path=value`` texts, which replace what the file and the environment say.
+    environment
+        Environment variables, those of the process where None; ``HIL_SET__SECTION__KEY`` replaces
+        what the file says.
 
     Raises
     ------
     ConfigError
-        If it is missing or wrong; every problem is listed with its key path.
+        If it is missing or wrong; every problem is listed with its key path and line.
     """
-    return _parse(read_toml_bytes(path), path)
+    content = read_toml_bytes(path)
+    given = os.environ if environment is None else environment
+    sources = read_sources(content, path, assignments=assignments, environment=given)
+    return Campaign(config=_checked(sources), content=content, path=path, sources=sources)
 
 
 def load_stored_campaign(run: RunDirectory) -> Campaign:
-    """Read and check the campaign file that a run keeps.
+    """Read and check the configuration that a run keeps.
 
     Raises
     ------
     DatasetError
-        If it is missing, or is none any more.
+        If it is missing, or is none any more, or is another than the one the run began with.
     """
+    path = run.campaign_path
+    content = run.read_campaign()
     try:
-        return _parse(run.read_campaign(), run.campaign_path)
+        if resolved_path(run).exists():
+            config = parse_json(CampaignConfig, read_resolved(run), source=str(resolved_path(run)))
+        else:  # a run from before there were includes
+            config = parse_toml(CampaignConfig, content, source=str(path))
     except ConfigError as error:
         raise DatasetError(error.source, error.problems) from error
-
-
-def _parse(content: bytes, path: Path) -> Campaign:
-    config = parse_toml(CampaignConfig, content, source=str(path))
     return Campaign(config=config, content=content, path=path)
+
+
+def _checked(sources: ConfigSources) -> CampaignConfig:
+    layers, problems = sources.layers, list(sources.problems)
+    try:
+        config = check_document(
+            CampaignConfig, layers.document, source=sources.source, place_of=layers.place_of
+        )
+    except ConfigError as error:
+        raise ConfigError(sources.source, [*problems, *error.problems]) from error
+    problems += [] if problems else _widened_quantities(config, sources)
+    if problems:
+        raise ConfigError(sources.source, problems)
+    return config
+
+
+def _widened_quantities(config: CampaignConfig, sources: ConfigSources) -> list[Problem]:
+    problems = []
+    for bench in sources.benches:
+        for name, instrument in bench.document.get("instruments", {}).items():
+            for key, described in instrument.get("quantities", {}).items():
+                path = ("instruments", name, "quantities", key)
+                quantity = config.instruments[name].quantities[key]
+                message = widened(described, quantity, bench.place_of(path))
+                if message:
+                    place = sources.layers.place_of(path)
+                    problems.append(Problem(key_path(path), message, place.line, place.source))
+    return problems

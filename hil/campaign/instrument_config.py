@@ -172,6 +172,8 @@ class InstrumentSection(BaseModel):
 
     resource: OneLine
     """VISA resource string, ``mock://chamber`` or ``mock://supply``."""
+    driver: OneLine | None = None
+    """A plug-in of the group ``hil.instruments``; ``pymeasure`` or ``scpi`` where left out."""
     pymeasure: OneLine | None = None
     """``package.module:Class``; the quantities then name attributes."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
@@ -190,6 +192,11 @@ class InstrumentSection(BaseModel):
         dict[str, QuantitySection], Field(min_length=1), AfterValidator(_names_things)
     ]
     """Its quantities by name."""
+
+    @property
+    def driver_name(self) -> str:
+        """The plug-in that opens it."""
+        return self.driver or ("scpi" if self.pymeasure is None else "pymeasure")
 
     @model_validator(mode="after")
     def _can_be_opened(self) -> Self:

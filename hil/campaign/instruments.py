@@ -1,16 +1,17 @@
 """A campaign's bench instruments: opened, set before a step, read with it, left safe."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from hil.campaign.instrument_config import MOCK, InstrumentSection
+from hil.campaign.instrument_driver import InstrumentDriver
 from hil.core.errors import ConfigError, HilError, Problem
+from hil_datasets.step_conditions import Condition
 from hil_drivers.instruments.instrument import Instrument, Quantity
-from hil_drivers.instruments.pymeasure_instrument import open_pymeasure_instrument
-from hil_drivers.instruments.scpi_instrument import open_scpi_instrument
-from hil_drivers.open_transport import open_transport
+from hil_drivers.plugins import PluginGroup, load_plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,11 @@ class BenchInstruments:
         """Open instruments by name."""
         self._conditions = dict(conditions)
         self._setpoints: dict[tuple[str, str], float] = {}
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """What each instrument says it is, by name."""
+        return {name: instrument.identity for name, instrument in self.instruments.items()}
 
     def prepare_step(self, conditions: Mapping[tuple[str, str], float] | None = None) -> None:
         """Bring every quantity to what a step wants, one after the other, and wait for each.
@@ -117,6 +123,32 @@ class BenchInstruments:
                 [Problem(f"{name}.{key}", f"no such quantity: there are {', '.join(known)}")],
             )
         return quantity
+
+
+def conditions_between(
+    before: Sequence[InstrumentReading], after: Sequence[InstrumentReading]
+) -> tuple[Condition, ...]:
+    """Return the conditions of a step from what `BenchInstruments.read` gave before and after."""
+    return tuple(
+        Condition(
+            instrument=start.instrument,
+            quantity=start.quantity,
+            unit=start.unit,
+            setpoint=start.setpoint,
+            at_start=start.value,
+            at_end=end.value,
+        )
+        for start, end in zip(before, after, strict=True)
+    )
+
+
+def named_mock_instruments(sections: Mapping[str, InstrumentSection]) -> frozenset[str]:
+    """Return the names of the mock instruments that a campaign names."""
+    return frozenset(
+        section.resource.removeprefix(MOCK)
+        for section in sections.values()
+        if section.resource.startswith(MOCK)
+    )
 
 
 @contextmanager
@@ -192,12 +224,9 @@ def _open(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Instrument:
-    if section.pymeasure is not None:
-        pymeasure_spec = section.pymeasure_spec(name, address)
-        return open_pymeasure_instrument(pymeasure_spec, clock=clock, sleep=sleep)
-    scpi_spec = section.scpi_spec(name)
-    transport = open_transport(address, timeout_s=section.timeout_s)
-    return open_scpi_instrument(scpi_spec, transport, clock=clock, sleep=sleep)
+    plugin = load_plugin(PluginGroup.INSTRUMENTS, section.driver_name)
+    driver = cast("InstrumentDriver", plugin)
+    return driver.open_instrument(name, section, address, clock=clock, sleep=sleep)
 
 
 def _make_safe(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:

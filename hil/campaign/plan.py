@@ -14,6 +14,7 @@ from hil.core.readout import ChipGeometry
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
 from hil_datasets.recording import Recording
 from hil_datasets.step import StepKey
+from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import StepTiming
 
 
@@ -53,6 +54,8 @@ class PlannedStep:
     """When it was measured, where it is replayed."""
     timing: StepTiming | None = None
     """When its blocks were, where it is replayed and that is known."""
+    conditions: tuple[Condition, ...] = ()
+    """What the bench instruments showed, where it is replayed."""
 
 
 def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedStep]:
@@ -99,13 +102,14 @@ def plan_replay(recording: Recording) -> list[PlannedStep]:
                 calibration_vectors=origin.calibration_vectors,
                 measured_utc=origin.measured_utc,
                 timing=record.timing,
+                conditions=record.conditions,
             )
         )
     return steps
 
 
-def keep_recorded_times(plan: Sequence[PlannedStep], recording: Recording) -> list[PlannedStep]:
-    """Give the steps of a campaign on a recording the times when they were really measured.
+def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) -> list[PlannedStep]:
+    """Give the steps of a campaign on a recording the times and conditions of the measurement.
 
     A step that reads another selection of vectors than was recorded has no timing of its blocks.
     """
@@ -124,6 +128,7 @@ def keep_recorded_times(plan: Sequence[PlannedStep], recording: Recording) -> li
                 step,
                 measured_utc=origin.measured_utc,
                 timing=record.timing if is_same else None,
+                conditions=record.conditions,
             )
         )
     return steps

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from hil.campaign.bench import open_chip, open_recording
+from hil.campaign.bench import open_device, open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
+from hil.campaign.instruments import BenchInstruments, conditions_between, named_mock_instruments
 from hil.campaign.measure import StepBench, measure_step
-from hil.campaign.plan import PlannedStep, keep_recorded_times, plan_campaign, plan_replay
+from hil.campaign.plan import PlannedStep, keep_what_was_recorded, plan_campaign, plan_replay
 from hil.campaign.replay_resource import recording_of
 from hil.campaign.run_clock import RunClock, StepWatch
 from hil.campaign.software import software_versions
@@ -49,7 +50,7 @@ class RunObserver(Protocol):
         ...
 
     def on_unsafe(self, reason: str) -> None:
-        """Hear that the chip could not be left safe, and why."""
+        """Hear what could not be left safe, and why."""
         ...
 
 
@@ -73,6 +74,7 @@ class _Job:
     software: dict[str, str]
     observer: RunObserver
     clock: RunClock
+    instruments: BenchInstruments
 
 
 def run_campaign(
@@ -83,7 +85,7 @@ def run_campaign(
     now: Callable[[], datetime],
     monotonic: Callable[[], float] = time.monotonic,
 ) -> RunOutcome:
-    """Run a campaign on its device.
+    """Run a campaign on its device, under the conditions that its instruments are to bring about.
 
     Parameters
     ----------
@@ -104,39 +106,48 @@ def run_campaign(
         If the campaign does not fit the chip, or the folder cannot be used.
     TransportError, FrameError, DeviceError
         If the device is absent, lost, refuses or answers nonsense. Finished steps stay.
+    SafetyLimitError, InstrumentError
+        If the conditions are beyond a limit, or do not come about; likewise.
     DatasetError
         If the device is a recording that cannot be read.
     """
     config, base = campaign.config, campaign.path.parent
     clock = RunClock(now=now, clock=monotonic)
     recording = recording_of(config.device.resource, base)
-    with open_chip(
+    # A recording keeps the conditions that it was recorded in.
+    sections = config.instruments if recording is None else {}
+    with open_device(
         config.device.resource,
         base=base,
         seed=config.campaign.seed,
         timeout_s=config.device.timeout_s,
         choice=config.device.transport,
+        recovery_s=config.device.recovery_s,
+        driver=config.device.driver,
         on_unsafe=observer.on_unsafe,
         on_fault=clock.on_fault,
         recording=recording,
-    ) as chip:
-        plan = plan_campaign(campaign, chip.geometry())
+        mock_instruments=named_mock_instruments(sections),
+    ) as device:
+        plan = plan_campaign(campaign, device.chip.geometry())
         if recording is not None:
-            plan = keep_recorded_times(plan, recording)
-        _check_block(campaign, chip)
+            plan = keep_what_was_recorded(plan, recording)
+        _check_block(campaign, device.chip)
         folder = out or Path(config.campaign.out.replace(START_PLACEHOLDER, _stamp(now())))
-        run = create_run(folder, campaign.content)
-        job = _Job(
-            campaign=campaign,
-            plan=plan,
-            run=run,
-            chip=chip,
-            resource=config.device.resource,
-            software=software_versions(),
-            observer=observer,
-            clock=clock,
-        )
-        return _take_steps(job, started_from={})
+        with device.instruments(sections) as instruments:
+            job = _Job(
+                campaign=campaign,
+                plan=plan,
+                run=create_run(folder, campaign.content),
+                chip=device.chip,
+                resource=config.device.resource,
+                software=software_versions(),
+                observer=observer,
+                clock=clock,
+                instruments=instruments,
+            )
+            identities = instruments.identities
+            return _take_steps(job, started_from={"instruments": identities} if identities else {})
 
 
 def replay_run(
@@ -200,6 +211,7 @@ def replay_run(
             software=software_versions(),
             observer=observer,
             clock=RunClock(now=now),
+            instruments=BenchInstruments({}, {}),
         )
         replayed = {record.name: recording.record(record).raw_sha256 for record in recording.keys}
         return _take_steps(job, started_from={"replay_of": replayed})
@@ -227,6 +239,7 @@ def _take_steps(job: _Job, *, started_from: dict[str, Any]) -> RunOutcome:
         programmed = None
         for step in job.plan:
             job.observer.on_step(step.key)
+            job.instruments.prepare_step()
             watch = job.clock.begin_step()
             if programmed != step.key.core:
                 chip.program(step.key.core, step.work.weights)
@@ -297,6 +310,7 @@ def _take_step(
             on_vectors=job.observer.on_vectors,
             watch=watch,
         )
+        before = job.instruments.read()
         try:
             conclusion = measure_step(step, bench)
         except CalibrationError as error:
@@ -305,9 +319,14 @@ def _take_step(
                 "failure", utc=job.clock.utc(), step=step.key.name, reason=str(error)
             )
             return str(error)
-        # A replay has the times of the measurement, not its own.
-        timing = watch.timing() if step.measured_utc is None else step.timing
-        raw_sha256 = writer.finish(conclusion, timing)
+        # A replay has the times and the conditions of the measurement, not its own.
+        is_replayed = step.measured_utc is not None
+        conditions = conditions_between(before, job.instruments.read())
+        raw_sha256 = writer.finish(
+            conclusion,
+            step.timing if is_replayed else watch.timing(),
+            step.conditions if is_replayed else conditions,
+        )
     _write_faults(job, step.key.name)
     job.run.journal.append(
         "step",

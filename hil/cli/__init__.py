@@ -15,12 +15,18 @@ import click
 import hil
 
 _COMMANDS = {
+    "init": ("hil.cli.init", "Ask a few questions and write a campaign file."),
+    "config": ("hil.cli.config", "Check and show campaign files."),
     "run": ("hil.cli.run", "Run a calibration campaign on its device."),
     "replay": ("hil.cli.replay", "Calibrate again from the stored readouts of a run."),
     "export": ("hil.cli.export", "Write a run's coefficients as JSON, CSV or NPZ."),
+    "status": ("hil.cli.status", "Show how a run stands, from another terminal."),
+    "abort": ("hil.cli.abort", "Stop a run that another process writes, and leave its chip safe."),
+    "list": ("hil.cli.list", "List the runs below a folder."),
     "info": ("hil.cli.info", "Print what a run holds."),
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
+    "chip": ("hil.cli.chip", "Show what was ever done to a chip."),
     "instruments": ("hil.cli.instruments", "Look at a campaign's bench instruments."),
     "devices": ("hil.cli.devices", "List the devices there are, with their resource strings."),
     "doctor": ("hil.cli.doctor", "Test a link, or the installation, and say what to fix."),

@@ -7,9 +7,14 @@ from typing import Any
 
 import click
 
+from hil.campaign.bench import open_mock_instruments
 from hil.campaign.config import load_campaign
 from hil.campaign.instrument_config import InstrumentSection, QuantitySection
-from hil.campaign.instruments import CheckedInstrument, check_instruments
+from hil.campaign.instruments import (
+    CheckedInstrument,
+    check_instruments,
+    named_mock_instruments,
+)
 from hil.cli.errors import ExitCode, exit_code_of, reports_errors
 from hil.core.errors import ConfigError, Problem
 
@@ -28,14 +33,21 @@ def check_command(campaign: Path, as_json: bool) -> None:  # noqa: FBT001 - clic
 
     Nothing is set: no start command, no value, no safe value is sent.
     """
-    sections = load_campaign(campaign).config.instruments
+    config = load_campaign(campaign).config
+    sections = config.instruments
     if not sections:
         raise ConfigError(str(campaign), [Problem("instruments", "there are none to check")])
     checked = []
-    for instrument in check_instruments(sections, mock_addresses={}):
-        checked.append(instrument)
-        if not as_json:
-            click.echo("\n".join(_lines(instrument, sections[instrument.name])))
+    with open_mock_instruments(
+        config.device.resource,
+        base=campaign.parent,
+        seed=config.campaign.seed,
+        names=named_mock_instruments(sections),
+    ) as addresses:
+        for instrument in check_instruments(sections, mock_addresses=addresses):
+            checked.append(instrument)
+            if not as_json:
+                click.echo("\n".join(_lines(instrument, sections[instrument.name])))
     if as_json:
         click.echo(json.dumps([_document(each, sections[each.name]) for each in checked], indent=1))
     raise SystemExit(_exit_code(checked))

@@ -1,5 +1,7 @@
-"""The progress bar of a run, on stderr, and only where somebody watches."""
+"""The progress of a run, on stderr: a bar where somebody watches, now and then a line elsewhere."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -13,9 +15,22 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-from hil_datasets.run_directory import RunDirectory
-from hil_datasets.step import StepKey
+from hil.campaign.run_events import (
+    LeftUnsafe,
+    CountsHeard,
+    RunContinued,
+    RunEvent,
+    RunPaused,
+    StepFailed,
+    StopAsked,
+)
+from hil.campaign.run_progress import RunTally
+from hil.cli.progress_words import current_words, duration_words, line_of, link_words, percent
+from hil.core.legible import printable
+
+_BETWEEN_LINES_S = 10.0
 
 
 def draw_bar(how_far: ProgressColumn) -> Progress:
@@ -34,37 +49,107 @@ def draw_bar(how_far: ProgressColumn) -> Progress:
     )
 
 
-class ProgressBar:
-    """A `RunObserver` that draws a bar with the time left; silent if stderr is no terminal."""
+class ProgressBar(CountsHeard):
+    """A `RunWatcher` that shows on stderr how far a run is.
 
-    def __init__(self) -> None:
-        self._progress = draw_bar(TaskProgressColumn())
-        self._task = self._progress.add_task("connecting", total=None)
+    On a terminal it draws a bar with the current step, the time left, the last error and the faults
+    of the link; elsewhere it writes a line every ten seconds.
+
+    Parameters
+    ----------
+    is_quiet
+        Whether only warnings are shown.
+    clock
+        Monotonic seconds.
+    console
+        Where to; stderr where left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        is_quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        console: Console | None = None,
+    ) -> None:
+        self._console = console or Console(stderr=True)
+        self._is_bar = self._console.is_terminal and not is_quiet
+        self._is_quiet = is_quiet
+        self._clock = clock
+        self._next_line_s = clock() + _BETWEEN_LINES_S
+        self._tally = RunTally(clock=clock)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=self._console,
+            disable=not self._is_bar,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._progress.add_task("connecting", total=None, details="")
         self.is_unsafe = False
         """Whether the chip could not be left safe."""
-        self._run: RunDirectory | None = None
-        self._steps = 0
-        self._step = 0
 
-    def on_start(self, *, steps: int, vectors: int, run: RunDirectory) -> None:
-        """Take note of how much there is to do."""
-        self._run, self._steps = run, steps
-        self._progress.update(self._task, total=vectors)
+    def hear(self, event: RunEvent) -> None:
+        """Show what has happened."""
+        self._tally.hear(event)
+        match event:
+            case LeftUnsafe(reason=reason):
+                self.is_unsafe = True
+                self._say(f"warning: {reason}")
+            case StepFailed(step=step, reason=reason):
+                self._say_unless_quiet(f"{step} failed: {reason}")
+            case RunPaused(reason=reason):
+                self._say_unless_quiet(f"paused: {reason}")
+            case RunContinued():
+                self._say_unless_quiet("goes on")
+            case StopAsked(reason=reason):
+                self._say_unless_quiet(f"stopping when this block is stored: {reason}")
+        self.tick()
 
-    def on_step(self, key: StepKey) -> None:
-        """Name the step."""
-        self._step += 1
-        words = f"{self._step}/{self._steps} core {key.core} {key.read_mode}"
-        self._progress.update(self._task, description=words)
+    def tick(self) -> None:
+        """Bring the bar up to date, or write the next line if it is time to."""
+        if self._is_bar:
+            self._draw()
+        elif not self._is_quiet and self._clock() >= self._next_line_s:
+            self._next_line_s = self._clock() + _BETWEEN_LINES_S
+            if self._tally.run is not None:
+                self._say(line_of(self._tally.progress()))
 
-    def on_vectors(self, vectors: int) -> None:
-        """Advance."""
-        self._progress.advance(self._task, vectors)
+    def close(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
 
-    def on_unsafe(self, reason: str) -> None:
-        """Warn, and remember it."""
-        self.is_unsafe = True
-        click.echo(f"warning: the chip may not be safe, SAFE did not reach it: {reason}", err=True)
+    def _draw(self) -> None:
+        progress = self._tally.progress()
+        if self._tally.run is None:
+            return
+        number = min(progress.steps_done + len(progress.failed) + 1, progress.steps)
+        details = [
+            f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
+            f"error {percent(progress.last_errors.get('nmpu'))}" if progress.last_errors else "",
+            link_words(progress.faults) if progress.faults else "",
+            "" if progress.state == "running" else str(progress.state),
+        ]
+        self._progress.update(
+            self._task,
+            total=progress.vectors,
+            completed=progress.vectors_done,
+            description=f"{number}/{progress.steps} {current_words(progress)}",
+            details=", ".join(part for part in details if part),
+        )
+
+    def _say_unless_quiet(self, words: str) -> None:
+        if not self._is_quiet:
+            self._say(words)
+
+    def _say(self, words: str) -> None:
+        if self._is_bar:
+            self._console.print(Text(printable(words)), soft_wrap=True)
+        else:
+            click.echo(printable(words), file=self._console.file)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -76,6 +161,8 @@ class ProgressBar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
-        if error is not None and self._run is not None:
-            click.echo(f"stopped early; what was finished is in {self._run.path}", err=True)
+        self.close()
+        if error is not None and self._tally.run is not None:
+            click.echo(
+                f"stopped early; what was finished is in {self._tally.run}", file=self._console.file
+            )

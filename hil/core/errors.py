@@ -36,9 +36,18 @@ class Problem:
     """Key path in a campaign file, or object path in an HDF5 file."""
     message: str
     """What is wrong there, with the value and what is allowed."""
+    line: int | None = None
+    """Line of a text file, from 1."""
+    source: str = ""
+    """File, environment variable or option, where it is another than the error's."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
+
+    def located(self, source: str) -> str:
+        """Return it behind its file and line, as editors and terminals know to open them."""
+        place = self.source or source
+        return f"{place}: {self}" if self.line is None else f"{place}:{self.line}: {self}"
 
 
 class _ProblemListError(HilError, ValueError):
@@ -49,8 +58,12 @@ class _ProblemListError(HilError, ValueError):
 
     def _text(self) -> str:
         if len(self.problems) == 1:
-            return f"{self.source}: {self.problems[0]}"
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
+            return self.problems[0].located(self.source)
+        # Without a place of its own, a problem is the source's, which the first line names.
+        lines = "".join(
+            f"\n  {problem.located(self.source) if problem.source or problem.line else problem}"
+            for problem in self.problems
+        )
         return f"{self.source}: {len(self.problems)} problems:{lines}"
 
 

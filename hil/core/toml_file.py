@@ -2,13 +2,15 @@
 
 import difflib
 import json
+import re
 import tomllib
 from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from datetime import date, time
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -16,6 +18,7 @@ from pydantic_core import ErrorDetails
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import cut_short, printable, quoted
 from hil.core.regular_file import open_regular_file
+from hil.core.toml_lines import KeyLines, KeyPath, find_key_lines
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -23,6 +26,18 @@ _DEEPEST = 32
 """Tables and lists inside each other; far deeper ones exhaust the stack of the JSON encoder."""
 _LONGEST_REASON = 200
 """Characters of a parser's own message."""
+_AT_LINE = re.compile(r"\(at line (\d+), column ")
+_ENDLESS_NUMBER = re.compile(r"[\d_]{4300}")
+_WORD = re.compile("'([^']*)'")
+
+
+class Place(NamedTuple):
+    """Where a value was set."""
+
+    source: str
+    """File, environment variable or option."""
+    line: int | None = None
+    """Line of the file, from 1; None where there is none."""
 
 
 def read_toml_bytes(path: Path) -> bytes:
@@ -41,6 +56,34 @@ def read_toml_bytes(path: Path) -> bytes:
             raise ConfigError(str(path), [Problem("", reason)]) from error
 
 
+class TomlText:
+    """The content of a TOML file, taken apart once."""
+
+    def __init__(self, content: bytes, *, source: str) -> None:
+        """Read the content.
+
+        Raises
+        ------
+        ConfigError
+            If it is no TOML.
+        """
+        self.source = source
+        self._text = _decoded(content, source)
+        self.document = _parse(self._text, source)
+
+    @cached_property
+    def _lines(self) -> KeyLines:
+        # Found only when somebody asks: a file without a problem needs none.
+        try:
+            return find_key_lines(self._text.replace("\r\n", "\n"))
+        except ValueError:  # what the parser takes and the scanner does not: no lines, no harm
+            return KeyLines(lines={}, repetitions=())
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key is, or the table that should have it."""
+        return Place(self.source, self._lines.line_of(path))
+
+
 def parse_toml(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
     """Check the content of a TOML file against a model.
 
@@ -57,71 +100,212 @@ def parse_toml(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
     ------
     ConfigError
         If it is no TOML, holds what no model takes (dates, integers beyond 64 bits, too deep
-        nesting), or has unknown keys, wrong types or impossible values; every problem of the
-        first of these kinds is listed with its key path.
+        nesting), or has unknown keys, wrong types or impossible values; every problem is listed
+        with its key path and line.
     """
-    document = _parse(content, source)
-    if problems := _foreign_values(document):
-        raise ConfigError(source, problems)
+    text = TomlText(content, source=source)
+    return check_document(model, text.document, source=source, place_of=text.place)
+
+
+def check_document(
+    model: type[ModelT],
+    document: dict[str, Any],
+    *,
+    source: str,
+    place_of: Callable[[KeyPath], Place],
+) -> ModelT:
+    """Check a document against a model.
+
+    Parameters
+    ----------
+    model
+        What it must look like.
+    document
+        Tables, lists and values as the TOML parser gives them.
+    source
+        Name of the file it is from, for messages.
+    place_of
+        Where a key was set.
+
+    Raises
+    ------
+    ConfigError
+        If something is wrong with it; every problem is listed.
+    """
+    foreign = foreign_values(document)
+    found = [(path, Problem(key_path(path), message)) for path, message in foreign.items()]
     try:
         # Through JSON, because its strict mode still takes words for enumerations.
-        return model.model_validate_json(json.dumps(document), strict=True)
+        checked = model.model_validate_json(json.dumps(_without(document, foreign)), strict=True)
     except ValidationError as error:
-        problems = [_problem(model, details) for details in error.errors(include_url=False)]
-        raise ConfigError(source, problems) from error
+        found += _validation_problems(model, document, error, foreign)
+    if not found:
+        return checked
+    problems = []
+    for path, problem in found:
+        place = place_of(_blamed(document, path, problem.message))
+        elsewhere = "" if place.source == source else place.source
+        problems.append(replace(problem, line=place.line, source=elsewhere))
+    raise ConfigError(source, problems)
 
 
-def _parse(content: bytes, source: str) -> dict[str, Any]:
+def _decoded(content: bytes, source: str) -> str:
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(source, [Problem("", f"is no TOML: {error}", line)]) from error
+    if text.startswith("\ufeff"):
+        reason = "begins with a byte-order mark: save it as UTF-8 without one"
+        raise ConfigError(source, [Problem("", f"is no TOML: {reason}", 1)])
+    return text
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    line = None
+    try:
+        return tomllib.loads(text)
     except RecursionError:
         reason = "nested too deep"
     except ValueError as error:  # not only tomllib's own: Python refuses integers of 5000 digits
         reason = printable(cut_short(str(error), longest=_LONGEST_REASON))
-    raise ConfigError(source, [Problem("", f"is no TOML: {reason}")])
+        if repeated := _repetitions(text):
+            raise ConfigError(source, repeated) from error
+        if long := _ENDLESS_NUMBER.search(text):
+            line = text.count("\n", 0, long.start()) + 1
+            reason = "has an integer of thousands of digits"
+        elif at := _AT_LINE.search(reason):
+            line, reason = int(at[1]), _AT_LINE.sub("(column ", reason)
+    raise ConfigError(source, [Problem("", f"is no TOML: {reason}", line)])
 
 
-def _foreign_values(document: dict[str, Any]) -> list[Problem]:
-    """Return what TOML allows and JSON, or every model, does not."""
-    problems = []
-    waiting: deque[tuple[tuple[int | str, ...], Any]] = deque([((), document)])
+def _repetitions(text: str) -> list[Problem]:
+    try:
+        repetitions = find_key_lines(text.replace("\r\n", "\n")).repetitions
+    except ValueError:
+        return []
+    return [
+        Problem(
+            key_path(repetition.path),
+            f"is set twice, here and in line {repetition.first}",
+            repetition.second,
+        )
+        for repetition in repetitions
+    ]
+
+
+def foreign_values(document: dict[str, Any]) -> dict[KeyPath, str]:
+    """Return what TOML allows and JSON, or every model, does not, and why."""
+    messages = {}
+    waiting: deque[tuple[KeyPath, Any]] = deque([((), document)])
     while waiting:  # no recursion: this is what measures the depth
-        loc, value = waiting.popleft()
-        message = ""
+        path, value = waiting.popleft()
         if isinstance(value, dict | list):
             children = value.items() if isinstance(value, dict) else enumerate(value)
-            if len(loc) < _DEEPEST:
-                waiting.extend(((*loc, key), child) for key, child in children)
+            if len(path) < _DEEPEST:
+                waiting.extend(((*path, key), child) for key, child in children)
             else:
-                message = f"is nested too deep: must be at most {_DEEPEST} levels"
+                messages[path] = f"is nested too deep: must be at most {_DEEPEST} levels"
         elif isinstance(value, date | time):
             kind = "date" if isinstance(value, date) else "time"
-            message = f"is a {kind}: must be text in quotes, a number, true or false"
+            messages[path] = f"is a {kind}: must be text in quotes, a number, true or false"
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            message = "is an integer beyond 64 bits: must be -2^63 to 2^63 - 1"
-        if message:
-            problems.append(Problem(_key_path(loc), message))
-    return problems
+            messages[path] = "is an integer beyond 64 bits: must be -2^63 to 2^63 - 1"
+    return messages
 
 
-def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
-    where = _key_path(details["loc"])
+def _without(document: dict[str, Any], foreign: Iterable[KeyPath]) -> dict[str, Any]:
+    """Return a document in which nothing stands for what cannot be checked."""
+    taken_out = set(foreign)
+    if not taken_out:
+        return document
+
+    def cleaned(value: Any, path: KeyPath) -> Any:
+        if path in taken_out:
+            return None
+        if isinstance(value, dict):
+            return {key: cleaned(child, (*path, key)) for key, child in value.items()}
+        if isinstance(value, list):
+            return [cleaned(child, (*path, number)) for number, child in enumerate(value)]
+        return value
+
+    whole: dict[str, Any] = cleaned(document, ())
+    return whole
+
+
+def _validation_problems(
+    model: type[BaseModel],
+    document: dict[str, Any],
+    error: ValidationError,
+    foreign: Iterable[KeyPath],
+) -> list[tuple[KeyPath, Problem]]:
+    gathered: dict[tuple[KeyPath, bool], list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        path, is_missing = details["loc"], details["type"] == "missing"
+        # The alternatives of a union are errors of one value, each with a name of pydantic's own.
+        path = path if is_missing else _existing(document, path)
+        if not any(_is_around(path, other) or _is_around(other, path) for other in foreign):
+            gathered.setdefault((path, is_missing), []).append(details)
+    return [(path, _problem(model, path, several)) for (path, _), several in gathered.items()]
+
+
+def _is_around(outer: KeyPath, inner: KeyPath) -> bool:
+    return inner[: len(outer)] == outer
+
+
+def _existing(document: Any, path: KeyPath) -> KeyPath:
+    """Return as much of a path as leads to something in the document."""
+    inner = document
+    for length, part in enumerate(path):
+        children = dict(enumerate(inner)) if isinstance(inner, list) else inner
+        if not (isinstance(children, dict) and part in children):
+            return path[:length]
+        inner = children[part]
+    return path
+
+
+def _blamed(document: Any, path: KeyPath, message: str) -> KeyPath:
+    """Return the key that a table's message begins with, if it is one of the table's."""
+    words = message.split(maxsplit=1)
+    deeper = (*path, *words[0].rstrip(":,").split(".")) if words else path
+    return deeper if _existing(document, deeper) == deeper else path
+
+
+def _problem(model: type[BaseModel], path: KeyPath, several: list[ErrorDetails]) -> Problem:
+    details, where = several[0], key_path(path)
     if details["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
-        key = str(details["loc"][-1])
-        known = _fields_at(model, details["loc"][:-1])
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        known = _fields_at(model, path[:-1])
+        hint = did_you_mean(str(path[-1]), known) or f"known keys: {', '.join(known)}"
         return Problem(where, f"unknown key; {hint}")
     if details["type"] == "missing":
         return Problem(where, "is missing")
     message = details["msg"].removeprefix("Value error, ")
+    for other in several[1:]:
+        message += f" or {other['msg'].removeprefix('Input should be ')}"
     value = details["input"]
     if details["type"] == "value_error" or isinstance(value, Mapping):
         return Problem(where, message.replace(repr(value), quoted(value)))
-    return Problem(where, f"{message}, got {quoted(value)}")
+    message = f"{message}, got {quoted(value)}"
+    if details["type"] in {"enum", "literal_error"} and isinstance(value, str):
+        hint = did_you_mean(value, _WORD.findall(details["ctx"]["expected"]))
+        message += f"; {hint}" if hint else ""
+    return Problem(where, message)
 
 
-def _key_path(loc: tuple[int | str, ...]) -> str:
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return the hint for a word that is none of those known; empty if none is close.
+
+    Examples
+    --------
+    >>> did_you_mean("four-phase", ["one_phase", "four_phase"])
+    "did you mean 'four_phase'?"
+    """
+    close = difflib.get_close_matches(word[:_LONGEST_REASON].lower(), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def key_path(loc: KeyPath) -> str:
+    """Return a path as people write it: ``a.b[0]``, cut short if it is endless."""
     path = ""
     for part in loc:
         name = printable(cut_short(str(part)))

@@ -12,10 +12,17 @@ from hil.core.correction import ColumnFlag
 from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
 from hil.report.quality import CalibratedColumns, QualitySummary, summarize_quality
+from hil.report.run_facts import (
+    ConditionSummary,
+    LinkSummary,
+    summarize_conditions,
+    summarize_link,
+)
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
+from hil_datasets.step_conditions import Condition
 
 _WELL_KNOWN = 0.1
 """Standard error over gain up to which a gain counts in the spread."""
@@ -52,6 +59,8 @@ class StepSummary:
     """When it was measured."""
     temperature_c: float
     """At which temperature."""
+    conditions: tuple[Condition, ...]
+    """What the bench instruments showed; empty if there were none."""
     calibration_vectors: int
     """Vectors that the fit saw."""
     verification_vectors: int
@@ -97,6 +106,12 @@ class RunSummary:
     """Resource string."""
     started_utc: str
     """When the run began."""
+    instruments: dict[str, str]
+    """Bench instruments by name, and what they said they are."""
+    conditions: tuple[ConditionSummary, ...]
+    """What they showed over all steps."""
+    link: LinkSummary
+    """What the link went through."""
     steps_planned: int
     """Steps that it was to take."""
     reason: str
@@ -124,7 +139,8 @@ def summarize_run(run: RunDirectory) -> RunSummary:
     if start is None:
         raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
     stop = next((event for event in events if event["event"] == "stop"), None)
-    steps, columns, layer = [], [], _LayerSum()
+    steps: list[StepSummary] = []
+    columns, layer = [], _LayerSum()
     if run.finished_steps():
         for record in run.read_steps():
             steps.append(summarize_step(record))
@@ -139,6 +155,9 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         chip=str(start.get("chip", "")),
         resource=str(start.get("resource", "")),
         started_utc=str(start.get("utc", "")),
+        instruments=start.get("instruments", {}),
+        conditions=summarize_conditions(step.conditions for step in steps),
+        link=summarize_link(events),
         steps_planned=len(start.get("planned", ())),
         reason="" if stop is None else str(stop.get("reason", "")),
         failures=failures,
@@ -163,6 +182,7 @@ def summarize_step(record: StepRecord) -> StepSummary:
         read_mode=str(record.key.read_mode),
         measured_utc=origin.measured_utc,
         temperature_c=origin.temperature_c,
+        conditions=record.conditions,
         calibration_vectors=origin.calibration_vectors,
         verification_vectors=origin.verification_vectors,
         columns_used=origin.columns_used,

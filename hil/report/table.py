@@ -32,6 +32,10 @@ def print_summary(summary: RunSummary, console: Console) -> None:
 def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield Text(f"{summary.title}: {summary.status}", style="bold")
     yield Text(f"{summary.chip} ({summary.resource})")
+    if summary.conditions:
+        yield Text(f"conditions: {'; '.join(map(str, summary.conditions))}")
+    if summary.link.faults:
+        yield Text(f"link: {summary.link}", style="yellow" if summary.link.not_recovered else "")
     if summary.steps:
         yield _error_table(summary)
     yield from _quality_lines(summary)

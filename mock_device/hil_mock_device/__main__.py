@@ -1,8 +1,8 @@
 """``python -m hil_mock_device``: the server process behind ``mock://`` resources.
 
-Prints one JSON line, with the resource strings once clients can connect or with what went wrong,
-and stops at the end of its standard input. Code 1 without a word means that nobody was left to read
-that line. People use ``hil mock serve`` instead.
+Prints one JSON line, with the resource strings of chip and bench instruments once clients can
+connect, or with what went wrong, and stops at the end of its standard input. Code 1 without a word
+means that nobody was left to read that line. People use ``hil mock serve`` instead.
 """
 
 import argparse
@@ -10,14 +10,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hil.core.errors import HilError
+from hil_mock_device.bench_instruments.choice import BenchChoice
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.choice import choose_listeners
+from hil_mock_device.listeners.listener import MakeConversation
 from hil_mock_device.profile import load_profile, parse_seed
 from hil_mock_device.server import serve
 
@@ -32,6 +35,9 @@ def main() -> int:
     parser.add_argument("--hislip")
     parser.add_argument("--pty", type=Path)
     parser.add_argument("--baud", type=int)
+    parser.add_argument("--chamber")
+    parser.add_argument("--supply")
+    parser.add_argument("--bench-speed", type=float)
     arguments = parser.parse_args()
     try:
         return _serve(arguments)
@@ -47,7 +53,10 @@ def _serve(arguments: argparse.Namespace) -> int:
         if arguments.seed is not None:
             profile = profile.model_copy(update={"seed": arguments.seed})
         chip = ChipModel(profile)
-
+        bench = BenchChoice(
+            chamber=arguments.chamber, supply=arguments.supply, speed=arguments.bench_speed
+        ).around(chip, seed=profile.seed)
+        instrument_listeners = {} if bench is None else bench.listeners
         firmware = Firmware(chip)
         listeners = choose_listeners(
             firmware,
@@ -61,9 +70,17 @@ def _serve(arguments: argparse.Namespace) -> int:
         def on_ready(resources: Sequence[str]) -> None:
             if arguments.truth is not None:
                 chip.write_truth(arguments.truth)
-            _announce(resources=list(resources))
+            chip_resources = list(resources[: len(listeners)])
+            instruments = zip(instrument_listeners, resources[len(listeners) :], strict=True)
+            _announce(resources=chip_resources, instruments=dict(instruments))
 
-        serve(listeners, lambda: MockDevice(firmware), on_ready=on_ready, stops_with_stdin=True)
+        make_conversation: MakeConversation = partial(MockDevice, firmware)
+        serve(
+            [*listeners, *instrument_listeners.values()],
+            make_conversation if bench is None else bench.around(make_conversation),
+            on_ready=on_ready,
+            stops_with_stdin=True,
+        )
     except HilError as error:
         _announce(error=str(error))
         return 1
@@ -77,7 +94,7 @@ def _seed(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _announce(**what: str | list[str]) -> None:
+def _announce(**what: str | list[str] | dict[str, str]) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 

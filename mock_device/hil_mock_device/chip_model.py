@@ -108,6 +108,12 @@ class ChipModel:
         return self._read_voltage_v
 
     @property
+    def read_voltages_v(self) -> tuple[float, float]:
+        """Least and largest read voltage of the profile."""
+        allowed = self._profile.read_voltage
+        return allowed.lowest_v, allowed.highest_v
+
+    @property
     def elapsed_s(self) -> float:
         """Simulated time since the chip was made, seconds."""
         return self._elapsed_s

@@ -18,8 +18,21 @@ class Disconnect:
     """Cut the client off, in the middle of an answer if it comes there."""
 
 
+class Piece(bytes):
+    """Bytes of an answer that goes on: more of it follows, or is lost for good.
+
+    For carriers that mark the ends of answers; to all others it is bytes like any.
+    """
+
+    __slots__ = ()
+
+
 Outgoing = bytes | Wait | Disconnect
-"""What a listener does next: send these bytes, wait, or hang up."""
+"""What a listener does next: send these bytes, wait, or hang up.
+
+Bytes end an answer unless they are a `Piece`. Only who yields them can tell: of bytes that may be
+the content of a block, or spoilt, nobody knows where they end.
+"""
 
 
 class Conversation(Protocol):

@@ -21,6 +21,11 @@ class Environment(Protocol):
         ...
 
     @property
+    def read_voltages_v(self) -> tuple[float, float]:
+        """Least and largest read voltage that `set_read_voltage` takes."""
+        ...
+
+    @property
     def elapsed_s(self) -> float:
         """Simulated time since the chip was made, seconds."""
         ...

@@ -4,9 +4,9 @@ import json
 import selectors
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hil.core.errors import ConfigError, Problem, TransportError
 
@@ -36,15 +36,18 @@ class MockProcess:
             start_new_session=True,
         )
         try:
-            self.resources = self._await_resources()
-            """Resource strings of the server, in the order TCP, HiSLIP, serial line."""
+            announcement = self._await_announcement()
+            self.resources = tuple(map(str, announcement["resources"]))
+            """Resource strings of the chip, in the order TCP, HiSLIP, serial line."""
+            self.instruments: Mapping[str, str] = announcement["instruments"]
+            """Bench instrument to its resource string, of those that `arguments` ask for."""
         except BaseException:
             self.close()
             raise
 
     @property
     def resource(self) -> str:
-        """The first resource string of the server."""
+        """The first resource string of the chip."""
         return self.resources[0]
 
     def close(self, *, wait_s: float = 5.0) -> None:
@@ -73,7 +76,7 @@ class MockProcess:
     ) -> None:
         self.close()
 
-    def _await_resources(self) -> tuple[str, ...]:
+    def _await_announcement(self) -> dict[str, Any]:
         stdout = self._process.stdout
         if stdout is None:
             raise TransportError("the mock server has no standard output")
@@ -84,7 +87,7 @@ class MockProcess:
         line = stdout.readline()
         if not line:
             raise TransportError("the mock server ended before it listened")
-        announcement = json.loads(line)
+        announcement: dict[str, Any] = json.loads(line)
         if "error" in announcement:
             raise ConfigError("mock device", [Problem("", announcement["error"])])
-        return tuple(map(str, announcement["resources"]))
+        return announcement

@@ -20,6 +20,17 @@ def test_resource_is_taken_apart(
     assert MockResource.parse(resource) == MockResource(profile=profile, seed=seed, truth=truth)
 
 
+def test_resource_may_say_how_fast_time_passes_on_the_bench() -> None:
+    assert MockResource.parse("mock://quickstart?bench_speed=2.5").bench_speed == 2.5
+    assert MockResource.parse("mock://quickstart").bench_speed is None
+
+
+@pytest.mark.parametrize("speed", ["", "fast", "-1", "nan", "inf"])
+def test_speed_of_the_bench_is_a_number(speed: str) -> None:
+    with pytest.raises(ValueError, match="bench_speed must be a number, 0 or more"):
+        MockResource.parse(f"mock://quickstart?bench_speed={speed}")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

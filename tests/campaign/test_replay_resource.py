@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import example_steps as example
-from hil.campaign.bench import check_resource, open_chip
+from hil.campaign.bench import check_resource, open_device
 from hil.campaign.replay_resource import ReplayResource, recording_of
 from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
+from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.link_fault import LinkFault
 from hil_drivers.open_transport import TransportChoice
 from hil_mock_device.replay_conversation import Tempo
@@ -58,7 +59,7 @@ def test_other_resources_are_no_recording(tmp_path: Path) -> None:
 def test_recording_opens_as_a_chip_with_its_faults(tmp_path: Path) -> None:
     example.write_run(tmp_path / "run", example.ONE)
     met: list[LinkFault] = []
-    with open_chip(
+    with open_device(
         "replay://run?speed=max",
         base=tmp_path,
         seed=0,
@@ -66,7 +67,9 @@ def test_recording_opens_as_a_chip_with_its_faults(tmp_path: Path) -> None:
         choice=TransportChoice.AUTO,
         on_unsafe=pytest.fail,
         on_fault=met.append,
-    ) as chip:
+    ) as device:
+        chip = device.chip
+        assert isinstance(chip, AimcBoard)
         assert chip.identify() == example.CHIP
         assert chip.plays_recording()
         for block in (slice(0, 4), slice(4, 6)):

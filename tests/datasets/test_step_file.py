@@ -123,6 +123,25 @@ def test_step_from_before_timing_is_read_back_without(tmp_path: Path) -> None:
     assert read_step(path).timing is None
 
 
+def test_conditions_are_read_back(record: StepRecord) -> None:
+    told = [
+        (each.name, each.unit, each.setpoint, each.at_start, each.at_end)
+        for each in record.conditions
+    ]
+    assert told == [
+        ("chamber.temperature", "degC", 45.0, 44.5, 45.25),
+        ("supply.current", "A", None, 0.0025, 0.002),
+    ]
+
+
+def test_step_without_conditions_has_no_group_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "plain.h5"
+    example.write_step(path, conditions=())
+    with h5py.File(path) as step:
+        assert "conditions" not in step
+    assert read_step(path).conditions == ()
+
+
 def test_timing_does_not_change_the_hash_of_the_readouts(tmp_path: Path) -> None:
     plain = example.write_step(tmp_path / "plain.h5", timing=None)
     assert example.write_step(tmp_path / "timed.h5") == plain
@@ -212,7 +231,14 @@ def test_file_holds_the_schema_and_nothing_else(step_path: Path) -> None:
         file.visititems(
             lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
         )
-        for owner in ("/", "/correction", "/coefficients", "/verification", "/timing"):
+        for owner in (
+            "/",
+            "/correction",
+            "/coefficients",
+            "/verification",
+            "/timing",
+            "/conditions",
+        ):
             attributes += [f"{owner}/{name}".replace("//", "/")[1:] for name in file[owner].attrs]
     assert sorted(found) == sorted(DATASET_IDS)
     assert sorted(attributes) == sorted(spec.path for spec in STEP_ATTRIBUTES)

@@ -228,6 +228,60 @@ def test_timing_of_no_block_is_refused(path: Path) -> None:
     assert refusal(path).startswith("/timing: first_vector, began_s and ended_s must have one")
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("at_start", [np.nan, 0.0], "at_start of chamber.temperature is nan: must be finite"),
+        ("at_end", [45.0, np.inf], "at_end of supply.current is inf: must be finite"),
+        ("setpoint", [-np.inf, 0.0], "setpoint of chamber.temperature is -inf: must be finite"),
+    ],
+)
+def test_condition_that_cannot_be_is_refused(
+    path: Path, name: str, values: list[float], reason: str
+) -> None:
+    def spoil(file: h5py.File) -> None:
+        file[f"conditions/{name}"][...] = values
+
+    edit(path, spoil)
+    assert refusal(path).startswith(f"/conditions: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("instruments", '["chamber"]', "must name every quantity"),
+        ("instruments", '["chamber", ""]', "must have a name"),
+        ("units", '["K", "A", "V"]', "must name every quantity"),
+    ],
+)
+def test_conditions_whose_names_do_not_fit_are_refused(
+    path: Path, name: str, text: str, reason: str
+) -> None:
+    def spoil(file: h5py.File) -> None:
+        file["conditions"].attrs[name] = text
+
+    edit(path, spoil)
+    assert refusal(path).startswith("/conditions: ")
+    assert reason in refusal(path)
+
+
+def test_quantity_that_comes_twice_is_refused(path: Path) -> None:
+    def spoil(file: h5py.File) -> None:
+        file["conditions"].attrs["instruments"] = '["chamber", "chamber"]'
+        file["conditions"].attrs["quantities"] = '["temperature", "temperature"]'
+
+    edit(path, spoil)
+    assert refusal(path) == "/conditions: chamber.temperature is there twice"
+
+
+def test_part_of_the_conditions_is_none(path: Path) -> None:
+    def spoil(file: h5py.File) -> None:
+        del file["conditions/at_end"]
+
+    edit(path, spoil)
+    assert refusal(path) == "/conditions/at_end: missing"
+
+
 def test_inl_curve_needs_one_border_more_than_bins(path: Path) -> None:
     edit(path, replace_dataset("quality/inl_edges", data=np.zeros((4, 2, 3))))
     assert refusal(path) == "/quality: inl_edges: must have shape (3, 2, 3), got (4, 2, 3)"
@@ -454,6 +508,7 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
         ("coefficients/nmpu", '{"in_bits": 10}', "must be an object of in_bits, "),
         ("timing/fault_kinds", '{"timeout": 1}', "must be a list of texts"),
         ("timing/fault_requests", "[1, 2]", "must be a list of texts"),
+        ("conditions/instruments", "[1, 2]", "must be a list of texts"),
         ("verification/errors", "{}", "must be an object of uncorrected, float, fp16, nmpu"),
         (
             "verification/errors",

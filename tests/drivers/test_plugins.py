@@ -167,6 +167,18 @@ def test_distribution_that_is_on_the_path_twice_is_one(
     assert find_plugin(CHIPS, "lab").distribution == "Lab_Chip"
 
 
+def test_distribution_behind_another_of_its_name_is_not_listed_for_what_that_one_lacks(
+    shelf: Shelf, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("lab_chip", "[hil.chips]\nlab = MODULE\n")
+    assert find_plugin(CHIPS, "lab").distribution == "lab_chip"
+    forward = Shelf(tmp_path_factory.mktemp("forward"))
+    monkeypatch.syspath_prepend(str(forward.folder))
+    forward.put("Lab.Chip", "", module="without_plugins")
+    with pytest.raises(PluginError, match="no plug-in 'lab'"):
+        find_plugin(CHIPS, "lab")
+
+
 def test_name_that_is_not_there_is_told_with_those_that_are(shelf: Shelf) -> None:
     shelf.put("lab_chip", "[hil.chips]\nlab = MODULE\n")
     with pytest.raises(PluginError, match=r"hil.chips: no plug-in 'nope': there are .*lab"):

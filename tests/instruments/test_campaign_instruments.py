@@ -129,7 +129,7 @@ def test_conditions_of_a_step_come_on_top_of_the_file(served: ServedBench) -> No
             bench.prepare_step({("supply", "volts"): 0.2})
         with pytest.raises(SafetyLimitError, match=r"supply\.voltage: 0\.5 V is beyond"):
             bench.prepare_step({("supply", "voltage"): 0.5})
-    assert 0.5 not in served.chip.read_voltages_v
+    assert 0.5 not in served.chip.fed_v
 
 
 def test_nothing_is_sent_when_one_of_the_conditions_is_beyond_its_limits(
@@ -222,7 +222,7 @@ def test_look_at_the_instruments_sets_nothing(served: ServedBench) -> None:
     assert chamber.identity == "aimc-hil,mock-chamber,0,1.0"
     assert [reading.quantity for reading in supply.readings] == ["voltage", "current"]
     assert (chamber.problem, supply.problem) == (None, None)
-    assert (served.chip.temperatures_c, served.chip.read_voltages_v) == ([], [])
+    assert (served.chip.temperatures_c, served.chip.fed_v) == ([], [])
     assert served.bench.supply.is_on
 
 

@@ -137,7 +137,7 @@ def test_commands_of_the_supply_in_long_and_short_form() -> None:
         "SYST:ERR?",
     )
     assert answers == ["aimc-hil,mock-supply,0,1.0", "0.3;1.0", "0;0;0", '0,"No error"']
-    assert chip.read_voltages_v == [0.3, 0.0]
+    assert chip.fed_v == [0.3, 0.0]
 
 
 def test_commands_of_the_chamber_move_its_time() -> None:
@@ -178,7 +178,7 @@ def test_untouched_bench_does_nothing_to_the_chip() -> None:
         say(bench, "supply", "MEAS:VOLT?;MEAS:CURR?")
         time.advance(100.0)
         bench.catch_up()
-    assert (chip.temperatures_c, chip.read_voltages_v) == ([], [])
+    assert (chip.temperatures_c, chip.fed_v) == ([], [])
 
 
 def test_conversation_with_the_chip_finds_the_bench_up_to_date() -> None:

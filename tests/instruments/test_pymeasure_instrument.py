@@ -153,7 +153,7 @@ def test_supply_is_set_read_and_left_safe(served: ServedBench) -> None:
         assert abs(supply.quantities["current"].read() - 0.003) < 1e-4
         supply.safe()
         supply.close()
-    assert served.chip.read_voltages_v == [0.3, 0.0]
+    assert served.chip.fed_v == [0.3, 0.0]
     assert not served.bench.supply.is_on
 
 

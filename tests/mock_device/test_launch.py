@@ -53,6 +53,15 @@ def test_process_serves_every_way_in_that_it_is_told(tmp_path: Path) -> None:
     assert serial == f"serial://{tmp_path / 'line'}"
 
 
+def test_process_serves_the_bench_instruments_that_it_is_told() -> None:
+    with MockProcess(["--profile", "quickstart", "--supply", "127.0.0.1:0"]) as mock:
+        assert list(mock.instruments) == ["supply"]
+        assert len(mock.resources) == 1
+        with connect(port_of(mock.instruments["supply"])) as client:
+            client.sendall(b"*IDN?;OUTP?\n")
+            assert client.recv(100) == b"aimc-hil,mock-supply,0,1.0;1\n"
+
+
 def test_process_ends_with_a_client_still_connected() -> None:
     with MockProcess(["--profile", "quickstart", "--seed", "5"]) as mock:
         client = connect(port_of(mock.resource))

@@ -4,18 +4,22 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import pyvisa
 
+from faulty_device import device
 from hil.core.errors import ConfigError
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.conversation import Disconnect, Outgoing, Wait
+from hil_mock_device.conversation import Disconnect, Outgoing, Piece, Wait
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.choice import choose_listeners
 from hil_mock_device.listeners.hislip import HislipListener
 from hil_mock_device.listeners.listener import Listener
+from hil_mock_device.listeners.pty import PtyListener
 from hil_mock_device.listeners.tcp import TcpListener
 from hislip_client import RawChannel, RawClient
 from small_profiles import ideal_profile
@@ -107,6 +111,80 @@ def test_hislip_client_gets_the_messages_before_it_is_cut_off_and_none_after() -
     listener = HislipListener(ANYWHERE, new_firmware())
     assert served(listener, conversation, client) == (b"whole", True)
     assert conversation.done == 2
+
+
+def test_hislip_answer_in_pieces_is_one_message_and_the_next_answer_another() -> None:
+    pieces = (Piece(b"#15a\n"), Wait(0.05), Piece(b"b"), b"cd\n")
+
+    def client(port: int) -> list[tuple[int, bytes]]:
+        with RawClient(port) as raw:
+            raw.sync.send(7, 1, 2, b"?")
+            return [(heard.kind, heard.payload) for heard in (raw.sync.hear() for _ in range(4))]
+
+    listener = HislipListener(ANYWHERE, new_firmware())
+    heard = served(listener, Scripted(*pieces, b"next\n"), client)
+    assert heard == [(6, b"#15a\n"), (6, b"b"), (7, b"cd\n"), (7, b"next\n")]
+
+
+@pytest.mark.parametrize(("script", "last"), [((), 7), ((Disconnect(),), None)])
+def test_hislip_answer_whose_rest_is_lost_ends_with_its_request_or_is_cut(
+    script: tuple[Outgoing, ...], last: int | None
+) -> None:
+    def client(port: int) -> tuple[int, int | None]:
+        with RawClient(port) as raw:
+            first = raw.sync.ask(7, 1, 2, b"?").kind
+            return first, None if last is None and raw.sync.is_closed() else raw.sync.hear().kind
+
+    listener = HislipListener(ANYWHERE, new_firmware())
+    assert served(listener, Scripted(Piece(b"half an ans"), *script), client) == (6, last)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "kind=bandwidth,every=1,bytes_per_s=1000",
+        "kind=stall,every=1,byte=20,seconds=0.2",
+    ],
+    ids=["slow", "stalling"],
+)
+def test_slow_hislip_answer_is_one_message_to_pyvisa(rule: str) -> None:
+    faulty = device(rule)
+
+    async def serve() -> str:
+        listener = HislipListener(ANYWHERE, faulty.firmware)
+        resource = await listener.start(faulty.converse)
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(ask, resource), WAIT_S)
+        finally:
+            await listener.close()
+
+    def ask(resource: str) -> str:
+        opened: Any = pyvisa.ResourceManager("@py").open_resource(resource, timeout=WAIT_S * 1000)
+        try:
+            return str(opened.query("*IDN?"))
+        finally:
+            opened.close()
+
+    assert asyncio.run(serve()) == "aimc-hil,mock-chip,ideal-0,1.0\n"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "hislip", "pty"])
+def test_listener_that_is_started_again_is_at_the_same_address(kind: str, tmp_path: Path) -> None:
+    listeners: dict[str, Callable[[], Listener]] = {
+        "tcp": lambda: TcpListener(ANYWHERE),
+        "hislip": lambda: HislipListener(ANYWHERE, new_firmware()),
+        "pty": lambda: PtyListener(tmp_path / "tty"),
+    }
+    listener = listeners[kind]()
+
+    async def start_twice() -> set[str]:
+        resources = set()
+        for _ in range(2):
+            resources.add(await listener.start(Scripted))
+            await listener.close()
+        return resources
+
+    assert len(asyncio.run(start_twice())) == 1
 
 
 @pytest.mark.parametrize("kind", ["tcp", "hislip"])

@@ -141,6 +141,15 @@ def test_conversation_is_left_when_the_client_goes(tmp_path: Path) -> None:
     assert log == ["packets\n", "leave", "leave"]
 
 
+def test_lock_of_a_conversation_is_free_as_soon_as_the_next_one_begins(tmp_path: Path) -> None:
+    with served_line(tmp_path / "tty") as resource:
+        transport = open_serial(resource, timeout_s=WAIT_S)
+        for _ in range(20):
+            assert ask_in_packets(transport, b"SYST:LOCK:REQ?\n", 2) == b"1\n"
+            transport.clear(timeout_s=WAIT_S)
+        transport.close()
+
+
 @pytest.mark.parametrize("is_packets", [False, True])
 def test_pause_is_kept(tmp_path: Path, is_packets: bool) -> None:
     script: list[Outgoing] = [b"a", Wait(0.3), b"b\n"]

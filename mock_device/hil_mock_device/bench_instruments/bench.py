@@ -1,7 +1,6 @@
 """The mock bench: chamber and supply, coupled to the mock chip."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from hil_mock_device.bench_instruments.bench_time import BenchTime
 from hil_mock_device.bench_instruments.instrument_commands import (
@@ -12,34 +11,21 @@ from hil_mock_device.bench_instruments.plain_instrument import PlainConversation
 from hil_mock_device.bench_instruments.power_supply import PowerSupply, SupplyKind
 from hil_mock_device.bench_instruments.thermal_chamber import ChamberKind, ThermalChamber
 from hil_mock_device.conversation import Conversation, Outgoing
-
-
-class Surroundings(Protocol):
-    """What of the chip the bench acts on; `ChipModel` has it."""
-
-    def set_temperature(self, celsius: float) -> None:
-        """Bring the chip to a temperature."""
-        ...
-
-    def set_read_voltage(self, volts: float) -> None:
-        """Feed its rows with a read voltage."""
-        ...
+from hil_mock_device.environment import Environment
 
 
 class MockBench:
     """Chamber and supply around one chip.
 
     Nothing is done to the chip before somebody changes something: with the bench untouched, the
-    chip is the one of its profile, to the bit.
+    chip is the one of its profile, to the bit. Time that passes does not age the chip, so that runs
+    can be repeated; time that a client lets pass by ``SIMulation:TIME:ADVance`` does.
 
     Parameters
     ----------
     chip
-        What they act on.
-    temperature_c
-        The chip's temperature at the start, degrees Celsius.
-    read_voltage_v
-        Its read voltage at the start, volt; the supply is set to it, with its output on.
+        What they act on. The chamber starts at its temperature, the supply at its read voltage with
+        the output on.
     seed
         Seed of the noise of the readings.
     time
@@ -50,16 +36,16 @@ class MockBench:
 
     def __init__(
         self,
-        chip: Surroundings,
+        chip: Environment,
         *,
-        temperature_c: float,
-        read_voltage_v: float,
         seed: int,
         time: BenchTime,
         chamber_kind: ChamberKind | None = None,
         supply_kind: SupplyKind | None = None,
     ) -> None:
         self._chip = chip
+        self._time = time
+        temperature_c, read_voltage_v = chip.ambient_c, chip.read_voltage_v
         self.chamber = ThermalChamber(
             chamber_kind or ChamberKind(), start_c=temperature_c, seed=seed, clock=time
         )
@@ -69,7 +55,9 @@ class MockBench:
         self._temperature_c = temperature_c
         self._read_voltage_v = read_voltage_v
         self._instruments = {
-            "chamber": chamber_instrument(self.chamber, time, reset_c=temperature_c),
+            "chamber": chamber_instrument(
+                self.chamber, time, advance=self._let_pass, reset_c=temperature_c
+            ),
             "supply": supply_instrument(self.supply),
         }
 
@@ -80,7 +68,7 @@ class MockBench:
             self._chip.set_temperature(temperature_c)
             self._temperature_c = temperature_c
         if read_voltage_v != self._read_voltage_v:
-            self._chip.set_read_voltage(read_voltage_v)
+            self._feed(read_voltage_v)
             self._read_voltage_v = read_voltage_v
 
     def conversations(self) -> Mapping[str, Callable[[], Conversation]]:
@@ -94,6 +82,16 @@ class MockBench:
     def coupled(self, conversation: Conversation) -> Conversation:
         """Return a conversation with the chip or an instrument that finds the bench up to date."""
         return _Coupled(conversation, self)
+
+    def _feed(self, volts: float) -> None:
+        # The model says nothing of a chip that is fed with less, by a supply that is off for one,
+        # or with more: its input stage gives the array the nearest voltage in its range.
+        lowest_v, highest_v = self._chip.read_voltages_v
+        self._chip.set_read_voltage(min(max(volts, lowest_v), highest_v))
+
+    def _let_pass(self, seconds: float) -> None:
+        self._time.advance(seconds)
+        self._chip.advance_time(seconds)
 
 
 class _Coupled:

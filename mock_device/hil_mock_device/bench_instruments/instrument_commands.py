@@ -16,7 +16,11 @@ from hil_mock_device.firmware.call import refusal
 
 
 def chamber_instrument(
-    chamber: ThermalChamber, time: BenchTime, *, reset_c: float
+    chamber: ThermalChamber,
+    time: BenchTime,
+    *,
+    advance: Callable[[float], None],
+    reset_c: float,
 ) -> PlainInstrument:
     """Return the chamber as a SCPI instrument.
 
@@ -25,7 +29,9 @@ def chamber_instrument(
     chamber
         The chamber.
     time
-        The time on the bench, which ``SIMulation:TIME:ADVance`` moves on.
+        The time on the bench.
+    advance
+        Lets so many seconds pass; ValueError if that cannot be.
     reset_c
         Setpoint after ``*RST``, degrees Celsius.
     """
@@ -42,7 +48,7 @@ def chamber_instrument(
             "TEMPerature[:ACTual]?": lambda _: f"{chamber.reading_c():.4f}",
             "CHAMber:STATe": lambda given: chamber.switch(on=switch(given)),
             "CHAMber:STATe?": lambda _: str(int(chamber.is_on)),
-            "SIMulation:TIME:ADVance": _telling(lambda seconds: _advance(time, seconds)),
+            "SIMulation:TIME:ADVance": _telling(lambda seconds: _advance(advance, seconds)),
             "SIMulation:TIME?": lambda _: f"{time():.6f}",
         },
         reset=reset,
@@ -80,9 +86,9 @@ def _telling(action: Callable[[float], None]) -> Command:
     return command
 
 
-def _advance(time: BenchTime, seconds: float) -> None:
+def _advance(advance: Callable[[float], None], seconds: float) -> None:
     try:
-        time.advance(seconds)
+        advance(seconds)
     except ValueError as error:
         raise refusal(ScpiError.DATA_OUT_OF_RANGE, str(error)) from error
 

@@ -100,7 +100,7 @@ class Place(StrEnum):
     """Where in a message a random byte is chosen."""
 
     ANYWHERE = "anywhere"
-    """Anywhere; a flipped bit of text is found out by nobody."""
+    """Anywhere; a flipped bit of text without a checksum is found out by nobody."""
     BLOCK = "block"
     """In the content of its block; a message without one meets no fault."""
 

@@ -1,11 +1,9 @@
 """A way in that goes away for a while: refused reconnects."""
 
 import asyncio
-import socket
 from collections.abc import Iterable
 
 from hil_mock_device.faults.injector import FaultInjector
-from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.listener import Listener, MakeConversation
 
 
@@ -15,7 +13,7 @@ class InterruptedListener:
     Parameters
     ----------
     listener
-        What lets clients in; it must come to stand at the same address each time it is started.
+        What lets clients in.
     injector
         What tells of outages.
     """
@@ -83,11 +81,3 @@ class ControlListener:
 def interrupted(listeners: Iterable[Listener], injector: FaultInjector) -> list[Listener]:
     """Return listeners that go away together when there is an outage."""
     return [InterruptedListener(listener, injector) for listener in listeners]
-
-
-def with_fixed_port(address: TcpAddress) -> TcpAddress:
-    """Return an address at which a listener can stand again: port 0 becomes one that is free."""
-    if address.port:
-        return address
-    with socket.create_server((address.host, 0)) as server:
-        return address.with_port(server.getsockname()[1])

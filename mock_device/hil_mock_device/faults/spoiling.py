@@ -1,14 +1,14 @@
 """What becomes of bytes that meet a fault of the link: pure functions."""
 
-import re
 from collections.abc import Iterator, Sequence
 
-from hil_mock_device.conversation import Disconnect, Outgoing, Wait
+from hil_drivers.link import encode_answer
+from hil_drivers.message_bytes import Checksum, checksum_of, split_tag
+from hil_mock_device.conversation import Disconnect, Outgoing, Piece, Wait
 from hil_mock_device.faults.fault_script import MockFault
 from hil_mock_device.faults.injector import ArmedRule
 from hil_mock_device.faults.message_splitter import block_span
 
-_TAG = re.compile(rb"@\d{1,10} ")
 _SLICE_S = 0.01
 """Bytes of a slow link come in groups of so much time."""
 _BITS_PER_BYTE = 10
@@ -35,8 +35,8 @@ def spoilt_answer(answer: bytes, armed: ArmedRule, position: int) -> list[Outgoi
         MockFault.DOUBLE: [answer, answer],
         MockFault.TRUNCATE: [start],
         MockFault.FLIP: [_flipped(answer, armed, position)],
-        MockFault.STALL: [start, Wait(rule.seconds or 0.0), rest],
-        MockFault.DISCONNECT: [start, Disconnect()],
+        MockFault.STALL: [Piece(start), Wait(rule.seconds or 0.0), rest],
+        MockFault.DISCONNECT: [Piece(start), Disconnect()],
         MockFault.IDENTITY: [_with_text(answer, rule.identity or "")],
     }
     return [item for item in became[rule.kind] if item != b""]
@@ -79,8 +79,9 @@ def slowed(items: Sequence[Outgoing], slow: Sequence[ArmedRule]) -> Iterator[Out
             continue
         for first in range(0, len(item), step):
             part = item[first : first + step]
+            is_last = first + step >= len(item) and not isinstance(item, Piece)
             yield Wait(len(part) / min(rates))
-            yield part
+            yield part if is_last else Piece(part)
 
 
 def _flipped(message: bytes, armed: ArmedRule, position: int) -> bytes:
@@ -90,8 +91,9 @@ def _flipped(message: bytes, armed: ArmedRule, position: int) -> bytes:
 
 
 def _with_text(answer: bytes, text: str) -> bytes:
-    tag = _TAG.match(answer)
-    return (tag[0] if tag else b"") + text.encode("ascii") + b"\n"
+    # Said by a device that means it: with a checksum that is right.
+    has_checksum = checksum_of(answer.splitlines()[0]) is not Checksum.NONE
+    return encode_answer(split_tag(answer)[0], text, has_checksum=has_checksum)
 
 
 def _bytes_per_s(armed: ArmedRule) -> float:

@@ -7,7 +7,7 @@ from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_drivers.board_answers import crc_of_weights
-from hil_drivers.board_requests import PROTOCOL_VERSION, READ_MODE_WORDS
+from hil_drivers.board_requests import CHECKSUM_WORD, PROTOCOL_VERSION, READ_MODE_WORDS
 from hil_drivers.frames import FrameKind
 from hil_drivers.scpi import ScpiError, matches
 from hil_mock_device.firmware.call import (
@@ -39,7 +39,7 @@ class ChipCommands:
     def handlers(self) -> dict[str, Handler]:
         """Return each command's pattern with its handler."""
         return {
-            "CHIP:PROTocol?": lambda _: str(PROTOCOL_VERSION),
+            "CHIP:PROTocol?": lambda _: f"{PROTOCOL_VERSION},{CHECKSUM_WORD}",
             "CHIP:GEOMetry?": self._describe_geometry,
             "CHIP:SOURce?": self._tell_source,
             "SYSTem:BOOT?": lambda _: self._settings.boot,

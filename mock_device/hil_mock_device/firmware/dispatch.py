@@ -7,6 +7,7 @@ from itertools import count
 from hil.core.errors import DeviceError, FrameError
 from hil_drivers.frames import CRC_BYTES, HEADER_BYTES
 from hil_drivers.link import DEFAULT_LARGEST_BLOCK, Request, encode_answer
+from hil_drivers.message_bytes import Checksum
 from hil_drivers.scpi import ScpiError, split_parameters
 from hil_mock_device.firmware.call import Call, Handler, refusal
 from hil_mock_device.firmware.chip_commands import ChipCommands
@@ -79,18 +80,13 @@ class Firmware:
         if request.tag is None:
             return self._handle_plain(request, client)
         try:
-            header, rest = _header_and_rest(request.text)
-            command, _ = self._table.find(header)
-            call = Call(
-                parameters=split_parameters(rest),
-                block=request.block,
-                sequence=request.tag,
-                client=client,
-            )
-            content = self._run(command, call)
+            content = self._handle_tagged(request, request.tag, client)
         except DeviceError as error:
-            return encode_answer(request.tag, f"!{spelled(error)}")
-        return encode_answer(request.tag, "OK" if content is None else content)
+            content = f"!{spelled(error)}"
+        has_checksum = request.checksum is not Checksum.NONE
+        return encode_answer(
+            request.tag, "OK" if content is None else content, has_checksum=has_checksum
+        )
 
     def pushed(self, *, client: int) -> Iterator[bytes]:
         """Yield the frames that may be pushed to a client now, each made when it is asked for."""
@@ -101,6 +97,20 @@ class Firmware:
         last_words = refusal(ScpiError.BLOCK_DATA_ERROR, str(error))
         self.status.add_error(last_words)
         return encode_answer(0, f"!{spelled(last_words)}")
+
+    def _handle_tagged(self, request: Request, tag: int, client: int) -> str | bytes | None:
+        if request.checksum is Checksum.WRONG:
+            detail = "the checksum is not that of the text; nothing was done"
+            raise refusal(ScpiError.COMMUNICATION_ERROR, detail)
+        header, rest = _header_and_rest(request.text)
+        command, _ = self._table.find(header)
+        call = Call(
+            parameters=split_parameters(rest),
+            block=request.block,
+            sequence=tag,
+            client=client,
+        )
+        return self._run(command, call)
 
     def _handle_plain(self, request: Request, client: int) -> bytes:
         """Carry out a compound message; its answers come in one, joined by semicolons."""

@@ -32,7 +32,8 @@ class HislipListener:
     Parameters
     ----------
     address
-        Where to listen; the registered port is 4880.
+        Where to listen; the registered port is 4880. A port that is any free one is chosen at the
+        first start.
     firmware
         The instrument, whose status byte and lock go over the asynchronous channel.
     """
@@ -51,7 +52,9 @@ class HislipListener:
             await self._talk(HislipChannel(reader, writer), make_conversation)
 
         self._server = StreamServer(self._address, talk)
-        return (await self._server.start()).hislip_resource
+        # Started again, it stands at the same address.
+        self._address = await self._server.start()
+        return self._address.hislip_resource
 
     async def close(self) -> None:
         """Close the port and every connection."""

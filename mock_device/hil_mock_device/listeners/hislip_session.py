@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 from hil_drivers.scpi import ScpiError
-from hil_mock_device.conversation import Conversation, Disconnect, Outgoing, Wait
+from hil_mock_device.conversation import Conversation, Disconnect, Outgoing, Piece, Wait
 from hil_mock_device.firmware.call import refusal
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.firmware.instrument_lock import LockKind
@@ -62,6 +62,7 @@ class HislipSession:
         self._firmware = firmware
         self._largest_payload = LARGEST_PAYLOAD
         self._has_unread_answer = False
+        self._is_inside_answer = False
         self._is_clearing = False
         self._is_open = True
         self._work: asyncio.Task[None] | None = None
@@ -160,6 +161,8 @@ class HislipSession:
             elif item:
                 await self._answer(item, message.parameter)
             await asyncio.sleep(0)  # room for the others
+        if self._is_inside_answer:  # its rest is lost, and what follows is none of it
+            await self._send_part(b"", message.parameter, is_last=True)
 
     def _actions(self, message: HislipMessage) -> Iterator[Outgoing]:
         yield from self._conversation.answers(message.payload)
@@ -170,12 +173,13 @@ class HislipSession:
         self._has_unread_answer = True
         step = self._largest_payload
         for start in range(0, len(data), step):
-            is_last = start + step >= len(data)
-            await self._synchronous.send(
-                MessageType.DATA_END if is_last else MessageType.DATA,
-                parameter=message_id,
-                payload=data[start : start + step],
-            )
+            is_last = start + step >= len(data) and not isinstance(data, Piece)
+            await self._send_part(data[start : start + step], message_id, is_last=is_last)
+
+    async def _send_part(self, data: bytes, message_id: int, *, is_last: bool) -> None:
+        self._is_inside_answer = not is_last
+        message_type = MessageType.DATA_END if is_last else MessageType.DATA
+        await self._synchronous.send(message_type, parameter=message_id, payload=data)
 
     async def _interrupt(self, message_id: int, asynchronous: HislipChannel) -> None:
         """Tell the client that its new message has come before it read the last answer."""
@@ -196,7 +200,7 @@ class HislipSession:
         if self._work is not None:
             self._work.cancel()
         self._conversation.clear()
-        self._has_unread_answer = False
+        self._has_unread_answer = self._is_inside_answer = False
         await channel.send(MessageType.ASYNC_DEVICE_CLEAR_ACKNOWLEDGE)
 
     async def _tell_status(self, channel: HislipChannel, message: HislipMessage) -> None:

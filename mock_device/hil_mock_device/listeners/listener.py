@@ -10,7 +10,7 @@ MakeConversation = Callable[[], Conversation]
 
 
 class Listener(Protocol):
-    """One way in: it is started once, and closed once.
+    """One way in. Started again after `close`, it is at the same address.
 
     For each client it makes a conversation, and carries out what that yields, in order: sends
     bytes, waits, hangs up. When the client has gone it calls the conversation's ``leave``.

@@ -91,6 +91,7 @@ class _Line:
         self._end = self._make_end()
         self._epoch: int | None = None
         self._talk: asyncio.Task[None] | None = None
+        self._conversation: Conversation | None = None
         self._inbox = bytearray()
         self._is_deaf = False
         self._is_over = False
@@ -186,26 +187,34 @@ class _Line:
 
     def _begin_talk(self, *, is_packets: bool) -> None:
         self._end_talk()
-        conversation = self._make_conversation()
+        self._conversation = conversation = self._make_conversation()
 
-        def leave(talk: asyncio.Task[None]) -> None:
-            conversation.leave()
+        def see_end(talk: asyncio.Task[None]) -> None:
+            if talk is self._talk:  # else it was ended, and has left
+                self._leave()
             error = None if talk.cancelled() else talk.exception()
             if error is not None and not isinstance(error, LinkLostError):
                 _log.error("the mock failed on a serial line", exc_info=error)
 
         self._talk = asyncio.create_task(self._converse(conversation, is_packets=is_packets))
         # A task that is cancelled before its first step never comes to its own last one.
-        self._talk.add_done_callback(leave)
+        self._talk.add_done_callback(see_end)
 
     def _end_talk(self) -> None:
         if self._talk is not None:
             self._talk.cancel()
         self._talk = None
+        # At once: what the old client has locked must be free before the new one asks for it.
+        self._leave()
         self._is_deaf = self._is_over = False
         self._inbox.clear()
         self._has_inbox.clear()
         self._has_room.set()
+
+    def _leave(self) -> None:
+        if self._conversation is not None:
+            self._conversation.leave()
+        self._conversation = None
 
     async def _converse(self, conversation: Conversation, *, is_packets: bool) -> None:
         while not conversation.is_lost:

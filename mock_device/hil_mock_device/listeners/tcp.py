@@ -14,7 +14,7 @@ class TcpListener:
     Parameters
     ----------
     address
-        Where to listen.
+        Where to listen; a port that is any free one is chosen at the first start.
     """
 
     def __init__(self, address: TcpAddress) -> None:
@@ -32,7 +32,9 @@ class TcpListener:
                 conversation.leave()
 
         self._server = StreamServer(self._address, talk)
-        return (await self._server.start()).resource
+        # Started again, it stands at the same address.
+        self._address = await self._server.start()
+        return self._address.resource
 
     async def close(self) -> None:
         """Close the port and every connection."""

@@ -1,0 +1,88 @@
+"""What a campaign names outside itself, looked at before anything touches a device."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from hil.campaign.bench import MockResource
+from hil.campaign.config import Campaign
+from hil.campaign.workload import load_workload
+from hil.core.errors import ConfigError, Problem
+from hil.core.toml_file import Place, did_you_mean, key_path
+from hil.core.toml_lines import KeyPath
+from hil_drivers.chip_driver import DEFAULT_DRIVER, find_chip_driver
+from hil_drivers.plugins import PluginError, PluginGroup, list_plugins
+from hil_mock_device.profile import load_profile
+
+_MOCK = "mock://"
+
+
+def check_files(campaign: Campaign) -> None:
+    """Look at the workload, the mock chip's profile and the chip driver that a campaign names.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is missing or wrong, or the workload has too few vectors; the problems of
+        all of them are listed.
+    """
+    problems: list[Problem] = []
+    for key, check in (
+        (("device", "driver"), _check_driver),
+        (("device", "resource"), _check_device),
+        (("campaign", "workload"), _check_workload),
+    ):
+        problems += _problems_of(campaign, key, check)
+    if problems:
+        raise ConfigError(str(campaign.path), problems)
+
+
+def _problems_of(
+    campaign: Campaign, key: KeyPath, check: Callable[[Campaign], None]
+) -> list[Problem]:
+    try:
+        check(campaign)
+    except ConfigError as error:
+        texts = [problem.located(error.source) for problem in error.problems]
+    except ValueError as error:
+        texts = [str(error)]
+    else:
+        return []
+    # Which file it is says the message; the line is that of the key which names it.
+    place = campaign.sources.layers.place_of(key) if campaign.sources else Place("")
+    return [Problem(key_path(key), text, place.line, place.source) for text in texts]
+
+
+def _check_driver(campaign: Campaign) -> None:
+    name = campaign.config.device.driver
+    if name == DEFAULT_DRIVER:
+        return
+    try:
+        find_chip_driver(name)
+    except PluginError as error:
+        known = [plugin.name for plugin in list_plugins(PluginGroup.CHIPS)]
+        hint = did_you_mean(name, known) if name not in known else ""
+        raise ValueError("; ".join(filter(None, (str(error), hint)))) from error
+
+
+def _check_device(campaign: Campaign) -> None:
+    device = campaign.config.device
+    if device.driver != DEFAULT_DRIVER:
+        with suppress(ConfigError):  # of the driver itself, which has its own check
+            find_chip_driver(device.driver).check_resource(device.resource)
+    elif device.resource.startswith(_MOCK):
+        load_profile(MockResource.parse(device.resource).profile, base=campaign.path.parent)
+
+
+def _check_workload(campaign: Campaign) -> None:
+    config = campaign.config
+    if config.campaign.workload is None:
+        return
+    path = campaign.path.parent / config.campaign.workload
+    has = len(load_workload(path).inputs)
+    wanted = config.vectors.calibration + config.vectors.verification
+    if wanted > has:
+        message = (
+            f"hold {has} vectors: vectors.calibration + vectors.verification ask for {wanted}; "
+            "lower them in the campaign file"
+        )
+        raise ConfigError(str(path), [Problem("inputs", message)])

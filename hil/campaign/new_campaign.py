@@ -1,0 +1,84 @@
+"""A first campaign file out of a few answers."""
+
+from dataclasses import dataclass, field
+
+import tomlkit
+
+from hil.campaign.config import CampaignConfig
+from hil.core.readout import ReadMode
+from hil.core.toml_file import parse_toml
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What only the person at the bench knows."""
+
+    resource: str = "mock://quickstart"
+    """Where the device is."""
+    title: str = "My calibration"
+    """For people and for the files."""
+    read_modes: tuple[str, ...] = field(default=tuple(map(str, ReadMode)))
+    """Read modes."""
+    cores: tuple[int, ...] = ()
+    """Core numbers; every core where empty."""
+    out: str = "runs/{start}"
+    """Output folder."""
+
+    def to_toml(self) -> str:
+        """Return a commented campaign file that says so.
+
+        Raises
+        ------
+        ConfigError
+            If an answer is none that a campaign file may have.
+        """
+        text = _TEMPLATE.format(
+            title=_toml(self.title),
+            out=_toml(self.out),
+            cores=f"cores = {list(self.cores)}" if self.cores else "# cores = [0, 1]",
+            read_modes=_toml(list(self.read_modes)),
+            resource=_toml(self.resource),
+        )
+        parse_toml(CampaignConfig, text.encode(), source="answer")
+        return text
+
+
+def _toml(value: str | list[str]) -> str:
+    return tomlkit.item(value).as_string()
+
+
+_TEMPLATE = """\
+# A calibration campaign. Check it with `hil config check`, run it with `hil run`.
+# A line that begins with # says what is so anyway; take the # away to change it.
+schema_version = 1
+
+# Device, instruments and their limits can be in a file of their own, one for each bench:
+# include = ["bench.toml"]
+
+[campaign]
+title = {title}
+seed = 0                        # decides the weights and vectors that are not yours
+out = {out}            # {{start}} becomes the UTC time
+{cores}                # which cores; all where left out
+read_modes = {read_modes}
+# workload = "layer.npz"        # real weights and inputs instead of random ones
+
+[device]
+resource = {resource}           # mock://PROFILE is a simulated chip
+# timeout_s = 10.0              # how long one answer may take
+# transport = "auto"            # or "tcp", "visa"
+# has_nmpu = true               # whether it can load registers and correct by itself
+
+[vectors]
+calibration = 512               # vectors that the fit sees, for each step
+verification = 256              # vectors held out
+# zeros = 0.3                   # share of zeros among the campaign's own vectors
+# block = 128                   # vectors sent, read and stored at a time
+
+[nmpu]                          # widths and roundings; left out, a parameter is the paper's
+# in_bits = 10
+# rounding = "half_up"
+
+[calibration]
+# headroom = 1.5                # factor left free in the scale registers, for drift
+"""

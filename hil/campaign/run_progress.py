@@ -1,0 +1,301 @@
+"""How far a run is: what its events add up to, as a value that goes into ``progress.json``."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hil.campaign.pace import Pace
+from hil.campaign.run_events import (
+    FaultMet,
+    LeftUnsafe,
+    RunContinued,
+    RunEnded,
+    RunEvent,
+    RunPaused,
+    RunStarted,
+    RunState,
+    StepFailed,
+    StepFinished,
+    StepSize,
+    StepStarted,
+    StopAsked,
+    VectorsRead,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentStep:
+    """A step that is being taken."""
+
+    name: str
+    """Its name."""
+    vectors_done: int
+    """Vectors read."""
+    vectors: int
+    """Vectors planned."""
+    chip: str = ""
+    """Which of several chips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a run is."""
+
+    state: RunState
+    """How it is, or how it ended."""
+    reason: str
+    """Why it is paused, stopping, failed or interrupted; empty otherwise."""
+    title: str
+    """Title of the campaign."""
+    chip: str
+    """Who the device says it is."""
+    steps_done: int
+    """Steps finished, those from before it went on among them."""
+    steps: int
+    """Steps planned."""
+    vectors_done: int
+    """Vectors of finished steps, and those read of the current ones."""
+    vectors: int
+    """Vectors planned."""
+    elapsed_s: float
+    """Since this process began with it."""
+    eta_s: float | None
+    """How much longer; None as long as nothing was measured, 0 at the end."""
+    vectors_per_s: Mapping[str, float] = field(default_factory=dict)
+    """Recent pace per read mode."""
+    current: tuple[CurrentStep, ...] = ()
+    """Steps that are being taken."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Steps that could not be calibrated, and why."""
+    last_errors: Mapping[str, float | None] = field(default_factory=dict)
+    """Relative L2 error of each correction in the last finished step; None where there is none."""
+    last_errors_step: str = ""
+    """Which step that was."""
+    worst_errors: Mapping[str, float] = field(default_factory=dict)
+    """Largest error of each correction so far, in the steps of this process."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """Faults of the link by kind."""
+    last_fault: str = ""
+    """The last one in words."""
+    unsafe: str = ""
+    """What could not be left safe, and why; empty if everything could."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return asdict(self)
+
+
+class RunTally:
+    """Adds up the events of a run.
+
+    Parameters
+    ----------
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began_s = clock()
+        self.run: Path | None = None
+        """The run directory, once it is known."""
+        self._title = self._chip = self._reason = ""
+        self._state = RunState.RUNNING
+        self._sizes: dict[str, StepSize] = {}
+        self._finished: set[str] = set()
+        self._taken: dict[str, _TakenStep] = {}
+        self._paces: dict[str, Pace] = {}
+        self._failed: dict[str, str] = {}
+        self._last_errors: dict[str, float | None] = {}
+        self._last_errors_step = ""
+        self._worst: dict[str, float] = {}
+        self._faults: Counter[str] = Counter()
+        self._last_fault = self._unsafe = ""
+
+    def hear(self, event: RunEvent) -> None:
+        """Take note of an event."""
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case StepStarted(step=name, vectors_done=done):
+                self._begin_step(name, done)
+            case VectorsRead(step=name, vectors=vectors):
+                self._read(name, vectors)
+            case StepFinished(step=name, errors=errors):
+                self._end_step(name)
+                self._note_errors(name, errors)
+            case StepFailed(step=name, reason=reason):
+                self._end_step(name)
+                self._failed[name] = reason
+            case FaultMet(kind=kind, request=request, detail=detail):
+                self._faults[kind] += 1
+                self._last_fault = f"{kind}: {detail} ({request})"
+            case LeftUnsafe(reason=reason):
+                self._unsafe = reason
+            case RunPaused() | RunContinued() | StopAsked() | RunEnded():
+                self._change_state(event)
+
+    def _begin(self, event: RunStarted) -> None:
+        self.run, self._title, self._chip = event.run, event.title, event.chip
+        self._sizes = {size.name: size for size in event.steps}
+        self._finished = set(event.finished)
+
+    def _begin_step(self, name: str, vectors_done: int) -> None:
+        # A caller that does not say when a step ends has ended it by beginning the next.
+        size = self._sizes.setdefault(name, StepSize(name=name, read_mode="", vectors=0))
+        for other in [
+            taken.size.name for taken in self._taken.values() if taken.size.chip == size.chip
+        ]:
+            self._end_step(other)
+        self._finished.discard(name)
+        self._taken[name] = _TakenStep(size, vectors_done, self._clock())
+
+    def _read(self, name: str, vectors: int) -> None:
+        taken = self._taken.get(name) or next(iter(self._taken.values()), None)
+        if taken is None:
+            return
+        seconds = taken.read(vectors, self._clock())
+        if seconds is not None:
+            self._pace(taken.size.chip).note_block(taken.size.read_mode, vectors, seconds)
+
+    def _end_step(self, name: str) -> None:
+        taken = self._taken.pop(name, None)
+        self._finished.add(name)
+        if taken is None:
+            return
+        pace = self._pace(taken.size.chip)
+        vector_s = pace.vector_s(taken.size.read_mode)
+        if vector_s is not None:
+            rest_s = taken.rest_s(self._clock(), vector_s)
+            pace.note_rest(taken.size.read_mode, rest_s)
+
+    def _note_errors(self, name: str, errors: Mapping[str, float]) -> None:
+        self._failed.pop(name, None)
+        self._last_errors_step = name
+        self._last_errors = {
+            correction: error if math.isfinite(error) else None
+            for correction, error in errors.items()
+        }
+        for correction, error in errors.items():
+            if math.isfinite(error):
+                self._worst[correction] = max(error, self._worst.get(correction, 0.0))
+
+    def _change_state(self, event: RunPaused | RunContinued | StopAsked | RunEnded) -> None:
+        match event:
+            case RunPaused(reason=reason):
+                self._state, self._reason = RunState.PAUSED, reason
+            case RunContinued():
+                self._state, self._reason = RunState.RUNNING, ""
+                for taken in self._taken.values():
+                    taken.forget_pause(self._clock())
+            case StopAsked(reason=reason):
+                self._state, self._reason = RunState.STOPPING, reason
+            case RunEnded(state=state, reason=reason):
+                # A caller that does not say when a step ends has ended all that it began.
+                if state is RunState.COMPLETE:
+                    for name in list(self._taken):
+                        self._end_step(name)
+                self._state, self._reason = state, reason or self._reason
+
+    def _pace(self, chip: str) -> Pace:
+        return self._paces.setdefault(chip, Pace())
+
+    def _eta_s(self) -> float | None:
+        if self._state.is_over:
+            return 0.0
+        left: dict[str, list[tuple[StepSize, int]]] = {}
+        for size in self._sizes.values():
+            if size.name not in self._finished:
+                taken = self._taken.get(size.name)
+                done = 0 if taken is None else taken.done
+                left.setdefault(size.chip, []).append((size, max(0, size.vectors - done)))
+        each = [self._pace(chip).left_s(steps) for chip, steps in left.items()]
+        known = [seconds for seconds in each if seconds is not None]
+        if len(known) < len(each):
+            return None
+        return max(known, default=0.0)  # chips are driven at the same time
+
+    def progress(self) -> RunProgress:
+        """Return how far the run is."""
+        current = tuple(taken.current() for taken in self._taken.values())
+        finished = sum(self._sizes[name].vectors for name in self._finished if name in self._sizes)
+        return RunProgress(
+            state=self._state,
+            reason=self._reason,
+            title=self._title,
+            chip=self._chip,
+            steps_done=len(self._finished - self._failed.keys()),
+            steps=len(self._sizes),
+            vectors_done=finished + sum(step.vectors_done for step in current),
+            vectors=sum(size.vectors for size in self._sizes.values()),
+            elapsed_s=self._clock() - self._began_s,
+            eta_s=self._eta_s(),
+            vectors_per_s=self._vectors_per_s(),
+            current=current,
+            failed=dict(self._failed),
+            last_errors=dict(self._last_errors),
+            last_errors_step=self._last_errors_step,
+            worst_errors=dict(self._worst),
+            faults=dict(sorted(self._faults.items())),
+            last_fault=self._last_fault,
+            unsafe=self._unsafe,
+        )
+
+    def _vectors_per_s(self) -> dict[str, float]:
+        rates: dict[str, float] = {}
+        for chip, pace in self._paces.items():
+            for mode in sorted({size.read_mode for size in self._sizes.values()}):
+                vector_s = pace.vector_s(mode)
+                if vector_s:
+                    name = f"{chip} {mode}" if chip else mode
+                    rates[name] = 1 / vector_s
+        return rates
+
+
+class _TakenStep:
+    """A step that is being taken, and when its blocks came."""
+
+    def __init__(self, size: StepSize, done: int, now_s: float) -> None:
+        self.size = size
+        self.done = done
+        self._read_here = 0
+        self._began_s = self._last_s = now_s
+        self._is_between_blocks = False
+
+    def read(self, vectors: int, now_s: float) -> float | None:
+        """Take note of a block; return its seconds, or None where they are not its own.
+
+        Before the first block of a step the core is programmed.
+        """
+        seconds = now_s - self._last_s if self._is_between_blocks else None
+        self.done += vectors
+        self._read_here += vectors
+        self._last_s, self._is_between_blocks = now_s, True
+        return seconds
+
+    def forget_pause(self, now_s: float) -> None:
+        """Leave out of the pace what has passed since the last block: the run was paused."""
+        self._began_s += now_s - self._last_s
+        self._last_s, self._is_between_blocks = now_s, False
+
+    def rest_s(self, now_s: float, vector_s: float) -> float:
+        """Return how long the step took besides its vectors."""
+        return now_s - self._began_s - self._read_here * vector_s
+
+    def current(self) -> CurrentStep:
+        """Return it as a value."""
+        return CurrentStep(
+            name=self.size.name,
+            vectors_done=min(self.done, self.size.vectors) if self.size.vectors else self.done,
+            vectors=self.size.vectors,
+            chip=self.size.chip,
+        )
+
+
+def utc_text(now: datetime) -> str:
+    """Return a time as the files of a run write it."""
+    return now.isoformat(timespec="seconds")

@@ -1,0 +1,129 @@
+"""``hil config``: check a campaign file, show what it says in all, print its form."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hil.campaign.config import Campaign, load_campaign
+from hil.campaign.config_files import check_files
+from hil.campaign.config_resolved import DEFAULT_REMARK, commented_toml, resolved_document
+from hil.campaign.config_schema import bench_schema, campaign_schema
+from hil.cli.assignments import takes_assignments
+from hil.cli.errors import ExitCode, reports_errors
+from hil.core.errors import ConfigError
+from hil.core.toml_file import key_path
+from hil.core.toml_lines import KeyPath
+
+_CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Check and show campaign files; nothing touches a device."""
+
+
+@command.command("check")
+@_CAMPAIGN
+@takes_assignments
+@_JSON
+@reports_errors
+def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Look for every problem of the file CAMPAIGN and of what it includes and names."""
+    try:
+        loaded = load_campaign(campaign, assignments=assignments)
+        check_files(loaded)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"is_valid": False, "problems": _described(error)}, indent=1))
+        raise SystemExit(ExitCode.CONFIG) from None
+    if as_json:
+        found = {"is_valid": True, "problems": [], "resolved_sha256": loaded.resolved_sha256}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(f"{campaign}: no problem; resolved SHA-256 {loaded.resolved_sha256}")
+
+
+@command.command("show")
+@_CAMPAIGN
+@click.option("--resolved", "is_resolved", is_flag=True, help="Show defaults as well.")
+@takes_assignments
+@_JSON
+@reports_errors
+def show_command(
+    *, campaign: Path, is_resolved: bool, assignments: tuple[str, ...], as_json: bool
+) -> None:
+    """Print what the file CAMPAIGN says with its includes, the environment and --set.
+
+    As TOML that can be run, with the place that each value is from.
+    """
+    loaded = load_campaign(campaign, assignments=assignments)
+    document = resolved_document(loaded.config)
+    if not is_resolved:
+        document = _given(loaded, document, ())
+    if as_json:
+        shown = {
+            "config": document,
+            "origins": {key_path(path): _remark(loaded, path) for path in _keys(document)},
+            "file_sha256": loaded.sha256,
+            "resolved_sha256": loaded.resolved_sha256,
+        }
+        click.echo(json.dumps(shown, indent=1))
+        return
+    click.echo(f"# {campaign}, resolved SHA-256 {loaded.resolved_sha256}")
+    click.echo(f"# Relative paths start from {campaign.absolute().parent}")
+    click.echo(commented_toml(document, lambda path: _remark(loaded, path)), nl=False)
+
+
+@command.command("schema")
+@click.option("--bench", "is_bench", is_flag=True, help="The form of an included bench file.")
+@reports_errors
+def schema_command(is_bench: bool) -> None:  # noqa: FBT001 - click's
+    """Print the JSON Schema of the campaign file, for editors."""
+    schema = bench_schema() if is_bench else campaign_schema()
+    click.echo(json.dumps(schema, indent=1))
+
+
+def _described(error: ConfigError) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": problem.source or error.source,
+            "line": problem.line,
+            "key": problem.where,
+            "message": problem.message,
+        }
+        for problem in error.problems
+    ]
+
+
+def _remark(campaign: Campaign, path: KeyPath) -> str:
+    sources = campaign.sources
+    if sources is None or not sources.layers.is_set(path):
+        return DEFAULT_REMARK
+    place = sources.layers.place_of(path)
+    return place.source if place.line is None else f"{place.source}:{place.line}"
+
+
+def _given(campaign: Campaign, document: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    """Return what somebody has set of a document."""
+    given = {}
+    for key, value in document.items():
+        here = (*path, key)
+        if isinstance(value, dict):
+            inner = _given(campaign, value, here)
+            if inner:
+                given[key] = inner
+        elif campaign.sources is not None and campaign.sources.layers.is_set(here):
+            given[key] = value
+    return given
+
+
+def _keys(document: dict[str, Any], path: KeyPath = ()) -> list[KeyPath]:
+    paths: list[KeyPath] = []
+    for key, value in document.items():
+        here = (*path, key)
+        paths += _keys(value, here) if isinstance(value, dict) else [here]
+    return paths

@@ -1,0 +1,83 @@
+"""``hil init``: a first campaign file, from a few questions."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hil.campaign.new_campaign import Answers
+from hil.cli.errors import reports_errors
+from hil.cli.publish import publish
+from hil.core.errors import ConfigError, Problem
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _core_numbers(text: str) -> tuple[int, ...]:
+    words = _words(text)
+    if words == ("all",):
+        return ()
+    if not words or not all(word.isdecimal() and len(word) < 10 for word in words):
+        raise ConfigError("answer", [Problem("campaign.cores", "must be all, or as in 0, 1, 2")])
+    return tuple(map(int, words))
+
+
+_QUESTIONS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
+    ("resource", "Device (mock://quickstart, TCPIP0::HOST::PORT::SOCKET, ...)", str.strip),
+    ("title", "Title", str.strip),
+    ("read_modes", "Read modes", _words),
+    ("cores", "Cores (all, or numbers)", _core_numbers),
+    ("out", "Output folder", str.strip),
+)
+"""Which answer, its question, and how the text becomes the answer."""
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="campaign.toml")
+@click.option("--yes", "takes_defaults", is_flag=True, help="Ask nothing; take every default.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@reports_errors
+def command(file: Path, *, takes_defaults: bool, force: bool) -> None:
+    """Ask a few questions and write a commented campaign file FILE (campaign.toml).
+
+    Answers may come through a pipe, one a line; an empty one is the default.
+    """
+    if file.exists() and not force:  # before anybody has answered anything
+        raise ConfigError(str(file), [Problem("", "exists; use --force to replace it")])
+    answers = Answers()
+    for name, question, read in [] if takes_defaults else _QUESTIONS:
+        answers = _ask(answers, name, question, read)
+    publish(answers.to_toml().encode(), file, may_replace=force)
+    click.echo(f"{file} written; next: hil config check {file}, then hil run {file}")
+
+
+def _ask(answers: Answers, name: str, question: str, read: Callable[[str], Any]) -> Answers:
+    default = getattr(answers, name)
+    shown = default if isinstance(default, str) else ", ".join(map(str, default)) or "all"
+    while True:
+        click.echo(f"{question} [{shown}]: ", nl=False, err=True)
+        text = sys.stdin.readline()
+        if not text:
+            click.echo(err=True)
+            message = "no answer: the input has ended; --yes takes every default"
+            raise ConfigError(name, [Problem("", message)])
+        if not text.strip():
+            return answers
+        try:
+            answered = replace(answers, **{name: read(text)})
+            answered.to_toml()
+        except ConfigError as error:
+            if not sys.stdin.isatty():  # what follows in a pipe answers another question
+                raise _refusal(name, error) from error
+            click.echo(str(_refusal(name, error)), err=True)
+        else:
+            return answered
+
+
+def _refusal(name: str, error: ConfigError) -> ConfigError:
+    return ConfigError(name, [Problem("", problem.message) for problem in error.problems])

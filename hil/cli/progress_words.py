@@ -1,0 +1,88 @@
+"""How far a run is, in words: for the terminal and for plain lines."""
+
+from collections.abc import Mapping
+
+from hil.campaign.run_progress import RunProgress
+from hil.core.legible import printable
+
+_SECONDS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def duration_words(seconds: float | None) -> str:
+    """Return a duration in its two largest units.
+
+    Examples
+    --------
+    >>> duration_words(93784)
+    '1 d 2 h'
+    >>> duration_words(4.4)
+    '4 s'
+    >>> duration_words(None)
+    'unknown'
+    """
+    if seconds is None:
+        return "unknown"
+    left = max(0, round(seconds))
+    parts: list[str] = []
+    for unit, size in _SECONDS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(parts) or "0 s"
+
+
+def percent(error: float | None) -> str:
+    """Return a relative error in per cent.
+
+    Examples
+    --------
+    >>> percent(0.0314)
+    '3.14 %'
+    """
+    return "none" if error is None else f"{100 * error:.3g} %"
+
+
+def errors_words(errors: Mapping[str, float | None]) -> str:
+    """Return the errors of each correction, in per cent."""
+    return ", ".join(f"{printable(name)} {percent(error)}" for name, error in errors.items())
+
+
+def link_words(faults: Mapping[str, int]) -> str:
+    """Return how the link is.
+
+    Examples
+    --------
+    >>> link_words({"timeout": 2, "wrong_crc": 1})
+    '3 link faults (timeout 2, wrong_crc 1)'
+    >>> link_words({})
+    'no link faults'
+    """
+    if not faults:
+        return "no link faults"
+    kinds = ", ".join(f"{printable(kind)} {count}" for kind, count in faults.items())
+    total = sum(faults.values())
+    return f"{total} link fault{'s' if total != 1 else ''} ({kinds})"
+
+
+def current_words(progress: RunProgress) -> str:
+    """Return which steps are being taken, and how far they are."""
+    return ", ".join(
+        f"{printable(step.name)} {step.vectors_done}/{step.vectors}" for step in progress.current
+    )
+
+
+def line_of(progress: RunProgress) -> str:
+    """Return how far a run is, as one plain line."""
+    share = progress.vectors_done / progress.vectors if progress.vectors else 0.0
+    parts = [
+        f"{progress.steps_done}/{progress.steps} steps",
+        f"{100 * share:.0f} %",
+        current_words(progress),
+        f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
+        f"error {percent(progress.last_errors['nmpu'])}" if "nmpu" in progress.last_errors else "",
+        link_words(progress.faults) if progress.faults else "",
+        str(progress.state) if progress.state != "running" else "",
+    ]
+    return ", ".join(part for part in parts if part)

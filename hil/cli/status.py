@@ -1,0 +1,131 @@
+"""``hil status``: how a run stands, from any terminal."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from hil.campaign.process_identity import ProcessTable
+from hil.campaign.run_status import RunStatus, read_status
+from hil.campaign.runner import utc_now
+from hil.cli.errors import reports_errors
+from hil.cli.progress_words import (
+    current_words,
+    duration_words,
+    errors_words,
+    line_of,
+    link_words,
+    percent,
+)
+from hil.core.legible import printable
+
+_LOOK_EVERY_S = 0.5
+_BETWEEN_LINES_S = 10.0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Keep on showing it until the run is over.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print it as JSON; with --watch, a line each."
+)
+@reports_errors
+def command(run: Path, *, watch: bool, as_json: bool) -> None:
+    """Print how the run in the folder RUN stands: it may be running in another terminal.
+
+    Nothing is written, and the run is not disturbed. Says so if the process that wrote the run is
+    gone.
+    """
+    table = ProcessTable()
+    if not watch:
+        status = read_status(run, now=utc_now(), table=table)
+        click.echo(_json(status, indent=1) if as_json else "\n".join(status_lines(status)))
+    elif as_json:
+        _watch_as_lines(run, table, as_json=True)
+    elif (console := Console()).is_terminal:
+        with Live(console=console, refresh_per_second=4) as live:
+            for status in _looks(run, table):
+                live.update(Text("\n".join(status_lines(status))))
+    else:
+        _watch_as_lines(run, table, as_json=False)
+
+
+def _looks(run: Path, table: ProcessTable) -> Iterator[RunStatus]:
+    """Yield how a run stands, again and again, until it is over."""
+    while True:
+        status = read_status(run, now=utc_now(), table=table)
+        yield status
+        if status.state.is_over:
+            return
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _watch_as_lines(run: Path, table: ProcessTable, *, as_json: bool) -> None:
+    due_s, last = time.monotonic(), None
+    for status in _looks(run, table):
+        if time.monotonic() >= due_s or status.state is not last:
+            if as_json:
+                click.echo(_json(status, indent=None))
+            elif status.state.is_over:
+                click.echo("\n".join(status_lines(status)))
+            else:
+                click.echo(_line(status))
+            due_s, last = time.monotonic() + _BETWEEN_LINES_S, status.state
+
+
+def _line(status: RunStatus) -> str:
+    if status.progress is not None:
+        return line_of(status.progress)
+    return f"{status.steps_done}/{status.steps} steps, {status.state}"
+
+
+def _json(status: RunStatus, *, indent: int | None) -> str:
+    return json.dumps(asdict(status), indent=indent, allow_nan=False)
+
+
+def status_lines(status: RunStatus) -> list[str]:
+    """Return how a run stands, as lines for a person."""
+    why = f" ({printable(status.reason)})" if status.reason else ""
+    lines = [f"{printable(status.title) or 'run'}: {status.state}{why}"]
+    if status.note:
+        lines.append(f"  {printable(status.note)}")
+    if status.chip:
+        lines.append(f"  chip      {printable(status.chip)}")
+    lines.append(f"  steps     {status.steps_done} of {status.steps} finished")
+    lines += _progress_lines(status)
+    if status.writer is not None:
+        seen = status.updated_s_ago
+        ago = "" if seen is None else f", last seen {duration_words(seen)} ago"
+        lines.append(f"  writer    {printable(str(status.writer))}{ago}")
+    return lines
+
+
+def _progress_lines(status: RunStatus) -> list[str]:
+    progress = status.progress
+    if progress is None:
+        return []
+    lines = [f"  vectors   {progress.vectors_done} of {progress.vectors} read"]
+    if not status.state.is_over:
+        if progress.current:
+            lines.append(f"  now       {current_words(progress)}")
+        lines.append(f"  time      {duration_words(progress.elapsed_s)} so far, ")
+        lines[-1] += f"{duration_words(progress.eta_s)} left"
+    if progress.last_errors:
+        step = printable(progress.last_errors_step)
+        lines.append(f"  error     {errors_words(progress.last_errors)} ({step})")
+    if "nmpu" in progress.worst_errors:
+        lines.append(f"  worst     nmpu {percent(progress.worst_errors['nmpu'])}")
+    lines.append(f"  link      {link_words(progress.faults)}")
+    lines += [
+        f"  FAILED    {printable(name)}: {printable(reason)}"
+        for name, reason in progress.failed.items()
+    ]
+    if progress.unsafe:
+        lines.append(f"  UNSAFE    {printable(progress.unsafe)}")
+    return lines

@@ -1,0 +1,133 @@
+"""Asking a run to stop: real writers, real signals; other machines and old numbers are faked."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hil.campaign.control import (
+    StopKind,
+    StopOutcome,
+    StopRequests,
+    StopTools,
+    leave_stop_request,
+    stop_run,
+)
+from hil.campaign.process_identity import ProcessTable
+from hil.campaign.run_lock import acquire_run_lock
+from hil.core.errors import DatasetError
+from run_writer import running_writer
+
+
+def now() -> datetime:
+    return datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def tools() -> StopTools:
+    return StopTools(table=ProcessTable(), now=now, clock=time.monotonic, sleep=time.sleep)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return folder
+
+
+def test_running_writer_stops_by_the_request_alone(run: Path) -> None:
+    with running_writer(run, "--steps", "200", "--block-s", "0.1") as writer:
+        report = stop_run(run, StopKind.AFTER_BLOCK, wait_s=20, tools=tools())
+        words, _ = writer.communicate(timeout=20)
+    assert (report.outcome, report.signals, report.note) == (StopOutcome.STOPPED, 0, "")
+    assert "asked by process" in words
+    assert not (run / "stop-request.json").exists()
+
+
+def test_stopping_at_once_sends_a_signal(run: Path) -> None:
+    with running_writer(run, "--steps", "200", "--block-s", "0.1") as writer:
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=20, tools=tools())
+        writer.communicate(timeout=20)
+    assert (report.outcome, report.signals) == (StopOutcome.STOPPED, 1)
+
+
+def test_writer_that_heeds_nothing_is_reported_and_not_killed(run: Path) -> None:
+    with running_writer(run, "--steps", "200", "--stubborn") as writer:
+        report = stop_run(run, StopKind.AFTER_BLOCK, wait_s=3, tools=tools())
+        assert writer.poll() is None
+    assert (report.outcome, report.signals) == (StopOutcome.STILL_RUNNING, 1)
+    assert 3 <= report.waited_s < 6
+
+
+def test_killed_writer_is_not_asked(run: Path) -> None:
+    with running_writer(run, "--steps", "200") as writer:
+        writer.send_signal(signal.SIGKILL)
+        writer.wait(timeout=20)
+    report = stop_run(run, StopKind.AFTER_BLOCK, wait_s=5, tools=tools())
+    assert report.outcome is StopOutcome.WAS_KILLED
+    assert not (run / "stop-request.json").exists()
+
+
+def test_run_that_nobody_writes_needs_no_stop(run: Path) -> None:
+    report = stop_run(run, StopKind.AT_ONCE, wait_s=5, tools=tools())
+    assert report.outcome is StopOutcome.NOT_RUNNING
+
+
+def test_own_process_gets_no_signal(run: Path) -> None:
+    with acquire_run_lock(run, now=now):
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=0.5, tools=tools())
+    assert report.outcome is StopOutcome.STILL_RUNNING
+    assert report.note == "no signal was sent: the run is written by this very process"
+
+
+def test_process_with_the_number_of_a_former_writer_gets_no_signal(run: Path) -> None:
+    # The writer's own lock, but as if the process of that number had been another one.
+    with running_writer(run, "--steps", "200") as writer:
+        path = run / "lock.json"
+        started = Path(f"/proc/{writer.pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        path.write_text(path.read_text().replace(f'"started": {started}', '"started": 1'))
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=5, tools=tools())
+        assert report.outcome is StopOutcome.WAS_KILLED
+        time.sleep(0.3)
+        assert writer.poll() is None
+
+
+def test_other_machines_writer_gets_the_request_only(run: Path) -> None:
+    table = ProcessTable()
+    far = replace(table.own(), host="cellar", machine="m2", boot_id="far")
+    with running_writer(run, "--steps", "200") as writer:
+        path = run / "lock.json"
+        text = path.read_text()
+        for name in ("host", "machine", "boot_id"):
+            text = text.replace(getattr(table.own(), name), getattr(far, name))
+        path.write_text(text)
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=0.5, tools=tools())
+        assert writer.poll() is None
+    assert report.outcome is StopOutcome.STILL_RUNNING
+    assert "on cellar is on another machine, it has only the request" in report.note
+    assert (run / "stop-request.json").exists()
+
+
+def test_request_to_a_former_writer_means_nothing_to_the_next(run: Path) -> None:
+    own = ProcessTable().own()
+    former = replace(own, pid=os.getpid() + 1)
+    leave_stop_request(run, StopKind.AT_ONCE, writer=former, by=own, now=now)
+    assert StopRequests(run, own).pending() is None
+    request = StopRequests(run, former).pending()
+    assert request is not None
+    assert (request.kind, request.utc) == (StopKind.AT_ONCE, "2026-01-31T12:00:00+00:00")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"writer": 1}'])
+def test_damaged_request_means_nothing(run: Path, content: bytes) -> None:
+    (run / "stop-request.json").write_bytes(content)
+    assert StopRequests(run, ProcessTable().own()).pending() is None
+
+
+def test_unreadable_lock_is_a_clear_error(run: Path) -> None:
+    (run / "lock.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"lock\.json"):
+        stop_run(run, StopKind.AT_ONCE, wait_s=0, tools=tools())
