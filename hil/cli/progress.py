@@ -18,8 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 from hil.campaign.run_events import (
-    LeftUnsafe,
     CountsHeard,
+    LeftUnsafe,
     RunContinued,
     RunEvent,
     RunPaused,
@@ -31,6 +31,7 @@ from hil.cli.progress_words import current_words, duration_words, line_of, link_
 from hil.core.legible import printable
 
 _BETWEEN_LINES_S = 10.0
+_BETWEEN_DRAWINGS_S = 0.1
 
 
 def draw_bar(how_far: ProgressColumn) -> Progress:
@@ -77,6 +78,7 @@ class ProgressBar(CountsHeard):
         self._is_quiet = is_quiet
         self._clock = clock
         self._next_line_s = clock() + _BETWEEN_LINES_S
+        self._next_drawing_s = clock()
         self._tally = RunTally(clock=clock)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -112,7 +114,9 @@ class ProgressBar(CountsHeard):
     def tick(self) -> None:
         """Bring the bar up to date, or write the next line if it is time to."""
         if self._is_bar:
-            self._draw()
+            if self._clock() >= self._next_drawing_s:
+                self._next_drawing_s = self._clock() + _BETWEEN_DRAWINGS_S
+                self._draw()
         elif not self._is_quiet and self._clock() >= self._next_line_s:
             self._next_line_s = self._clock() + _BETWEEN_LINES_S
             if self._tally.run is not None:

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from hil.campaign.run_events import (
-    LeftUnsafe,
     FaultMet,
+    LeftUnsafe,
     RunPaused,
     RunStarted,
     StepFinished,

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -281,6 +282,27 @@ def test_folder_that_cannot_be_written_is_a_clear_error(run: Path) -> None:
     run.chmod(0o500)
     with pytest.raises(ConfigError, match="cannot be locked: Permission denied"):
         acquire_run_lock(run, now=now)
+
+
+def test_lock_is_whole_whenever_its_process_is_killed(run: Path) -> None:
+    code = (
+        "import sys\n"
+        "from datetime import UTC, datetime\n"
+        "from pathlib import Path\n"
+        "from hil.campaign.run_lock import acquire_run_lock\n"
+        "sys.stdout.write('up\\n'); sys.stdout.flush()\n"
+        "while True:\n"
+        f"    acquire_run_lock(Path({str(run)!r}), now=lambda: datetime.now(UTC)).release()\n"
+    )
+    for number in range(8):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        time.sleep(0.003 * number)
+        process.kill()
+        process.communicate(timeout=20)
+        read_lock(run)  # raises if it is cut short
+        acquire_run_lock(run, now=now).release()
 
 
 def test_folder_that_is_gone_is_a_clear_error(tmp_path: Path) -> None:

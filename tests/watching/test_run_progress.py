@@ -11,8 +11,8 @@ import pytest
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.progress_file import ProgressFile, read_progress
 from hil.campaign.run_events import (
-    LeftUnsafe,
     FaultMet,
+    LeftUnsafe,
     RunContinued,
     RunEnded,
     RunPaused,
