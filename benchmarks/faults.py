@@ -3,8 +3,9 @@
 ``python -m benchmarks.faults [--requests N] [--kinds NAME ...] [--links NAME ...] [--json FILE]``
 
 A request is one operation of the driver: mostly a multiplication, now and then one through the
-NMPU, or programming a core. Its result is compared with that of a twin chip with the same seed that
-has no link at all: measuring once too often, or once too few, would shift the twin's noise.
+NMPU, programming a core, or measuring the temperature. Its result is compared with that of a twin
+chip with the same seed that has no link at all: measuring once too often, or once too few, would
+shift the twin's noise.
 """
 
 import argparse
@@ -45,14 +46,17 @@ _MODES = tuple(ReadMode)
 _FORMAT = NmpuFormat(shift=1)
 _LOST = frozenset({FaultKind.TIMEOUT, FaultKind.TRUNCATION})
 _CUT = frozenset({FaultKind.LINK_LOST, FaultKind.TIMEOUT, FaultKind.TRUNCATION})
+_WRONG_FRAME = frozenset(
+    {FaultKind.WRONG_CRC, FaultKind.WRONG_FRAME, FaultKind.WRONG_VERSION, FaultKind.WRONG_SEQUENCE}
+)
 _NOTHING: frozenset[FaultKind] = frozenset()
 
 _MIXED = (
     "drop", "drop,direction=request", "double", "double,direction=request", "reorder",
-    "reorder,direction=request", "truncate", "truncate,direction=request", "flip",
-    "flip,direction=request", "stall,seconds={late}", "stale", "latency,seconds=0.01",
-    "latency,seconds={late}", "disconnect", "disconnect,direction=request", "refuse,seconds=0.1",
-    "error_queue", "reboot",
+    "reorder,direction=request", "truncate", "truncate,direction=request",
+    "flip,place=anywhere", "flip,direction=request,place=anywhere", "stall,seconds={late}",
+    "stale", "latency,seconds=0.01", "latency,seconds={late}", "disconnect",
+    "disconnect,direction=request", "refuse,seconds=0.1", "error_queue", "reboot",
 )  # fmt: skip
 
 
@@ -88,14 +92,18 @@ TROUBLES = {
     ),
     "answer truncated": Trouble(("kind=truncate,chance={p}",), _LOST | {FaultKind.GARBAGE}),
     "bit flipped in message": Trouble(
-        # Not by chance: the driver believes a refusal that comes twice in a row.
-        ("kind=flip,direction=request,header=INPut:DATA,every=4",),
+        ("kind=flip,direction=request,place=anywhere,chance={p}",),
+        _CUT | {FaultKind.GARBLED_REQUEST, FaultKind.SKIPPED_TAG, FaultKind.GARBLED_ANSWER},
+    ),
+    "bit flipped in inputs": Trouble(
+        ("kind=flip,direction=request,header=INPut:DATA,chance={often}",),
         frozenset({FaultKind.GARBLED_REQUEST}),
     ),
     "bit flipped in answer": Trouble(
-        ("kind=flip,header=READ?,chance={often}",),
-        frozenset({FaultKind.WRONG_CRC, FaultKind.WRONG_FRAME, FaultKind.WRONG_VERSION}),
+        ("kind=flip,place=anywhere,chance={p}",),
+        _CUT | _WRONG_FRAME | {FaultKind.GARBLED_ANSWER, FaultKind.NO_TAG, FaultKind.GARBAGE},
     ),
+    "bit flipped in counts": Trouble(("kind=flip,header=READ?,chance={often}",), _WRONG_FRAME),
     "stall": Trouble(("kind=stall,seconds={late},chance={p}",), _LOST),
     "stale answer": Trouble(("kind=stale,chance={p}",), _LOST),
     "late answer": Trouble(("kind=latency,seconds={late},chance={p}",), _LOST),
@@ -107,8 +115,7 @@ TROUBLES = {
     "refused reconnects": Trouble(("kind=refuse,seconds=0.15,chance={p}",), _CUT),
     "wrong identity": Trouble(
         ("kind=drop,chance={p}", "kind=identity,identity='A,B,1,1',at=[2, 5, 8, 11]"),
-        _LOST,
-        frozenset({MockFault.IDENTITY}),
+        _LOST | {FaultKind.WRONG_ANSWER},
     ),
     "full error queue": Trouble(("kind=error_queue,chance={p}",), _NOTHING),
     "reboot": Trouble(("kind=reboot,chance={rare}",), _CUT | {FaultKind.REBOOT}),
@@ -182,6 +189,8 @@ class _Twins:
         core = int(self._rng.integers(CORES))
         if number % 8 == 5:
             return self.program(core)
+        if number % 8 == 1:
+            return self.measure_temperature(core, _MODES[number // 8 % 2])
         return self.multiply(core, _MODES[number % 2], is_corrected=number % 4 == 3)
 
     def program(self, core: int) -> bool:
@@ -191,6 +200,11 @@ class _Twins:
         self._board.program(core, weights)
         self._twin.program(core, weights)
         return self._served.programmings - self._count(MockFault.BROWN_OUT) == before + 1
+
+    def measure_temperature(self, core: int, read_mode: ReadMode) -> bool:
+        """Measure the temperature: a number in text; tell whether it is the twin's."""
+        temperature_c = self._board.temperature_c(core, read_mode)
+        return temperature_c == round(self._twin.temperature_c(core, read_mode), 3)
 
     def multiply(self, core: int, read_mode: ReadMode, *, is_corrected: bool) -> bool:
         """Multiply; tell whether counts and outputs are the twin's."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.readout import ReadMode
+from hil_drivers.message_bytes import Checksum, checksum_of, split_tag, with_tag
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.device import MockDevice
 from hil_mock_device.firmware.dispatch import Firmware
@@ -22,6 +23,18 @@ HANG_UP = None
 
 Plan = Callable[[bytes, bytes], Iterable[bytes | float | None]]
 """From a request and its answer to what is done: send bytes, wait so many seconds, `HANG_UP`."""
+
+
+def retold(message: bytes, rest: bytes) -> bytes:
+    """Return the tag of a tagged message with another text or block, and a checksum if it had one.
+
+    `rest` ends in its newline.
+    """
+    tag, _ = split_tag(message)
+    assert tag is not None
+    text = b"" if rest.startswith(b"#") else rest.removesuffix(b"\n")
+    has_checksum = checksum_of(message) is not Checksum.NONE
+    return with_tag(tag, text, has_checksum=has_checksum) + rest[len(text) :]
 
 
 class CountingChip(ChipModel):

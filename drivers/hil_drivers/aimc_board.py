@@ -134,6 +134,20 @@ class AimcBoard:
 
         self._once.run(operation, settle=settle)
 
+    def holds(self, core: int, weights: npt.NDArray[np.int8]) -> bool:
+        """Tell whether a core was programmed with these weights last, shape (row, column)."""
+        due = crc_of_weights(weights)  # 0 stands for none
+        held = self._once.run(lambda: self._requests.programmings(core)).weights_crc
+        return held == due != 0
+
+    def continue_at(self, core: int, read_mode: ReadMode, vector: int) -> bool:
+        """Have a simulated chip go on with its noise from a place in the sequence.
+
+        A run that was interrupted then ends with the counts that it would have had. Returns False
+        where the device is no simulated one: its noise never comes again.
+        """
+        return self._once.run(lambda: self._requests.continue_at(core, read_mode, vector))
+
     def read_counts(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:

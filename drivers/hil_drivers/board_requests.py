@@ -186,6 +186,17 @@ class BoardRequests:
         """Stop the stream, if there is one."""
         self._session.tell("STReam:STOP")
 
+    def continue_at(self, core: int, read_mode: ReadMode, vector: int) -> bool:
+        """Have a simulated chip go on with the noise of a vector; False if it is none."""
+        self.select(core, read_mode)
+        try:
+            self._session.tell(f"SIMulation:VECTor {vector}")
+        except DeviceError as error:
+            if error.code not in {ScpiError.UNDEFINED_HEADER, ScpiError.SETTINGS_CONFLICT}:
+                raise
+            return False
+        return True
+
     def temperature_c(self, core: int, read_mode: ReadMode) -> float:
         """Select a core and a read mode; measure the temperature, degrees Celsius."""
         self.select(core, read_mode)

@@ -70,6 +70,7 @@ COMMANDS = (
     Command("READ:LATChed?", Repeat.SAFE),
     Command("FETCh:COUNts?", Repeat.SAFE),
     Command("FETCh:OUTPuts?", Repeat.SAFE),
+    Command("SIMulation:VECTor", Repeat.SAFE),
     Command("STReam:STARt", Repeat.MEASURES),
     Command("STReam:ACKNowledge", Repeat.SAFE),
     Command("STReam:FETCh?", Repeat.SAFE),

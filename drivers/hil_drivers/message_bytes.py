@@ -13,7 +13,7 @@ HIGHEST_TAG = 0xFFFFFFFF
 BLOCK_START = re.compile(rb"#([1-9])")
 """Begins a block; the digit is the number of digits of its length."""
 
-_TAG = re.compile(rb"(@(\d{1,10}))(?:\*([0-9A-Fa-f]{8}))?(?= |\r?\n|$) ?")
+_TAG = re.compile(rb"(@(\d{1,10}))(?:\*([0-9A-F]{8}))?(?= |\r?\n|$) ?")
 
 
 class Checksum(Enum):

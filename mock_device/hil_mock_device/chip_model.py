@@ -137,6 +137,10 @@ class ChipModel:
         """Begin every sequence of counter noise again; ages, temperature and voltage stay."""
         self._noise.clear()
 
+    def continue_at(self, core: int, read_mode: ReadMode, vector: int) -> None:
+        """Give the next vector the counter noise of a place in its sequence, from 0."""
+        self._noise_of(core, read_mode).next_vector = vector
+
     def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
         """Program weights, shape (row, column): the core has the reference age again."""
         self._cores[core] = ProgrammedCore(core, weights, self._profile, self._rng)

@@ -25,7 +25,6 @@ from hil.diagnosis.round_trip import (
 )
 from hil.diagnosis.tested_link import TestedLink
 from hil_drivers.connect import connect_chip
-from hil_drivers.link import encode_answer
 from hil_drivers.open_transport import open_transport
 from hil_drivers.session import Session
 from hil_mock_device.chip_model import ChipModel
@@ -34,7 +33,7 @@ from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.launch import MockProcess
 from hil_mock_device.loopback import LoopbackTransport
 from small_profiles import lifelike_profile
-from unruly_board import HANG_UP, CountingChip, UnrulyBoard, once
+from unruly_board import HANG_UP, CountingChip, UnrulyBoard, once, retold
 from unruly_listener import Listener, babble, hang_up, keep_silent, unused_port
 
 LINK_CHECKS = [
@@ -74,10 +73,10 @@ def told(known: Mapping[bytes, str]) -> Callable[[bytes, bytes], Iterable[bytes]
     """Answer some queries otherwise than the mock does."""
 
     def plan(request: bytes, answer: bytes) -> Iterable[bytes]:
-        tag, _, text = request.partition(b" ")
+        _, _, text = request.partition(b" ")
         for header, words in known.items():
             if text.startswith(header):
-                return [tag + b" " + words.encode() + b"\n"]
+                return [retold(request, words.encode() + b"\n")]
         return [answer]
 
     return plan
@@ -206,7 +205,7 @@ def test_late_answer_with_the_next_tag_is_found_out() -> None:
         left, last[:] = (last[0] if last else b""), [answer.partition(b" ")[2]]
         is_new = board.connections != plan_connections[0]
         plan_connections[0] = board.connections
-        return [answer.partition(b" ")[0] + b" " + left] if is_new and left else [answer]
+        return [retold(answer, left)] if is_new and left else [answer]
 
     plan_connections = [1]
     with UnrulyBoard(CountingChip(), plan) as board:
@@ -376,8 +375,7 @@ class FixedWidths(MockDevice):
 
     def answers(self, data: bytes) -> Iterator[bytes]:
         if b"off_bits=16" in data:
-            tag = int(data[1:].split(b" ")[0])
-            return iter([encode_answer(tag, '!-224,"Illegal parameter value"')])
+            return iter([retold(data, b'!-224,"Illegal parameter value"\n')])
         return super().answers(data)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from golden_frames import crc32c_bit_by_bit
 from hil.core.errors import DeviceError, LinkLostError, TransportError, TransportTimeoutError
 from hil_drivers.exactly_once import ExactlyOnce
 from hil_drivers.link_fault import FaultKind, FrameFault, LinkFault
@@ -68,6 +69,12 @@ class Fickle(ScriptedTransport):
             self.unreachable -= 1
             raise TransportError("scripted: cannot connect")
         super().clear(timeout_s=timeout_s)
+
+
+def sealed(tag: int, text: str) -> bytes:
+    """Return an answer with its checksum, from an implementation of its own."""
+    line = f"@{tag} {text}".encode()
+    return b"@%d*%08X %b\n" % (tag, crc32c_bit_by_bit(line), text.encode())
 
 
 LATE = Arrival(6.0, b"@1 late\n")
@@ -182,10 +189,51 @@ def test_refusal_that_comes_once_was_a_garbled_request() -> None:
 
 
 def test_other_refusals_are_believed_at_once() -> None:
-    bench = Bench([b'@1 !-222,"Data out of range"\n'])
+    bench = Bench([b'@1 !-240,"Hardware error"\n'])
     with pytest.raises(DeviceError):
         bench.once.run(bench.ask("CORE:SEL 9"))
     assert (len(bench.transport.sent), bench.recognised) == (1, 0)
+
+
+@pytest.mark.parametrize("code", [-113, -222, -224])
+def test_refusal_of_a_request_with_a_checksum_is_believed_at_once(code: int) -> None:
+    bench = Bench([sealed(1, f'!{code},"No"')])
+    bench.session.has_checksums = True
+    with pytest.raises(DeviceError, match="No"):
+        bench.once.run(bench.ask("CORE:SEL 9"))
+    assert (len(bench.transport.sent), bench.told) == (1, [])
+
+
+@pytest.mark.parametrize("code", [-222, -224])
+def test_refused_parameter_without_a_checksum_was_a_garbled_request(code: int) -> None:
+    bench = Bench([f'@1 !{code},"No; core 6"\n'.encode(), b"@2 0\n"])
+    assert bench.once.run(bench.ask("CORE:SEL 2")) == "0"
+    assert bench.kinds == [FaultKind.GARBLED_REQUEST]
+
+
+@pytest.mark.parametrize("code", [-160, -360])
+def test_request_that_was_changed_is_sent_again_as_often_as_the_policy_allows(code: int) -> None:
+    changed = [sealed(tag, f'!{code},"Changed"') for tag in range(1, 6)]
+    bench = Bench([*changed[:4], sealed(5, "25.0")])
+    bench.session.has_checksums = True
+    assert bench.once.run(bench.ask("CORE:PROG")) == "25.0"
+    assert bench.kinds == [FaultKind.GARBLED_REQUEST] * 4
+    assert all(fault.recovered_s is not None for fault in bench.told)
+    hopeless = Bench(changed)
+    hopeless.session.has_checksums = True
+    with pytest.raises(DeviceError, match="Changed"):
+        hopeless.once.run(hopeless.ask("CORE:PROG"))
+    assert hopeless.once.health.not_recovered == 5
+    assert hopeless.recognised == 0
+
+
+@pytest.mark.parametrize("answer", [b"@1*00000000 25.0\n", b"@1 25.0\n"], ids=["wrong", "missing"])
+def test_answer_that_was_changed_is_asked_for_again_on_a_cleared_link(answer: bytes) -> None:
+    bench = Bench([answer, sealed(2, "25.0")])
+    bench.session.has_checksums = True
+    assert bench.once.run(bench.ask("TEMP?")) == "25.0"
+    assert bench.kinds == [FaultKind.GARBLED_ANSWER]
+    assert (bench.transport.cleared, bench.recognised) == (1, 1)
 
 
 def test_reboot_found_out_by_a_refusal_is_told_and_the_operation_begins_again() -> None:

@@ -29,8 +29,9 @@ DIALOGUE, PLAIN_DIALOGUE = PAGE.split("## A whole dialogue")[1].split("The same 
 
 AFTER_A_FAULT = DIALOGUE.split("### After a fault")[1]
 A_STREAM = DIALOGUE.split("### A stream")[1]
+WITHOUT_CHECKSUMS = DIALOGUE.split("### Without checksums")[1]
 
-BOOT_ANSWER = b"@4 5e1f90a2\n"
+BOOT_ANSWER = b"@4*38790802 5e1f90a2\n"
 """The one answer of the page that no device repeats."""
 
 FOUR = ReadMode.FOUR_PHASE
@@ -134,9 +135,9 @@ def test_golden_frame_is_the_one_on_the_page(golden: GoldenFrame) -> None:
 
 
 def test_hexadecimal_of_the_first_messages_is_their_text() -> None:
-    first = exchanges(DIALOGUE)[0]
-    assert f"`{first.sent.hex(' ')}`" in DIALOGUE
-    assert f"`{first.answered.hex(' ')}`" in DIALOGUE
+    first, second = exchanges(DIALOGUE)[:2]
+    for message in (first.sent, first.answered, second.sent):
+        assert f"`{message.hex(' ')}`" in DIALOGUE
 
 
 def test_driver_speaks_the_dialogue_of_the_page() -> None:
@@ -163,10 +164,11 @@ def test_driver_speaks_the_dialogue_of_the_page() -> None:
 
 def test_device_speaks_the_dialogues_of_the_page() -> None:
     device = MockDevice(Firmware(DocumentedSilicon()))
-    for exchange in [*exchanges(DIALOGUE), *exchanges(AFTER_A_FAULT), *exchanges(A_STREAM)]:
+    parts = (DIALOGUE, AFTER_A_FAULT, A_STREAM, WITHOUT_CHECKSUMS)
+    for exchange in [exchange for part in parts for exchange in exchanges(part)]:
         answer = device.receive(exchange.sent)
         if exchange.answered == BOOT_ANSWER:
-            assert re.fullmatch(rb"@4 [0-9a-z]{1,16}\n", answer)
+            assert re.fullmatch(rb"@4\*[0-9A-F]{8} [0-9a-z]{1,16}\n", answer)
         else:
             assert answer == exchange.answered
 
@@ -178,13 +180,26 @@ def test_device_speaks_the_plain_dialogue_of_the_page() -> None:
 
 
 def test_dialogues_of_the_page_were_found() -> None:
-    parts = (DIALOGUE, AFTER_A_FAULT, A_STREAM, PLAIN_DIALOGUE)
-    assert [len(exchanges(part)) for part in parts] == [23, 6, 5, 3]
+    parts = (DIALOGUE, AFTER_A_FAULT, A_STREAM, WITHOUT_CHECKSUMS, PLAIN_DIALOGUE)
+    assert [len(exchanges(part)) for part in parts] == [23, 6, 5, 3, 3]
+
+
+def test_checksums_of_the_page_are_those_of_tag_and_text() -> None:
+    lines = re.findall(
+        r"^(?:host|device) +(@\d+)\*(\w{8}) ((?:[^#\n]|#(?!2))*)", DIALOGUE, re.MULTILINE
+    )
+    wrong = [
+        tag
+        for tag, checksum, text in lines
+        if golden_frames.crc32c_bit_by_bit(f"{tag} {text}".rstrip().encode()) != int(checksum, 16)
+    ]
+    assert len(lines) == 68
+    assert wrong == ["@37"], "the page's example of a wrong one"
 
 
 def test_crc_of_the_weights_on_the_page_is_theirs() -> None:
     weights = bytes([1, 0xFF, 2, 0xFE])
-    assert f"@25 1,{golden_frames.crc32c_bit_by_bit(weights)}\n" in AFTER_A_FAULT
+    assert f" 1,{golden_frames.crc32c_bit_by_bit(weights)}\n" in AFTER_A_FAULT
 
 
 def rows_of_commands() -> dict[str, str]:

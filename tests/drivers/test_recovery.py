@@ -35,7 +35,7 @@ from hil_mock_device.device import MockDevice
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.firmware.settings import CoreMemory
 from hil_mock_device.loopback import LoopbackTransport
-from unruly_board import HANG_UP, CountingChip, UnrulyBoard, once
+from unruly_board import HANG_UP, CountingChip, UnrulyBoard, once, retold
 
 FOUR, ONE = ReadMode.FOUR_PHASE, ReadMode.ONE_PHASE
 TIMEOUT_S = 0.3
@@ -549,7 +549,7 @@ def test_device_that_refuses_connections_for_a_while_is_waited_for() -> None:
 
 def test_text_where_a_block_is_due_is_asked_about_again() -> None:
     chip = CountingChip()
-    text = once(b"READ?", lambda answer: answer.split(b" ")[0] + b" 25.0\n")
+    text = once(b"READ?", lambda answer: retold(answer, b"25.0\n"))
     with UnrulyBoard(chip, text) as served:
         board = ready(served, TransportChoice.TCP)
         assert board.read_counts(0, FOUR, inputs(1)).tolist() == quiet_counts(inputs(1))

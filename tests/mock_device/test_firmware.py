@@ -142,7 +142,7 @@ def ready(device: Instrument) -> Instrument:
         (b"*TST?", b"0"),
         (b"SYSTem:ERRor?", b'0,"No error"'),
         (b"SYSTem:VERSion?", b"1999.0"),
-        (b"CHIP:PROTocol?", b"2"),
+        (b"CHIP:PROTocol?", b"2,CRC32C"),
         (b"CHIP:GEOMetry?", b"2,3,2,12,4096"),
         (b"CORE:SELect?", b"0"),
         (b"READ:MODE?", b"FOUR"),

@@ -28,7 +28,7 @@ from hil_mock_device.firmware.call import refusal
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.firmware.settings import CoreMemory
 
-_HEADER = re.compile(rb"(?:@\d{1,10}(?:\*[0-9A-Fa-f]{8})? )?\s*([^\s#]*)")
+_HEADER = re.compile(rb"(?:@\d{1,10}(?:\*[0-9A-F]{8})? )?\s*([^\s#]*)")
 _MANY_ERRORS = 20
 """More than the error queue holds."""
 _OF_FIRMWARE = {MockFault.ERROR_QUEUE, MockFault.REBOOT, MockFault.REFUSE}

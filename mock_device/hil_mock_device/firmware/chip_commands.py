@@ -22,6 +22,9 @@ from hil_mock_device.firmware.call import (
 from hil_mock_device.firmware.settings import CoreMemory, Latch, Settings, encoded
 from hil_mock_device.silicon import Silicon
 
+_LAST_PLACE = 1 << 48
+"""Vectors that no measurement comes to."""
+
 
 class ChipCommands:
     """``CORE:PROGram``, ``READ?`` and what belongs to them.
@@ -54,6 +57,7 @@ class ChipCommands:
             "READ:LATChed?": self._tell_latched,
             "FETCh:COUNts?": self._fetch_counts,
             "FETCh:OUTPuts?": self._fetch_outputs,
+            "SIMulation:VECTor": self._continue_at,
             "TEMPerature?": self._temperature,
             "SAFE": self._make_safe,
         }
@@ -180,6 +184,16 @@ class ChipCommands:
             detail = "no counts are latched: send READ?"
             raise refusal(ScpiError.DATA_CORRUPT_OR_STALE, detail)
         return self._settings.latched
+
+    def _continue_at(self, call: Call) -> None:
+        continue_at = getattr(self._silicon, "continue_at", None)  # only simulated chips have it
+        if continue_at is None:
+            raise refusal(ScpiError.SETTINGS_CONFLICT, "this is no simulated chip")
+        word = only_parameter(call)
+        if not word.isdecimal() or int(word) > _LAST_PLACE:
+            detail = f"vector {word[:20]}: must be 0 to {_LAST_PLACE}"
+            raise refusal(ScpiError.DATA_OUT_OF_RANGE, detail)
+        continue_at(self._settings.core, self._settings.read_mode, int(word))
 
     def _temperature(self, _: Call) -> str:
         core, read_mode = self._settings.core, self._settings.read_mode
