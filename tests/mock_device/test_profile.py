@@ -106,7 +106,10 @@ def test_value_that_cannot_be_is_refused_at_its_key(text: str, where: str, tmp_p
 
 
 def test_file_that_is_no_toml_is_refused_with_the_line(tmp_path: Path) -> None:
-    assert "line 1" in problems_of("rows == 3", tmp_path)[""]
+    path = tmp_path / "wrong.toml"
+    path.write_text('name = "a"\nseed == 3\n')
+    with pytest.raises(ConfigError, match=r"wrong\.toml:2: is no TOML: "):
+        load_profile(path.name, base=tmp_path)
 
 
 def test_missing_profile_file_is_named(tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ def test_recording_takes_no_option_of_a_simulated_chip(
 ) -> None:
     ended = serve_to_its_end("--replay", str(tmp_path), *option)
     assert ended.returncode == 3
-    assert "--replay: a recording has no --profile, --seed, --truth, --chamber and --supply" in ended.stderr
+    assert "--replay: a recording has no --profile, --seed, --truth, --fault-script" in ended.stderr
 
 
 @pytest.mark.parametrize("seed", ["9223372036854775808", "-1", "\u00b2"], ids=ascii)
