@@ -15,7 +15,7 @@ CORRECTIONS = ("uncorrected", "float", "fp16", "nmpu")
 """The corrections compared, from none to the one on the chip."""
 
 _WORTH_COMPILED = 1 << 25
-"""Counts from which on the compiled units, which take 0.5 s to load, are done sooner than numpy's."""
+"""Counts from which on the compiled units pay, though they take 0.5 s to load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

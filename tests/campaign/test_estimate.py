@@ -20,7 +20,12 @@ from hil.core.readout import ChipGeometry, ReadMode
 
 CHIP = ChipGeometry(cores=4, rows=256, columns=256, counter_bits=12, max_vectors=128)
 HOST = HostPace(
-    calibration_vector_s=0.001, fit_s=0.5, verification_vector_s=0.002, byte_s=1e-6, sync_s=0.01
+    calibration_vector_s=0.001,
+    fit_s=0.5,
+    verification_vector_s=0.002,
+    byte_s=1e-6,
+    sync_s=0.01,
+    layout_s=0.05,
 )
 
 
@@ -61,7 +66,7 @@ def test_a_workload_that_needs_more_cores_is_refused_with_their_number() -> None
 
 
 def test_a_disk_too_small_by_a_byte_is_refused(tmp_path: Path) -> None:
-    need = StorageNeed(step_bytes=900, index_bytes=50, other_bytes=50)
+    need = StorageNeed(step_bytes=700, index_bytes=50, other_bytes=50, passing_bytes=200)
     room = Room(folder="runs/a", free_bytes=1020, problem="")
     assert room_problems(room, need) == []
     (problem,) = room_problems(replace(room, free_bytes=1019), need)
@@ -77,6 +82,22 @@ def test_a_folder_with_something_in_it_or_inside_a_run_is_refused(tmp_path: Path
     assert look_at_room(tmp_path / "notes" / "c", 1).problem == f"{tmp_path / 'notes'} is no folder"
     assert look_at_room(tmp_path / "b" / "c", 1 << 20).problem == ""
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+def test_a_resumed_run_needs_room_for_what_is_left_in_its_own_folder(tmp_path: Path) -> None:
+    campaign, folder = loaded(tmp_path, campaign="cores = [0, 1]"), tmp_path / "run"
+    folder.mkdir()
+    (folder / "journal.jsonl").touch()
+    whole = outline_plan(campaign, geometry=CHIP, folder=folder)
+    assert [problem.where for problem in check_plan(whole)] == ["campaign.out"]
+    left = outline_plan(
+        campaign, geometry=CHIP, folder=folder, finished=[step.key for step in whole.steps[:3]]
+    )
+    assert check_plan(left) == []
+    assert [step.key.name for step in left.steps] == ["core01_four_phase"]
+    assert whole.storage is not None
+    assert left.storage is not None
+    assert left.storage.step_bytes * 4 == whole.storage.step_bytes
 
 
 def test_a_campaign_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
@@ -113,20 +134,25 @@ def test_time_is_the_sum_of_its_parts(tmp_path: Path) -> None:
     assert estimate.program_s == pytest.approx(6.0)
     # 64 + 32 vectors in 3 blocks of 0.37 s, one more answer for the outputs, 12 small requests.
     assert estimate.read_s == pytest.approx(2 * (3 * 0.37 + 0.01 + 12 * 0.01))
-    assert estimate.host_s == pytest.approx(2 * (0.064 + 0.064 + 0.5) + 1.0 + 6 * 0.01)
-    assert estimate.total_s == pytest.approx(1 + 6 + 2.48 + 2.316)
+    assert estimate.host_s == pytest.approx(
+        2 * (0.064 + 0.064 + 0.5) + 1.0 + 2 * (5 * 0.01 + 3 * 0.05)
+    )
+    assert estimate.total_s == pytest.approx(1 + 6 + 2.48 + 2.656)
 
 
 def test_a_rate_that_nobody_knows_makes_the_time_a_lower_bound(tmp_path: Path) -> None:
     campaign = loaded(tmp_path, campaign='read_modes = ["one_phase", "four_phase"]')
     steps, _ = outline_steps(campaign, CHIP)
     half = RecordedPace(vector_s={ReadMode.ONE_PHASE: 0.5}, program_s=1.0, steps=1)
-    given = {"probed": None, "host": HOST, "bytes_of_steps": 0}
-    partly = estimate_time(steps, CHIP, campaign.config, recorded=half, **given)
+    partly = estimate_time(
+        steps, CHIP, campaign.config, probed=None, recorded=half, host=HOST, bytes_of_steps=0
+    )
     assert partly.is_lower_bound
     assert partly.reading_is == "unknown"
     assert partly.read_s == pytest.approx(4 * 96 * 0.5)
     both = replace(half, vector_s=dict.fromkeys(ReadMode, 0.5))
-    whole = estimate_time(steps, CHIP, campaign.config, recorded=both, **given)
+    whole = estimate_time(
+        steps, CHIP, campaign.config, probed=None, recorded=both, host=HOST, bytes_of_steps=0
+    )
     assert not whole.is_lower_bound
     assert whole.read_s == pytest.approx(8 * 96 * 0.5)

@@ -54,9 +54,7 @@ NO_RESOURCES = [
 @pytest.mark.parametrize("resource", NO_RESOURCES)
 def test_other_string_is_refused_with_the_forms(resource: str) -> None:
     assert not is_resource(resource)
-    with pytest.raises(
-        TransportError, match=r"is no (resource|raw socket): .*TCPIP0::HOST"
-    ):
+    with pytest.raises(TransportError, match=r"is no (resource|raw socket): .*TCPIP0::HOST"):
         open_transport(resource, timeout_s=1)
 
 

@@ -1,0 +1,166 @@
+"""How long a campaign takes, from what is known of its device, its link and this computer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hil.campaign.config import CampaignConfig
+from hil.campaign.estimate_history import RecordedPace
+from hil.campaign.estimate_host import HostPace
+from hil.campaign.estimate_link import BoardTraffic
+from hil.campaign.estimate_probe import ProbedDevice
+from hil.campaign.estimate_steps import StepOutline, programmings
+from hil.core.readout import ChipGeometry
+
+MEASURED, RECORDED, UNKNOWN = "measured now", "recorded in earlier runs", "unknown"
+
+_STEP_REQUESTS = 12
+"""Requests of a step besides its blocks: identity, temperature, registers there and back."""
+_BLOCK_REQUESTS = 5
+"""Two selections, the NMPU's state, the inputs, the reading."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeEstimate:
+    """Wall time in seconds, in its parts."""
+
+    connect_s: float = 0.0
+    """Starting the program and opening the device."""
+    program_s: float = 0.0
+    """Programming cores."""
+    read_s: float = 0.0
+    """Reading vectors, conversions and link together."""
+    host_s: float = 0.0
+    """Computing and storing."""
+    settle_at_most_s: float = 0.0
+    """Instruments: how long they may take to come to rest; not part of the total."""
+    reading_is: str = UNKNOWN
+    """Where the rate of reading is from."""
+    programming_is: str = UNKNOWN
+    """Where the time of programming is from."""
+
+    @property
+    def total_s(self) -> float:
+        """Everything; a lower bound if something is not known."""
+        return self.connect_s + self.program_s + self.read_s + self.host_s
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether something that takes time is not known."""
+        return UNKNOWN in {self.reading_is, self.programming_is}
+
+
+def estimate_time(
+    steps: Sequence[StepOutline],
+    geometry: ChipGeometry,
+    config: CampaignConfig,
+    *,
+    probed: ProbedDevice | None,
+    recorded: RecordedPace,
+    host: HostPace,
+    bytes_of_steps: int,
+) -> TimeEstimate:
+    """Return how long a campaign takes.
+
+    Parameters
+    ----------
+    steps
+        Its steps.
+    geometry
+        Size of the chip.
+    config
+        The campaign.
+    probed
+        What a look at the device has found; None without one.
+    recorded
+        What earlier runs took; used where the device was not read now.
+    host
+        What this computer takes.
+    bytes_of_steps
+        Size of all step files.
+    """
+    latency_s = 0.0 if probed is None else probed.latency_s
+    sources = {_reading_source(step, probed, recorded) for step in steps}
+    reading_is = next((each for each in (UNKNOWN, RECORDED, MEASURED) if each in sources), UNKNOWN)
+    traffic = BoardTraffic(geometry, config)
+    read_s = sum(_read_time(step, traffic, probed, recorded) for step in steps)
+    program_one_s, programming_is = _program_time(probed, recorded)
+    computed_s = sum(
+        step.calibration_vectors * host.calibration_vector_s
+        + step.verification_vectors * host.verification_vector_s
+        + host.fit_s
+        for step in steps
+    )
+    # The part of a step is synced, its finished file, their folder twice, and a journal line. Its
+    # datasets are made, linked in the index, and opened once more for the summary at the end.
+    stored_s = bytes_of_steps * host.byte_s + len(steps) * (5 * host.sync_s + 3 * host.layout_s)
+    return TimeEstimate(
+        connect_s=0.0 if probed is None else probed.connect_s,
+        program_s=program_one_s * sum(programmings(steps).values()),
+        read_s=read_s + _STEP_REQUESTS * latency_s * len(steps),
+        host_s=computed_s + stored_s,
+        settle_at_most_s=settle_at_most_s(config),
+        reading_is=reading_is,
+        programming_is=programming_is,
+    )
+
+
+def settle_at_most_s(config: CampaignConfig) -> float:
+    """Return how long the quantities that a campaign sets may take to come to rest, in all."""
+    return sum(
+        quantity.settle.timeout_s
+        for section in config.instruments.values()
+        for quantity in section.quantities.values()
+        if quantity.value is not None and quantity.settle is not None
+    )
+
+
+def scaled(pace: RecordedPace, speed: float) -> RecordedPace:
+    """Return what a recording takes when it is played so many times as fast."""
+    return replace(
+        pace,
+        vector_s={mode: seconds / speed for mode, seconds in pace.vector_s.items()},
+        program_s=0.0,
+    )
+
+
+def _reading_source(step: StepOutline, probed: ProbedDevice | None, recorded: RecordedPace) -> str:
+    if probed is not None and step.key.read_mode in probed.block_s:
+        return MEASURED
+    return RECORDED if step.key.read_mode in recorded.vector_s else UNKNOWN
+
+
+def _program_time(probed: ProbedDevice | None, recorded: RecordedPace) -> tuple[float, str]:
+    if probed is not None and probed.program_s is not None:
+        return probed.program_s, MEASURED
+    if recorded.program_s is not None:
+        return recorded.program_s, RECORDED
+    return 0.0, UNKNOWN
+
+
+def _read_time(
+    step: StepOutline,
+    traffic: BoardTraffic,
+    probed: ProbedDevice | None,
+    recorded: RecordedPace,
+) -> float:
+    read_mode = step.key.read_mode
+    blocks = step.blocks(traffic.block)
+    latency_s = 0.0 if probed is None else probed.latency_s
+    rate = None if probed is None else probed.bytes_per_s
+    if probed is not None and read_mode in probed.block_s:
+        # A shorter block at the end takes as many requests as a whole one.
+        requests_s = _BLOCK_REQUESTS * latency_s
+        per_vector_s = max(0.0, probed.block_s[read_mode] - requests_s) / probed.block
+        seconds = step.vectors * per_vector_s + blocks * requests_s
+    elif read_mode in recorded.vector_s:
+        return step.vectors * recorded.vector_s[read_mode]  # with all that is added below
+    else:
+        moved = traffic.step(step)
+        seconds = blocks * _BLOCK_REQUESTS * latency_s
+        seconds += 0.0 if rate is None else (moved.sent_bytes + moved.received_bytes) / rate
+        return seconds
+    if traffic.has_nmpu:  # the outputs of the NMPU come besides the counts
+        seconds += -(-step.verification_vectors // traffic.block) * latency_s
+        outputs = step.verification_vectors * traffic.geometry.columns
+        seconds += 0.0 if rate is None else outputs / rate
+    return seconds

@@ -1,0 +1,112 @@
+"""``hil plan``."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from hil.campaign.config import START_PLACEHOLDER, Campaign, load_campaign
+from hil.campaign.config_files import check_files
+from hil.campaign.estimate import CampaignPlan, check_plan
+from hil.campaign.estimate_sources import plan_with_device, plan_without_device
+from hil.campaign.estimate_steps import KIND, StepOutline
+from hil.campaign.runner import utc_now
+from hil.cli.assignments import takes_assignments
+from hil.cli.errors import ExitCode, reports_errors
+from hil.core.errors import ConfigError, Problem
+from hil.report.plan_table import print_plan
+from hil_datasets.chip_book.place import user_data_folder
+
+_NARROWEST_PIPE = 100
+
+
+@click.command()
+@click.argument("campaign", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Output folder, as hil run is given it."
+)
+@takes_assignments
+@click.option("--no-device", is_flag=True, help="Open no device; use files alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@reports_errors
+def command(
+    *,
+    campaign: Path,
+    out: Path | None,
+    assignments: tuple[str, ...],
+    no_device: bool,
+    as_json: bool,
+) -> None:
+    """Show what the campaign of the TOML file CAMPAIGN would do, take and need.
+
+    Looks at the device without programming it. Ends with 3 and every reason if the campaign cannot
+    be run so.
+    """
+    loaded = load_campaign(campaign, assignments=assignments)
+    check_files(loaded)
+    folder = _output_folder(loaded, out)
+    if no_device:
+        plan = plan_without_device(loaded, folder=folder)
+    else:
+        plan = plan_with_device(
+            loaded,
+            folder=folder,
+            data_folder=user_data_folder(),
+            start_s=time.process_time(),  # hil run imports as much
+        )
+    problems = check_plan(plan)
+    if as_json:
+        click.echo(json.dumps(_document(plan, problems), indent=1, allow_nan=False))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=max(console.width, _NARROWEST_PIPE))
+        with console.capture() as captured:
+            print_plan(plan, console)
+        click.echo(captured.get(), nl=False)
+        if not problems:
+            click.echo("nothing stands against it")
+    if problems:
+        click.echo(f"error: {ConfigError(str(campaign), problems)}", err=True)
+        raise SystemExit(ExitCode.CONFIG)
+
+
+def _output_folder(campaign: Campaign, out: Path | None) -> Path:
+    stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
+    return out or Path(campaign.config.campaign.out.replace(START_PLACEHOLDER, stamp))
+
+
+def _document(plan: CampaignPlan, problems: list[Problem]) -> dict[str, Any]:
+    document = asdict(plan)
+    document["steps"] = [_step_document(step) for step in plan.steps]
+    document["vectors"] = plan.vectors
+    if plan.storage is not None:
+        document["storage"]["total_bytes"] = plan.storage.total_bytes
+    if plan.time is not None:
+        document["time"] |= {
+            "total_s": plan.time.total_s,
+            "is_lower_bound": plan.time.is_lower_bound,
+        }
+    del document["misfits"]
+    document["problems"] = [
+        {"key": problem.where, "message": problem.message, "line": problem.line}
+        for problem in problems
+    ]
+    return document
+
+
+def _step_document(step: StepOutline) -> dict[str, Any]:
+    return {
+        "name": step.key.name,
+        "kind": KIND,
+        "core": step.key.core,
+        "read_mode": str(step.key.read_mode),
+        "rows": step.rows_used,
+        "columns": step.columns_used,
+        "calibration_vectors": step.calibration_vectors,
+        "verification_vectors": step.verification_vectors,
+    }
