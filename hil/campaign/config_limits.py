@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hil.campaign.instrument_config import QuantitySection
 from hil.core.errors import Problem
+from hil.core.legible import quoted
 from hil.core.toml_file import Place, key_path
 from hil.core.toml_lines import KeyPath
 
@@ -30,6 +31,10 @@ _QUANTITY_BOUNDS = {
 }
 _LIMITS_BOUNDS = {"programmings_per_core": Bound.HIGHEST}
 """Keys of ``[limits]``, of which a bench file may set a hard one."""
+
+
+_COMMANDS = ("set", "query", "read_back", "field")
+"""Keys of a quantity with hard limits that its bench file alone may set."""
 
 
 def bound_at(path: KeyPath) -> Bound | None:
@@ -112,6 +117,14 @@ def widened(bench: Any, quantity: QuantitySection, place: Place) -> str | None:
         return None
     if alone.set is None and quantity.set is not None:
         return f"can be set: {named(place)} lets it be read only"
+    if alone.set is not None:
+        for key in _COMMANDS:
+            here, there = getattr(quantity, key), getattr(alone, key)
+            if here != there:
+                return (
+                    f"{key} is {quoted(here)}: {named(place)} has {quoted(there)} under hard "
+                    "limits; only the bench file may change it"
+                )
     before, after = alone.readings(), quantity.readings()
     if after.lower < before.lower or after.upper > before.upper:
         return (

@@ -218,26 +218,23 @@ class InstrumentSection(BaseModel):
         else:
             check_driver(self.pymeasure)
             self.pymeasure_spec("instrument", self.resource)
+            self._check_attributes()
         return self
+
+    def _check_attributes(self) -> None:
+        setters: dict[str, str] = {}
+        for name, quantity in self.quantities.items():
+            first = setters.setdefault(quantity.set or f"only read: {name}", name)
+            if first != name:
+                raise ValueError(
+                    f"{name}: {quoted(quantity.set or '')} would set {first} past its limits: one "
+                    "quantity only may set it"
+                )
 
     def _check_scpi(self) -> None:
         if self.options:
             raise ValueError("options are for a pymeasure class")
         self.scpi_spec("instrument")
-        # What has limits is set under them, and nowhere else.
-        headers = {
-            quantity.set.split()[0].upper(): name
-            for name, quantity in self.quantities.items()
-            if quantity.set is not None
-        }
-        for command in (*self.start, *self.stop):
-            for part in command.split(";"):
-                header = (part.split() or [""])[0].upper()
-                if header in headers:
-                    raise ValueError(
-                        f"{quoted(command)} would set {headers[header]} past its limits: use its "
-                        "value or safe"
-                    )
 
     def scpi_spec(self, name: str) -> ScpiInstrumentSpec:
         """Return the instrument as commands."""
@@ -293,5 +290,36 @@ class InstrumentSection(BaseModel):
         }
 
 
-InstrumentsSection = Annotated[dict[str, InstrumentSection], AfterValidator(_names_things)]
+def _have_resources_of_their_own(
+    sections: dict[str, InstrumentSection],
+) -> dict[str, InstrumentSection]:
+    names: dict[str, str] = {}
+    for name, section in sections.items():
+        first = names.setdefault(_plain_resource(section.resource), name)
+        if first != name:
+            raise ValueError(
+                f"{name} has the resource of {first}, {quoted(section.resource)}: its limits would "
+                "not hold there; put the quantities of both into one"
+            )
+    return sections
+
+
+def _plain_resource(resource: str) -> str:
+    """Return a resource in one spelling: in upper case, with what VISA lets be left out."""
+    interface, *rest = resource.upper().split("::")
+    plain = [interface if interface[-1:].isdigit() else f"{interface}0", *rest]
+    if rest and rest[-1] == "INSTR":
+        plain.pop()
+    elif rest and rest[-1] == "SOCKET":
+        plain[-2] = plain[-2].lstrip("0")
+    if interface.startswith("TCPIP") and plain[-1] == "INST0":
+        plain.pop()
+    return "::".join(plain).replace("::LOCALHOST", "::127.0.0.1")
+
+
+InstrumentsSection = Annotated[
+    dict[str, InstrumentSection],
+    AfterValidator(_names_things),
+    AfterValidator(_have_resources_of_their_own),
+]
 """The instruments of a campaign by name."""

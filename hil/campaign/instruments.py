@@ -1,9 +1,12 @@
 """A campaign's bench instruments: opened, set before a step, read with it, left safe."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import cast
 
 from hil.campaign.instrument_config import MOCK, InstrumentSection
@@ -12,6 +15,10 @@ from hil.core.errors import ConfigError, HilError, Problem
 from hil_datasets.step_conditions import Condition
 from hil_drivers.instruments.instrument import Instrument, Quantity
 from hil_drivers.plugins import PluginGroup, load_plugin
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS_TO_FORCE = 3
+"""How many signals it takes to break off making an instrument safe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +172,8 @@ def open_instruments(
 
     They are made safe on every way out, the last opened first: the end, an error, Ctrl-C, and an
     instrument that cannot be opened after others were. One that fails does not stop the others.
+    A signal that comes meanwhile is answered, and does not end it: only the third for the same
+    instrument does.
 
     Parameters
     ----------
@@ -173,7 +182,8 @@ def open_instruments(
     mock_addresses
         Resource strings of the instruments of the campaign's own mock device, by name.
     on_unsafe
-        Called with the reason for each instrument that could not be made safe.
+        Called with the reason for each instrument that could not be made safe, and, from a thread
+        of its own, for each signal that would have kept it from being made safe.
     clock, sleep
         Monotonic seconds, and how to wait for some.
     is_left_safe
@@ -231,9 +241,50 @@ def _open(
 
 def _make_safe(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:
     try:
-        instrument.safe()
+        with _signals_answered(name, on_unsafe):
+            instrument.safe()
     except HilError as error:
         on_unsafe(f"instrument {name}: {error}")
+    except BaseException as error:
+        quantities = ", ".join(instrument.quantities)
+        on_unsafe(
+            f"instrument {name}: was LEFT UNSAFE, making it safe was broken off by "
+            f"{type(error).__name__}; look after {quantities} by hand"
+        )
+        raise
+
+
+@contextmanager
+def _signals_answered(name: str, on_unsafe: Callable[[str], None]) -> Iterator[None]:
+    """Let signals break off the body only when there were many; each one before gets a line."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    count = 0
+
+    def hear(number: int, _: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        left = _SIGNALS_TO_FORCE - count
+        if left <= 0:
+            raise KeyboardInterrupt
+        line = (
+            f"instrument {name}: is being made safe, which goes on in spite of "
+            f"{signal.Signals(number).name}; {left} more would leave it unsafe"
+        )
+        # Whoever is told takes locks that the interrupted code may hold.
+        threading.Thread(target=on_unsafe, args=(line,), daemon=True).start()
+
+    before = {
+        number: signal.signal(number, hear)
+        for number in _ENDING_SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _close(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:

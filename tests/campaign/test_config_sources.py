@@ -1,6 +1,7 @@
 """Includes, environment and --set: what stands in the end, and where it is from."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,40 @@ def test_what_a_bench_only_reads_cannot_be_made_settable(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("assignment", "problem"),
+    [
+        ("set=TEMP:RATE {value}", "set is 'TEMP:RATE {value}': "),
+        ("query=HUM?", "query is 'HUM?': "),
+        ("read_back=HUM?", "read_back is 'HUM?': "),
+        ("field=2", "field is 2: "),
+    ],
+)
+def test_commands_of_a_limited_quantity_cannot_be_changed_from_outside_its_bench(
+    assignment: str, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="only the bench file may change it") as caught:
+        load(tmp_path, f"instruments.chamber.quantities.temperature.{assignment}")
+    assert problem in str(caught.value)
+    assert "bench.toml:8 has " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "addition",
+    [
+        '[instruments.other]\nresource = "mock://chamber"\n[instruments.other.quantities.again]\n',
+        "[instruments.chamber.quantities.again]\n",
+    ],
+    ids=["resource", "command"],
+)
+def test_limits_of_a_bench_cannot_be_passed_by_a_second_way_to_set(
+    addition: str, tmp_path: Path
+) -> None:
+    again = 'set = ":temperature:SETPoint {value}"\nquery = "TEMP?"\nlower = 0\nupper = 150\n'
+    with pytest.raises(ConfigError, match=r"its limits would not hold|one quantity only may"):
+        load(tmp_path, campaign=f"{CAMPAIGN}{addition}{again}")
+
+
+@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("5", 5),
@@ -224,3 +259,35 @@ def test_every_key_is_found_on_the_line_it_was_written_on(pairs: list[tuple[str,
         text += f"{json.dumps(key)} = {value} # a = 1\n\n"
     lines = find_key_lines(text).lines
     assert {path: line for path, line in lines.items() if len(path) == 1} == wanted
+
+
+def test_variable_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    text = b"b\xffd".decode("utf-8", "surrogateescape")  # as the system's environment has it
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, environment={"HIL_SET__CAMPAIGN__TITLE": text})
+    assert str(caught.value) == "HIL_SET__CAMPAIGN__TITLE: holds bytes that are no UTF-8"
+
+
+def test_assignment_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    text = b"campaign.title=b\xffd".decode("utf-8", "surrogateescape")
+    with pytest.raises(ConfigError, match=r"--set: 'campaign\.title=b"):
+        load(tmp_path, text)
+
+
+def test_endless_key_of_a_setting_is_refused_at_once(tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    with pytest.raises(ConfigError) as caught:
+        load(
+            tmp_path,
+            ".".join("a" * 30_000) + "=1",
+            environment={"HIL_SET__" + "__".join("A" * 33): "1"},
+        )
+    assert time.monotonic() - began_s < 3
+    in_environment, assigned = sorted(str(caught.value).splitlines()[1:])
+    assert "must be KEY.PATH=VALUE" in in_environment + assigned
+    assert "names a key of 33 levels: must be at most 32" in in_environment + assigned
+
+
+def test_included_file_that_is_too_large_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bench\.toml: has 1048577 bytes or more: must be at"):
+        load(tmp_path, bench="#" * ((1 << 20) + 1))

@@ -1,6 +1,8 @@
 """A campaign's instruments: the file, the conditions of a step, the way out, the look at them."""
 
 import json
+import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -199,6 +201,60 @@ def test_instrument_that_cannot_be_made_safe_is_told_and_the_others_are_safe(
     assert served.bench.chamber.setpoint_c == 25.0
 
 
+def leave_under_signals(
+    served: ServedBench, signals: list[signal.Signals], unsafe: list[str]
+) -> None:
+    """Leave a bench, with a signal at each of the first waits of the ramp to the safe value."""
+    is_leaving = False
+
+    def sleep(seconds: float) -> None:
+        if is_leaving and signals:
+            signal.raise_signal(signals.pop(0))
+        served.time.sleep(seconds)
+
+    with open_instruments(
+        sections(),
+        mock_addresses={"chamber": served.chamber, "supply": served.supply},
+        on_unsafe=unsafe.append,
+        clock=served.time,
+        sleep=sleep,
+    ) as bench:
+        bench.prepare_step()
+        is_leaving = True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_while_making_safe_are_answered_and_do_not_end_it(
+    served: ServedBench, number: signal.Signals
+) -> None:
+    unsafe: list[str] = []
+    leave_under_signals(served, [number] * 2, unsafe)
+    assert served.bench.chamber.setpoint_c == 25.0
+    until = time.monotonic() + 5.0
+    while len(unsafe) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sorted(unsafe) == [
+        f"instrument chamber: is being made safe, which goes on in spite of {number.name}; "
+        f"{left} more would leave it unsafe"
+        for left in (1, 2)
+    ]
+
+
+def test_third_signal_breaks_off_making_safe_and_says_what_is_left(served: ServedBench) -> None:
+    unsafe: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        leave_under_signals(served, [signal.SIGINT] * 3, unsafe)
+    assert served.bench.chamber.setpoint_c > 25.0
+    assert not served.bench.supply.is_on
+    (left,) = [words for words in unsafe if "LEFT UNSAFE" in words]
+    assert left == (
+        "instrument chamber: was LEFT UNSAFE, making it safe was broken off by KeyboardInterrupt; "
+        "look after temperature by hand"
+    )
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_setpoint_changed_by_somebody_between_steps_is_found(served: ServedBench) -> None:
     with Opened(served).bench as bench:
         bench.prepare_step()
@@ -254,6 +310,31 @@ def test_look_goes_on_after_an_instrument_that_is_absent(served: ServedBench) ->
         ("aimc-hil,mock-chamber,.*", "(", "identity is no regular expression"),
         ("OUTP OFF", "VOLT 5", "'VOLT 5' would set voltage past its limits"),
         ("OUTP OFF", "OUTP OFF;volt 5", "would set voltage past its limits"),
+        ("OUTP OFF", "OUTP OFF;:VOLT 5", "would set voltage past its limits"),
+        ("OUTP OFF", ":SOURce1:VOLTage:LEVel:IMM 5", "would set voltage past its limits"),
+        ("OUTP OFF", "SOUR:CURR 1;VOLT 5", "would set voltage past its limits"),
+        (
+            'query = "MEAS:CURR?"',
+            'query = "VOLT 5;:MEAS:CURR?"',
+            "'VOLT 5;:MEAS:CURR?' must be one query, without ;",
+        ),
+        ('query = "MEAS:CURR?"', 'query = "VOLTage 5"', "past its limits: it must only ask"),
+        (
+            'query = "MEAS:VOLT?"',
+            'query = "MEAS:VOLT?"\nread_back = "VOLT?;VOLT 5"',
+            "'VOLT?;VOLT 5' must be one query, without ;",
+        ),
+        (
+            'query = "MEAS:CURR?"',
+            'query = "MEAS:CURR?"\nset = ":SOUR:VOLTage {value}"\nlower = 0\nupper = 5',
+            "one quantity only may set it",
+        ),
+        (
+            'query = "MEAS:CURR?"',
+            'query = "CURR?"\nset = "CURR {value};:VOLT 5"\nread_back = ""\nlower = 0\nupper = 1',
+            "current: 'CURR {value};:VOLT 5' would set voltage past its limits",
+        ),
+        ("mock://supply", "mock://chamber", "supply has the resource of chamber"),
         ("instruments.supply", "instruments.Supply", "'Supply' is no name"),
         ('stop = ["OUTP OFF"]', 'pymeasure = "Keithley"', "must be package.module:Class"),
         ('stop = ["OUTP OFF"]', 'pymeasure = "a.b:C"', "must be an attribute"),
@@ -267,6 +348,60 @@ def test_mistake_in_the_file_is_found_before_anything_is_opened(
     with pytest.raises(ConfigError) as error:
         sections(BENCH.replace(old, new))
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("TCPIP0::127.0.0.1::5025::SOCKET", "tcpip::localhost::05025::socket"),
+        ("TCPIP0::10.0.0.1::inst0::INSTR", "TCPIP::10.0.0.1::INSTR"),
+        ("GPIB0::5::INSTR", "gpib::5::instr"),
+    ],
+)
+def test_two_instruments_cannot_have_one_resource_in_two_spellings(one: str, other: str) -> None:
+    with pytest.raises(ConfigError, match="supply has the resource of chamber"):
+        sections(BENCH.replace("mock://chamber", one).replace("mock://supply", other))
+
+
+def test_channels_of_one_command_are_quantities_of_their_own() -> None:
+    text = """
+[instruments.supply]
+resource = "mock://supply"
+[instruments.supply.quantities.first]
+set = "VOLT {value},(@1)"
+query = "VOLT? (@1)"
+lower = 0
+upper = 1
+[instruments.supply.quantities.second]
+set = "VOLT {value},(@2)"
+query = "VOLT? (@2)"
+lower = 0
+upper = 5
+"""
+    assert list(sections(text)["supply"].quantities) == ["first", "second"]
+    with pytest.raises(ConfigError, match="one quantity only may set it"):
+        sections(text.replace("(@2)", "(@1:4)"))
+
+
+def test_pymeasure_attribute_is_set_by_one_quantity_only() -> None:
+    text = """
+[instruments.supply]
+resource = "TCPIP0::127.0.0.1::5025::SOCKET"
+pymeasure = "package.module:Supply"
+[instruments.supply.quantities.first]
+set = "voltage"
+query = "voltage"
+lower = 0
+upper = 1
+[instruments.supply.quantities.second]
+set = "current"
+query = "current"
+lower = 0
+upper = 5
+"""
+    assert list(sections(text)["supply"].quantities) == ["first", "second"]
+    with pytest.raises(ConfigError, match="second: 'voltage' would set first past its limits"):
+        sections(text.replace('"current"', '"voltage"'))
 
 
 @pytest.mark.parametrize("section", [InstrumentSection, QuantitySection, SettleSection])

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.core.errors import (
+    DeviceError,
+    HilError,
     InstrumentError,
     LinkLostError,
     NotSettledError,
+    ReadingError,
     SafetyLimitError,
     TransportTimeoutError,
 )
@@ -224,6 +227,48 @@ def test_safe_is_tried_again_after_a_timeout_and_once_only() -> None:
     assert len(played.failures) == 1
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        DeviceError(-350, "Queue overflow"),
+        ReadingError("SYST:ERR?: answered '20.0' where an error number is due"),
+        InstrumentError("reads back another value"),
+    ],
+)
+def test_complaint_on_the_way_to_the_safe_value_is_told_and_the_way_is_ended(
+    failure: HilError,
+) -> None:
+    quantity, played, _ = controlled(ramp=Ramp(per_s=1.0), safe=25.0, start=30.0)
+    played.failures = [failure]
+    with pytest.raises(InstrumentError, match=r"25 degC was reached all the same") as caught:
+        quantity.safe()
+    assert str(failure) in str(caught.value)
+    assert played.values == [29.0, 28.0, 27.0, 26.0, 25.0]
+
+
+def test_step_to_the_safe_value_that_reads_back_wrong_twice_does_not_end_the_way() -> None:
+    quantity, played, _ = controlled(ramp=Ramp(per_s=1.0), safe=25.0, start=28.0)
+    read_back = iter([28.0, 40.0, 40.0, 26.0, 25.0])
+    played.setpoint = lambda: next(read_back)  # type: ignore[method-assign]
+    with pytest.raises(InstrumentError, match=r"set to 27 degC, reads back 40 degC.*was reached"):
+        quantity.safe()
+    assert played.values == [27.0, 27.0, 26.0, 25.0]
+
+
+def test_safe_value_that_is_not_taken_is_told_as_not_confirmed() -> None:
+    quantity, played, _ = controlled(ramp=Ramp(per_s=1.0), safe=25.0, start=28.0)
+    played.keeps = 28.0
+    with pytest.raises(InstrumentError, match="25 degC was sent and not confirmed"):
+        quantity.safe()
+    assert played.values[-1] == 25.0
+
+
+def test_errors_that_stood_in_the_queue_are_dropped_before_making_safe() -> None:
+    link = NoLink()
+    AdaptedInstrument(link, {}, stop=["OFF"]).safe()
+    assert link.told == ["(queue emptied)", "OFF"]
+
+
 def test_set_is_not_repeated_after_a_timeout() -> None:
     quantity, played, _ = controlled()
     played.failures = [TransportTimeoutError("late")]
@@ -275,7 +320,7 @@ class NoLink:
         self.told.append(text)
 
     def take_errors(self) -> None:
-        pass
+        self.told.append("(queue emptied)")
 
     def close(self) -> None:
         pass
@@ -291,4 +336,4 @@ def test_second_ctrl_c_does_not_keep_the_others_from_being_made_safe() -> None:
     with pytest.raises(KeyboardInterrupt):
         instrument.safe()
     assert played.values == [25.0]
-    assert link.told == ["OFF"]
+    assert link.told[-1] == "OFF"

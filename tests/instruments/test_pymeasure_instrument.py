@@ -265,3 +265,23 @@ def test_missing_pymeasure_is_an_error_that_names_the_extra(tmp_path: Path) -> N
         check=True,
     )
     assert "pip install 'aimc-hil[instruments]'" in done.stdout
+
+
+def test_reading_that_the_identity_does_not_follow_is_taken_again() -> None:
+    identity = "aimc-hil,mock-meter,0,1.0"
+    # As if a stale 999 had come before the answer 4: the identity's place is taken by it.
+    identities = iter([identity, "4"])
+    readings = iter(["999", "5"])
+    instrument = PlainInstrument(
+        identity,
+        {
+            "*IDN?": lambda _: next(identities, identity),
+            "MEAS:VOLT?": lambda _: next(readings),
+        },
+        reset=lambda: None,
+    )
+    served_meter = {"meter": lambda: PlainConversation(instrument)}
+    with listening_in_a_thread(served_meter) as resources, served_bench() as served:
+        voltage = quantity(None, "voltage")
+        with opened(resources["meter"], served, voltage=voltage) as meter:
+            assert meter.quantities["voltage"].read() == 5.0

@@ -1,7 +1,11 @@
 """Instruments described by SCPI commands, over real sockets to mock instruments and unruly ones."""
 
+import itertools
+import socket
+import socketserver
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +21,7 @@ from hil.core.errors import (
 )
 from hil_drivers.instruments.adapted import AdaptedInstrument
 from hil_drivers.instruments.instrument import Limits, QuantitySpec, Ramp, Settle
+from hil_drivers.instruments.plain_scpi import PlainScpi
 from hil_drivers.instruments.scpi_instrument import (
     ScpiInstrumentSpec,
     ScpiQuantity,
@@ -250,7 +255,7 @@ def test_error_of_a_broken_exchange_is_not_taken_for_one_of_the_next() -> None:
 
 
 def test_instrument_that_is_another_one_after_a_timeout_is_refused() -> None:
-    instrument = two_numbers(iter(["a,b,c,1", "a,b,c,2", "a,b,c,1"]))
+    instrument = two_numbers(iter(["a,b,c,1", "a,b,c,2", "a,b,c,1", "a,b,c,1"]))
     slow = {b"FIRST?\n": 0.4}
     with listening_in_a_thread({"two": lambda: SlowOnce(instrument, slow)}) as resources:
         transport = open_transport(resources["two"], timeout_s=5.0)
@@ -262,6 +267,101 @@ def test_instrument_that_is_another_one_after_a_timeout_is_refused() -> None:
         ):
             opened.quantities["second"].read()
         assert opened.quantities["second"].read() == 2.0  # the first one is back
+        opened.close()
+
+
+@contextmanager
+def serving_in_turn(behaviour: Behaviour) -> Iterator[str]:
+    """Serve one client after the other, for a host that connects again to clear its link."""
+    is_over = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            behaviour(self.request, is_over)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"TCPIP0::127.0.0.1::{server.server_address[1]}::SOCKET"
+        server.shutdown()
+        thread.join()
+
+
+def meter(extra: Mapping[int, tuple[float, bytes, float]]) -> Behaviour:
+    """Return a meter that counts its readings and says lines nobody asked for.
+
+    `extra` is, by the number of the reading: seconds before the line, the line, seconds after it.
+    """
+
+    counts = itertools.count(1)
+
+    def serve(client: socket.socket, is_over: threading.Event) -> None:
+        for line in client.makefile():
+            if line == "M?\n":
+                count = next(counts)
+                client.sendall(b"%d\n" % count)
+                before_s, stale, after_s = extra.get(count, (0.0, b"", 0.0))
+                time.sleep(before_s)
+                client.sendall(stale)
+                time.sleep(after_s)
+            else:
+                client.sendall(b"a,b,c,d\n" if line == "*IDN?\n" else b'0,"No error"\n')
+
+    return serve
+
+
+COUNTS = ScpiInstrumentSpec(
+    quantities={"count": ScpiQuantity(spec=QuantitySpec(name="meter.count", unit=""), query="M?")},
+    timeout_s=2.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("extra", "readings"),
+    [
+        # In the same packet, within the same read, behind the fence, and before a reading.
+        ({1: (0.0, b"999\n", 0.05)}, [2.0, 3.0, 4.0]),
+        ({1: (0.05, b"999\n", 0.0)}, [2.0, 3.0, 4.0]),
+        ({2: (0.05, b"999\n", 0.0)}, [1.0, 3.0, 4.0]),
+        ({2: (0.05, b"2\n2\n", 0.0)}, [1.0, 3.0, 4.0]),
+    ],
+)
+def test_line_too_many_never_shifts_a_reading(
+    extra: dict[int, tuple[float, bytes, float]], readings: list[float]
+) -> None:
+    with serving_in_turn(meter(extra)) as resource:
+        transport = open_transport(resource, timeout_s=5.0)
+        opened = open_scpi_instrument(COUNTS, transport, clock=time.monotonic, sleep=time.sleep)
+        assert [opened.quantities["count"].read() for _ in readings] == readings
+        opened.close()
+
+
+def test_line_that_lies_there_before_a_request_is_found_and_dropped() -> None:
+    def serve(client: socket.socket, is_over: threading.Event) -> None:
+        for line in client.makefile():
+            client.sendall({"*IDN?\n": b"a,b,c,d\n", "M?\n": b"5\n"}.get(line, b"0\n"))
+            if line == "SYST:ERR?\n" and not is_over.is_set():
+                is_over.set()
+                time.sleep(0.05)
+                client.sendall(b"999\n")
+
+    with serving_in_turn(serve) as resource:
+        transport = open_transport(resource, timeout_s=5.0)
+        link = PlainScpi(transport, timeout_s=2.0, error_query="SYST:ERR?", clock=time.monotonic)
+        assert link.take_errors() == []
+        time.sleep(0.2)
+        assert (link.ask("M?"), link.recoveries) == ("5", 1)
+        link.close()
+
+
+def test_instrument_that_is_never_in_step_is_a_named_error() -> None:
+    always_two = dict.fromkeys(range(1, 9), (0.05, b"999\n", 0.0))
+    with serving_in_turn(meter(always_two)) as resource:
+        transport = open_transport(resource, timeout_s=5.0)
+        opened = open_scpi_instrument(COUNTS, transport, clock=time.monotonic, sleep=time.sleep)
+        with pytest.raises(ReadingError, match=r"answers are out of step, 3 times in a row"):
+            opened.quantities["count"].read()
         opened.close()
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Protocol
 
@@ -78,6 +78,9 @@ class AdaptedInstrument:
             except HilError as error:
                 problems.append(str(error))
 
+        # What stood in the queue before says nothing about the way to the safe values.
+        with suppress(HilError):
+            self._link.take_errors()
         with ExitStack() as stack:  # each runs, whatever the others raise, Ctrl-C included
             for command in reversed(self._stop):
                 stack.callback(attempt, partial(self._link.tell, command))

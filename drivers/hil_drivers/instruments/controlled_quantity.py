@@ -9,22 +9,30 @@ Rules
 3. Each value sent is read back. Each step of a ramp takes a reading, so that a bench in danger is
    noticed on the way.
 4. A value that was sent is sent again only by `safe`: a second time changes nothing there.
+5. `safe` ends early only where the link is dead. What the instrument complains of, and a setpoint
+   that reads back wrong, is told when the safe value was sent: a bench that is left hot half-way
+   is worse than any complaint.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hil.core.errors import (
+    HilError,
     InstrumentError,
     NotSettledError,
-    ReadingError,
     SafetyLimitError,
     TransportError,
 )
-from hil_drivers.instruments.instrument import Limits, QuantitySpec, Settle
+from hil_drivers.instruments.instrument import Limits, QuantitySpec, Ramp, Settle
 from hil_drivers.instruments.ramp import ramp_values
 
 _SAFE_ATTEMPTS = 2
+"""How often each step on the way to the safe value is tried."""
+_MOST_COMPLAINTS = 3
+"""Complaints told of a way to the safe value; a ramp may have thousands of steps."""
+
+ResultT = TypeVar("ResultT")
 
 
 class Setting(Protocol):
@@ -101,7 +109,7 @@ class ControlledQuantity:
                     f"{self.spec.name}: stands at {self.spec.shown(start)}, must be {limits} "
                     "before a ramp; nothing was sent: bring it there by hand"
                 )
-            self._move(start, value, each_step=self.read)
+            self._move(start, value, self.spec.ramp)
         else:
             self._send(value)
         return self._rest(value)
@@ -113,35 +121,75 @@ class ControlledQuantity:
         return self._rest(value)
 
     def safe(self) -> None:
-        """Move it to its safe value, if it has one; does not wait until it rests."""
+        """Move it to its safe value, if it has one; does not wait until it rests.
+
+        Raises
+        ------
+        TransportError
+            If the link is dead: the safe value did not reach it.
+        HilError
+            If the safe value was sent, and the instrument complained of it or on the way.
+        """
         if self.spec.safe is None:
             return
-        for attempt in range(1, _SAFE_ATTEMPTS + 1):
-            try:
-                self._move_to_safe(self.spec.safe)
-            except (TransportError, ReadingError):
-                if attempt == _SAFE_ATTEMPTS:
-                    raise
-            else:
-                return
-
-    def _move_to_safe(self, value: float) -> None:
-        if self.spec.ramp is None or self.spec.safe_at_once:
-            self._send(value)
+        complaints: list[HilError] = []
+        is_taken = self._move_to_safe(self.spec.safe, complaints)
+        if not complaints:
             return
-        # From beyond the limits the nearest limit is the best that can be sent.
-        self._move(self._settable().clamped(self._start()), value, each_step=None)
+        if len(complaints) == 1 and not is_taken:
+            raise complaints[0]
+        texts = list(dict.fromkeys(map(str, complaints)))
+        more = len(texts) - _MOST_COMPLAINTS
+        told = "; ".join(texts[:_MOST_COMPLAINTS]) + (f"; and {more} more" if more > 0 else "")
+        ending = "was sent and not confirmed" if not is_taken else "was reached all the same"
+        raise InstrumentError(
+            f"{told}; {self.spec.name}: the safe value {self.spec.shown(self.spec.safe)} {ending}"
+        )
 
-    def _move(self, start: float, target: float, *, each_step: Callable[[], float] | None) -> None:
-        ramp = self.spec.ramp
-        if ramp is None or start == target:
+    def _move_to_safe(self, value: float, complaints: list[HilError]) -> bool:
+        """Move it there whatever it complains of; tell whether it took the last value."""
+        if self.spec.ramp is None or self.spec.safe_at_once:
+            return self._insist(value, complaints)
+        start = self._persist(self._start, complaints)
+        # From beyond the limits the nearest limit is the best that can be sent.
+        start = self._settable().clamped(start)
+        is_taken = True
+        for step in ramp_values(start, value, largest_step=self.spec.ramp.largest_step):
+            if start != value:
+                self._wait(self.spec.ramp.step_s)
+            is_taken = self._insist(step, complaints)
+        return is_taken
+
+    def _insist(self, value: float, complaints: list[HilError]) -> bool:
+        """Send a step to the safe value; tell whether it was taken without a complaint."""
+        try:
+            self._persist(lambda: self._send(value), complaints)
+        except TransportError:
+            raise
+        except HilError as error:
+            complaints.append(error)
+            return False
+        return True
+
+    def _persist(self, action: Callable[[], ResultT], complaints: list[HilError]) -> ResultT:
+        """Do what may fail once; a link that breaks once and works again is no complaint."""
+        for _ in range(_SAFE_ATTEMPTS - 1):
+            try:
+                return action()
+            except TransportError:
+                pass
+            except HilError as error:
+                complaints.append(error)
+        return action()
+
+    def _move(self, start: float, target: float, ramp: Ramp) -> None:
+        if start == target:
             self._send(target)
             return
         for value in ramp_values(start, target, largest_step=ramp.largest_step):
             self._wait(ramp.step_s)
             self._send(value)
-            if each_step is not None:
-                each_step()
+            self.read()
 
     def _wait(self, seconds: float) -> None:
         # A sleep may end early; the next step must not.

@@ -3,6 +3,10 @@
 Nothing in plain SCPI tells which answer belongs to which query. So whatever breaks an exchange (a
 timeout, a lost link, Ctrl-C) also ends the trust in what arrives: before the next request the link
 is cleared, what had arrived is forgotten, and the instrument must say again that it is the same.
+
+An instrument may also say a line too many, which shifts every answer behind it by one. What lies
+there before a request is found by a look at the link; what comes later, by a fence: behind a
+reading the identity is asked for, and where something else comes, neither counts.
 """
 
 from collections.abc import Callable
@@ -10,9 +14,13 @@ from collections.abc import Callable
 from hil.core.errors import DeviceError, InstrumentError, ReadingError, TransportTimeoutError
 from hil.core.legible import printable, quoted
 from hil_drivers.scpi import LONGEST_LINE
-from hil_drivers.transport import Transport
+from hil_drivers.transport import Transport, is_duplex
 
 _IDENTIFY = "*IDN?"
+_FENCED_ATTEMPTS = 3
+"""How often a reading is taken that the identity does not follow."""
+_GLANCE_S = 1e-4
+"""How long to look for bytes that nobody asked for; a timeout of 0 means another kind of socket."""
 _LONGEST_QUEUE = 64
 """Errors asked for at once; a queue that is longer never ends."""
 
@@ -72,6 +80,7 @@ class PlainScpi:
         DeviceError
             If it does: the oldest error of the queue, which is empty afterwards.
         """
+        self._look()
         self._begin()
         self._run(lambda: self._send(text))
         errors = self.take_errors()
@@ -86,14 +95,40 @@ class PlainScpi:
         ReadingError
             If the answer is too long, or more than one line.
         """
-        self._begin()
-        return self._run(lambda: self._ask(text))
+        self._look()
+        return self._ask_next(text)
+
+    def ask_fenced(self, text: str) -> str:
+        """Send a query and return its answer, which is no other one's: the identity follows it.
+
+        Raises
+        ------
+        ReadingError
+            If it does not, time after time.
+        """
+        for attempt in range(1, _FENCED_ATTEMPTS + 1):
+            try:
+                answer = self.ask(text)
+                # No look before it: what lies there may be the true answer, behind a stale one.
+                follows = printable(self._run(lambda: self._ask(_IDENTIFY)))
+            except ReadingError:  # two lines at once, or one without an end
+                if attempt == _FENCED_ATTEMPTS:
+                    raise
+                continue
+            if follows == self.identity:
+                return answer
+            self._is_in_step = False
+        raise ReadingError(
+            f"{text}: answered {quoted(answer)}, and then {quoted(follows)} to {_IDENTIFY}: its "
+            f"answers are out of step, {_FENCED_ATTEMPTS} times in a row; no reading was taken"
+        )
 
     def take_errors(self) -> list[tuple[int, str]]:
         """Empty the error queue; return code and words of each, the oldest first."""
         errors: list[tuple[int, str]] = []
         while self._error_query:
-            answer = self.ask(self._error_query)
+            # No look: it would drop the errors of what was just told.
+            answer = self._ask_next(self._error_query)
             code, _, words = answer.partition(",")
             try:
                 number = int(code)
@@ -128,6 +163,21 @@ class PlainScpi:
             )
         self._is_in_step = True
         self.take_errors()  # those of the broken exchange say nothing about the next one
+
+    def _ask_next(self, text: str) -> str:
+        self._begin()
+        return self._run(lambda: self._ask(text))
+
+    def _look(self) -> None:
+        """Find what nobody has asked for: whatever is asked next would be answered with it."""
+        if not (self._is_in_step and is_duplex(self._transport)):
+            return  # on a bus an instrument speaks only when it is asked
+        buffer = memoryview(bytearray(LONGEST_LINE))
+        self._is_in_step = False
+        try:
+            self._transport.receive_into(buffer, is_whole=False, timeout_s=_GLANCE_S)
+        except TransportTimeoutError:
+            self._is_in_step = True
 
     def _run(self, exchange: Callable[[], str]) -> str:
         try:

@@ -19,11 +19,14 @@ from hil.core.errors import (
     HilError,
     InstrumentError,
     LinkLostError,
+    ReadingError,
     TransportError,
     TransportTimeoutError,
 )
 from hil.core.legible import printable, quoted
 
+_FENCED_ATTEMPTS = 3
+"""How often an attribute is read that the identity does not follow."""
 _LONGEST_QUEUE = 64
 _CLASS = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)")
 
@@ -114,9 +117,24 @@ class PymeasureLink:
         return self._address.resource
 
     def get(self, name: str) -> Any:
-        """Return an attribute."""
-        self._begin()
-        return self._named(name, lambda: _read(self._instrument, name))
+        """Return an attribute; its answer is no other one's, for the identity follows it.
+
+        Raises
+        ------
+        ReadingError
+            If it does not, time after time.
+        """
+        for _ in range(_FENCED_ATTEMPTS):
+            self._begin()
+            value = self._named(name, lambda: _read(self._instrument, name))
+            follows = self._named("id", lambda: _identity(self._instrument))
+            if follows == self.identity:
+                return value
+            self._is_in_step = False
+        raise ReadingError(
+            f"{name}: gave {quoted(value)}, and then {quoted(follows)} came for the identity: its "
+            f"answers are out of step, {_FENCED_ATTEMPTS} times in a row; no reading was taken"
+        )
 
     def put(self, name: str, value: float) -> None:
         """Set an attribute, and ask whether the instrument complains."""

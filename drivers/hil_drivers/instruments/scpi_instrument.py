@@ -8,10 +8,8 @@ from hil_drivers.instruments.adapted import AdaptedInstrument, adapt
 from hil_drivers.instruments.instrument import QuantitySpec
 from hil_drivers.instruments.plain_scpi import PlainScpi
 from hil_drivers.instruments.reading import parse_reading
+from hil_drivers.instruments.scpi_header import PLACEHOLDER, sets_the_same
 from hil_drivers.transport import Transport
-
-PLACEHOLDER = "{value}"
-"""Stands in a set command for the number."""
 
 ERROR_QUERY = "SYST:ERR?"
 """Asks for the oldest error (SCPI-99, volume 2, 21.8)."""
@@ -35,6 +33,9 @@ class ScpiQuantity:
     def __post_init__(self) -> None:
         for text in (self.query, self.set_command, self.read_back):
             check_command(text or "*")
+        for query in (self.query, self.read_back or ""):
+            if ";" in query:
+                raise ValueError(f"{self.spec.name}: {query!r} must be one query, without ;")
         if (self.set_command is None) != (self.spec.limits is None):
             raise ValueError(f"{self.spec.name}: needs both a set command and limits, or neither")
         if self.set_command is not None and self.set_command.count(PLACEHOLDER) != 1:
@@ -61,6 +62,49 @@ class ScpiInstrumentSpec:
     """Commands sent when it is opened and identified."""
     stop: Sequence[str] = ()
     """Commands sent after its quantities were made safe."""
+
+    def __post_init__(self) -> None:
+        check_ways_around_limits(self.quantities, [*self.start, *self.stop])
+
+
+def check_ways_around_limits(
+    quantities: Mapping[str, ScpiQuantity], commands: Sequence[str]
+) -> None:
+    """Raise ValueError if a quantity with limits could be set without them.
+
+    Parameters
+    ----------
+    quantities
+        All of an instrument, by name.
+    commands
+        What is sent to it besides.
+    """
+    for name, limited in quantities.items():
+        if limited.set_command is None:
+            continue
+        for command in commands:
+            if sets_the_same(command, limited.set_command):
+                raise ValueError(
+                    f"{command!r} would set {name} past its limits: use its value or safe"
+                )
+        for other, quantity in quantities.items():
+            for text in (quantity.query, quantity.read_back or ""):
+                if sets_the_same(text, limited.set_command):
+                    raise ValueError(
+                        f"{other}: {text!r} would set {name} past its limits: it must only ask"
+                    )
+            set_command = quantity.set_command or ""
+            if other == name:
+                set_command = _beside_the_value(set_command)
+            if sets_the_same(set_command, limited.set_command):
+                raise ValueError(
+                    f"{other}: {quantity.set_command!r} would set {name} past its limits: one "
+                    "quantity only may set it"
+                )
+
+
+def _beside_the_value(set_command: str) -> str:
+    return ";".join(part for part in set_command.split(";") if PLACEHOLDER not in part)
 
 
 def derived_read_back(set_command: str) -> str:
@@ -100,12 +144,12 @@ class _ScpiSetting:
     def setpoint(self) -> float | None:
         if not self._read_back:
             return None
-        answer = self._link.ask(self._read_back)
+        answer = self._link.ask_fenced(self._read_back)
         return parse_reading(answer, field=None, query=self._read_back)
 
     def measure(self) -> float:
         query = self._quantity.query
-        return parse_reading(self._link.ask(query), field=self._quantity.field, query=query)
+        return parse_reading(self._link.ask_fenced(query), field=self._quantity.field, query=query)
 
 
 def open_scpi_instrument(
