@@ -8,7 +8,10 @@ from pathlib import Path
 from hil.core.errors import DatasetError, Problem
 
 PART_SUFFIX = ".part"
-"""Ending of a file that is not finished; such a file is never read."""
+"""Ending of a file that is not finished; only that of a step is ever read again."""
+
+MAKING_SUFFIX = ".making"
+"""Ending of what is being made of a step file in one go; what is left of one means nothing."""
 
 
 def sync_file(path: Path) -> None:
@@ -21,12 +24,13 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def finished_file(path: Path) -> Iterator[Path]:
+def finished_file(path: Path, *, suffix: str = PART_SUFFIX) -> Iterator[Path]:
     """Give a name to write under; on success the file is synced and gets its own name.
 
-    If the body raises, the partial file stays behind under its ``.part`` name.
+    If the body raises, the partial file stays behind under its ``.part`` name, or the one with
+    another `suffix`.
     """
-    part = path.with_name(path.name + PART_SUFFIX)
+    part = path.with_name(path.name + suffix)
     yield part
     sync_file(part)
     part.replace(path)
@@ -54,11 +58,13 @@ class WriteLatch:
     Parameters
     ----------
     path
-        File to write, emptied if it exists.
+        File to write.
+    is_new
+        Whether it is made, or emptied if it exists; otherwise it must exist and is kept.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b", buffering=0)
+    def __init__(self, path: Path, *, is_new: bool = True) -> None:
+        self._file = path.open("w+b" if is_new else "r+b", buffering=0)
         self._failure: OSError | None = None
 
     def check(self) -> None:
@@ -69,6 +75,14 @@ class WriteLatch:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        os.fsync(self._file.fileno())
+
+    def write_head(self, content: bytes) -> None:
+        """Write bytes that are none of HDF5's to the beginning of the file."""
+        os.pwrite(self._file.fileno(), content, 0)
 
     def write(self, content: memoryview) -> int:
         """Write all of `content`, unless a write has failed."""

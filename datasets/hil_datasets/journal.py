@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,8 @@ from hil_datasets.stored_errors import errors_from_json
 class Journal:
     """Appends events to ``journal.jsonl``.
 
-    Events follow the words of the bluesky event model: ``start``, ``step``, ``stop``.
+    Events follow the words of the bluesky event model: ``start``, ``step``, ``stop``; and
+    ``resume``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,14 +162,36 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
     "start": {
         "utc": _text,
         "title": _text,
+        "campaign": _text,
         "campaign_sha256": _text,
+        "resolved_sha256": _text,
         "resource": _text,
         "chip": _text,
+        "identity": _named_texts,
+        "geometry": _counts,
         "software": _named_texts,
         "planned": _texts,
+        "work": _named_texts,
         "instruments": _named_texts,
         "replay_of": _named_texts,
     },
+    "resume": {
+        "utc": _text,
+        "campaign": _text,
+        "campaign_sha256": _text,
+        "resolved_sha256": _text,
+        "resource": _text,
+        "chip": _text,
+        "identity": _named_texts,
+        "geometry": _counts,
+        "software": _named_texts,
+        "planned": _texts,
+        "work": _named_texts,
+        "instruments": _named_texts,
+        "config": _text,
+        "accepted": _texts,
+    },
+    "program": {"utc": _text, "core": _core, "weights": _text},
     "step": {
         "utc": _text,
         "core": _core,
@@ -195,3 +218,27 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
     },
 }
 _REQUIRED = {"step": ("core", "read_mode", "raw_sha256")}
+
+
+BEGINNINGS = frozenset({"start", "resume"})
+"""Events with which a process begins to write a run."""
+
+
+def last_beginning(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the last ``start`` or ``resume`` event; empty if there is none."""
+    found: Mapping[str, Any] = {}
+    for event in events:
+        if event["event"] in BEGINNINGS:
+            found = event
+    return found
+
+
+def last_stop(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the ``stop`` event, unless there is none or the run went on after it."""
+    found: Mapping[str, Any] | None = None
+    for event in events:
+        if event["event"] == "stop":
+            found = event
+        elif event["event"] in BEGINNINGS:
+            found = None
+    return found

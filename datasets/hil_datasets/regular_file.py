@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from hil.core.errors import DatasetError, Problem
+from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.regular_file import read_regular_file
+
+LARGEST_BYTES = 64 << 20
+"""Most bytes of a file that is read whole, 64 MiB: a campaign, or settings as they came out."""
+LARGEST_LINES_BYTES = 1 << 30
+"""Most bytes of one that grows line by line (``.jsonl``), 1 GiB: the journal of a long run."""
 
 
 def check_regular(path: Path) -> None:
@@ -24,11 +30,14 @@ def read_regular(path: Path) -> bytes:
     Raises
     ------
     DatasetError
-        If it is missing, no file, or cannot be read.
+        If it is missing, no file, larger than any of its kind, or cannot be read.
     """
+    largest = LARGEST_LINES_BYTES if path.suffix == ".jsonl" else LARGEST_BYTES
     try:
         check_regular(path)
-        return path.read_bytes()
+        return read_regular_file(path, largest=largest)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DatasetError(str(path), [Problem("", f"cannot be read: {reason}")]) from error
+    except ConfigError as error:
+        raise DatasetError(error.source, error.problems) from error

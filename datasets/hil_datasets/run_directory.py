@@ -9,15 +9,16 @@
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.errors import ConfigError, DatasetError, HilError, Problem
 from hil.core.readout import ChipIdentity
-from hil_datasets.durable import sync_file
-from hil_datasets.journal import Journal, read_journal
+from hil_datasets.durable import PART_SUFFIX, finished_file, sync_file
+from hil_datasets.journal import BEGINNINGS, Journal, last_stop, read_journal
 from hil_datasets.regular_file import read_regular
 from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_reader import read_step
@@ -86,7 +87,7 @@ class RunDirectory:
         if key not in finished:
             problem = Problem("", f"this run has no finished step {key.name}")
             raise DatasetError(str(self.path), [problem])
-        return self._read_checked(key, finished[key], _campaign_sha256(events))
+        return self._read_checked(key, finished[key], _campaign_hashes(events))
 
     def read_steps(self) -> Iterator[StepRecord]:
         """Yield every finished step, one in memory at a time, sorted by core and read mode.
@@ -98,33 +99,38 @@ class RunDirectory:
             the journal tells of, is of another chip than those before it, or there is none.
         """
         events = self.events()
-        finished, campaign_sha256 = _finished(events), _campaign_sha256(events)
+        finished, campaign_hashes = _finished(events), _campaign_hashes(events)
         if not finished:
             raise DatasetError(str(self.path), [Problem("", "this run has no finished step")])
         chip: ChipIdentity | None = None
         for key, raw_sha256 in sorted(finished.items()):
-            record = self._read_checked(key, raw_sha256, campaign_sha256)
+            record = self._read_checked(key, raw_sha256, campaign_hashes)
             chip = chip or record.origin.chip
-            if record.origin.chip != chip:
+            # Its firmware may have been replaced before the run went on; the journal says so.
+            if replace(record.origin.chip, firmware=chip.firmware) != chip:
                 message = f"is of the chip {record.origin.chip}: the steps before it are of {chip}"
                 raise DatasetError(str(self.step_path(key)), [Problem("/", message)])
             yield record
 
     def _read_checked(
-        self, key: StepKey, raw_sha256: str, campaign_sha256: str | None
+        self, key: StepKey, raw_sha256: str, campaign_hashes: Collection[str]
     ) -> StepRecord:
         path = self.step_path(key)
         record = read_step(path)
         if record.key != key:
             raise DatasetError(str(path), [Problem("/", f"holds step {record.key.name}")])
         comparisons = (
-            ("raw_sha256", record.raw_sha256, raw_sha256),
-            ("campaign_sha256", record.origin.campaign_sha256, campaign_sha256),
+            ("raw_sha256", record.raw_sha256, {raw_sha256}),
+            ("campaign_sha256", record.origin.campaign_sha256, campaign_hashes),
         )
         problems = [
-            Problem("/", f"belongs to another run: its {name} is {found}, the journal's {wanted}")
+            Problem(
+                "/",
+                f"belongs to another run: its {name} is {found}, the journal's "
+                f"{' or '.join(wanted)}",
+            )
             for name, found, wanted in comparisons
-            if wanted is not None and found != wanted
+            if wanted and found not in wanted
         ]
         if problems:
             raise DatasetError(str(path), problems)
@@ -140,54 +146,100 @@ def _finished(events: Iterable[Mapping[str, Any]]) -> dict[StepKey, str]:
     }
 
 
-def _campaign_sha256(events: Iterable[Mapping[str, Any]]) -> str | None:
-    """Return the hash of the campaign file, if the run began by saying it."""
-    start = next((event for event in events if event["event"] == "start"), {})
-    return start.get("campaign_sha256")
+def _campaign_hashes(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the hashes of the campaign files that the run began and went on with."""
+    said = [event.get("campaign_sha256") for event in events if event["event"] in BEGINNINGS]
+    return tuple(dict.fromkeys(sha256 for sha256 in said if sha256 is not None))
+
+
+_BEGUN = frozenset({"campaign.toml", "campaign.resolved.json", "steps", "lock.json"})
+"""What a run may have before its journal begins; nothing of it is of use without one."""
+_BEGUN_PARTS = ("campaign.", "lock.json")
+
+
+def make_run_folder(path: Path) -> RunDirectory:
+    """Make the folder of a new run, and nothing in it.
+
+    Raises
+    ------
+    ConfigError
+        As `create_run`.
+    """
+    with _names_failures(path):
+        refusal = _refusal(path)
+        if not refusal:
+            path.mkdir(parents=True, exist_ok=True)
+    if refusal:
+        raise ConfigError(str(path), [Problem("", refusal)])
+    return RunDirectory(path)
 
 
 def create_run(path: Path, campaign: bytes) -> RunDirectory:
     """Make the folder of a new run, with its campaign file.
 
+    What is left of a run that ended before its journal began is replaced.
+
     Raises
     ------
     ConfigError
-        If the folder exists and is not empty, lies inside that of a run, or cannot be written.
-        Nothing is overwritten.
+        If the folder holds a run or anything else, lies inside that of a run, or cannot be
+        written. Nothing is overwritten.
     """
-    run = RunDirectory(path)
+    run = make_run_folder(path)
+    with _names_failures(path):
+        (path / "steps").mkdir(exist_ok=True)
+        with finished_file(run.campaign_path) as part:
+            part.write_bytes(campaign)
+        for written in (path / "steps", path, path.parent):
+            sync_file(written)
+    return run
+
+
+@contextmanager
+def _names_failures(path: Path) -> Iterator[None]:
     try:
-        refusal = _refusal(path)
-        if not refusal:
-            path.mkdir(parents=True, exist_ok=True)
-            (path / "steps").mkdir()
-            run.campaign_path.write_bytes(campaign)
-            for written in (run.campaign_path, path, path.parent):
-                sync_file(written)
+        yield
     except (OSError, ValueError) as error:  # a ValueError is a name that no file can have
+        if isinstance(error, HilError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             str(path), [Problem("", f"cannot be used as output folder: {reason}")]
         ) from error
-    if refusal:
-        message = f"{refusal}; choose another folder with --out (nothing was changed)"
-        raise ConfigError(str(path), [Problem("", message)])
-    return run
 
 
 def _refusal(path: Path) -> str:
     """Say why a folder must not become a run; nothing if it may."""
+    other = "choose another folder with --out (nothing was changed)"
     real = Path(os.path.realpath(path))
     for parent in real.parents:
         if RunDirectory(parent).journal_path.exists():
-            return f"lies inside the run {parent}"
-    if path.is_dir() and any(path.iterdir()):
-        holds_run = RunDirectory(path).journal_path.exists()
-        return "already holds a run" if holds_run else "is not empty"
+            return f"lies inside the run {parent}; {other}"
+    if path.is_dir() and RunDirectory(path).journal_path.exists():
+        return _held(RunDirectory(path)) + other
+    if path.is_dir() and not _is_free(path):
+        return f"is not empty; {other}"
     present = next(parent for parent in real.parents if parent.exists())
     for name in real.relative_to(present).parts:
         (present / name).exists()  # raises now, not half-way down, where a name is too long
     return ""
+
+
+def _is_free(path: Path) -> bool:
+    steps = path / "steps"
+    names = {entry.name for entry in path.iterdir()}
+    parts = {name for name in names if name.startswith(_BEGUN_PARTS) and name.endswith(PART_SUFFIX)}
+    return names - parts <= _BEGUN and not (steps.is_dir() and any(steps.iterdir()))
+
+
+def _held(run: RunDirectory) -> str:
+    try:
+        stop = last_stop(run.events())
+    except DatasetError:
+        return "already holds a run; "
+    if stop is not None and stop.get("status") in {"complete", "incomplete"}:
+        return "already holds a run; "
+    return f"already holds a run that has not come to its end: hil resume {run.path} goes on; or "
 
 
 def open_run(path: Path) -> RunDirectory:

@@ -149,3 +149,12 @@ def hash_readouts(
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array, dtype=dtype).data)
     return digest.hexdigest()
+
+
+def hash_work(weights: npt.NDArray[np.int8], inputs: npt.NDArray[np.int8]) -> str:
+    """Return the SHA-256 of weights and input vectors, with their shapes."""
+    digest = hashlib.sha256()
+    for array in (weights, inputs):
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_LONGEST_S = 1e9
+"""Longer than any run, about 32 years: whoever replays a recording waits as long as it says."""
+_RANGE = "0 to 1e9 s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedFault:
@@ -49,8 +53,8 @@ class StepTiming:
     """Faults of the link in the order they were told, so in the order of their blocks."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.since_run_began_s) or self.since_run_began_s < 0:
-            raise ValueError(f"since_run_began_s is {self.since_run_began_s}: must be 0 or more")
+        if not 0 <= self.since_run_began_s <= _LONGEST_S:
+            raise ValueError(f"since_run_began_s is {self.since_run_began_s}: must be {_RANGE}")
         _check_blocks(self)
         _check_faults(self)
 
@@ -133,8 +137,9 @@ def _check_blocks(timing: StepTiming) -> None:
     if first[0] != 0 or (np.diff(first) <= 0).any():
         raise ValueError("first_vector must ascend from 0")
     for name, times in (("began_s", timing.began_s), ("ended_s", timing.ended_s)):
-        if not np.isfinite(times).all() or times[0] < 0 or (np.diff(times) < 0).any():
-            raise ValueError(f"{name} must be 0 or more, and ascend")
+        # Before the differences: those of infinite times would be no numbers.
+        if not ((times >= 0) & (times <= _LONGEST_S)).all() or (np.diff(times) < 0).any():
+            raise ValueError(f"{name} must be {_RANGE}, and ascend")
     if (timing.ended_s < timing.began_s).any():
         raise ValueError("ended_s of a block must not be before its began_s")
 
@@ -144,10 +149,10 @@ def _check_faults(timing: StepTiming) -> None:
     if blocks != sorted(blocks) or not all(0 <= at < len(timing.began_s) for at in blocks):
         raise ValueError("fault_block must ascend, and name a block of the step")
     for fault in timing.faults:
-        if not math.isfinite(fault.noticed_s) or fault.noticed_s < 0:
-            raise ValueError(f"fault_noticed_s is {fault.noticed_s}: must be 0 or more")
-        if not (math.isnan(fault.recovered_s) or 0 <= fault.recovered_s < math.inf):
-            raise ValueError(f"fault_recovered_s is {fault.recovered_s}: must be 0 or more, or NaN")
+        if not 0 <= fault.noticed_s <= _LONGEST_S:
+            raise ValueError(f"fault_noticed_s is {fault.noticed_s}: must be {_RANGE}")
+        if not (math.isnan(fault.recovered_s) or 0 <= fault.recovered_s <= _LONGEST_S):
+            raise ValueError(f"fault_recovered_s is {fault.recovered_s}: must be {_RANGE}, or NaN")
 
 
 def _named(names: Sequence[str], code: int, what: str) -> str:

@@ -1,8 +1,11 @@
 """Writing a step file: blocks as they arrive, conclusions at the end, then its final name."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +15,18 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from hil_datasets.durable import PART_SUFFIX, WriteLatch, finished_file, names_failed_writes
+from hil_datasets.concluded import concluded_arrays, concluded_attributes
+from hil_datasets.durable import (
+    MAKING_SUFFIX,
+    PART_SUFFIX,
+    WriteLatch,
+    finished_file,
+    names_failed_writes,
+    sync_file,
+)
 from hil_datasets.schema import (
     FILE_FORMAT,
     FORMAT_VERSION,
-    QUALITY_DATASETS,
     STEP_ATTRIBUTES,
     STEP_DATASET_BY_PATH,
     AttributeKind,
@@ -29,8 +39,15 @@ from hil_datasets.step_conditions import (
     conditions_to_arrays,
     conditions_to_attributes,
 )
+from hil_datasets.step_part import (
+    Extent,
+    PartMark,
+    StepLayout,
+    StepPart,
+    held_out_span,
+    stored_arrays,
+)
 from hil_datasets.step_timing import StepTiming
-from hil_datasets.stored_errors import errors_to_json
 
 _STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
     AttributeKind.TEXT: str,
@@ -40,11 +57,28 @@ _STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
 }
 
 
+_SYNC_EVERY_S = 1.0
+"""How much of a step a power failure can take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredBlock:
+    """Some vectors of a part."""
+
+    counts: npt.NDArray[np.uint16]
+    """Shape (vector, polarity, column)."""
+    expected: npt.NDArray[np.int32]
+    """Shape (vector, column)."""
+    outputs: npt.NDArray[np.int8] | None
+    """What the device's NMPU made of held-out vectors, shape (vector, column)."""
+
+
 class StepWriter:
     """A step file under construction, ``STEP.h5.part``.
 
-    From the moment this returns until `finish` begins, the partial file opens with any HDF5 reader
-    and holds every block that was written, whatever becomes of this process.
+    From the moment this returns, the partial file opens with any HDF5 reader and holds every block
+    that was written, whatever becomes of this process. `finish` works on a copy, so that this stays
+    so until the finished file has its name.
 
     Parameters
     ----------
@@ -54,6 +88,14 @@ class StepWriter:
         Which step, and where its data come from.
     weights
         Programmed weights, shape (row, column).
+    layout
+        How its vectors are measured; without it the part cannot be gone on with.
+    began
+        When the step began, ISO 8601, and seconds since the run did.
+    part
+        What `read_part` has found of the step, to go on with it.
+    clock
+        Monotonic seconds: written blocks are forced to the disk once a second.
 
     Raises
     ------
@@ -62,33 +104,74 @@ class StepWriter:
     """
 
     def __init__(
-        self, path: Path, *, key: StepKey, origin: StepOrigin, weights: npt.NDArray[np.int8]
+        self,
+        path: Path,
+        *,
+        key: StepKey,
+        origin: StepOrigin,
+        weights: npt.NDArray[np.int8],
+        layout: StepLayout | None = None,
+        began: tuple[str, float] = ("", 0.0),
+        part: StepPart | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._part = path.with_name(path.name + PART_SUFFIX)
-        vectors = origin.calibration_vectors + origin.verification_vectors
-        rows, columns = weights.shape
-        self._is_written = np.zeros(vectors, dtype=np.bool_)
+        self._origin = origin
+        self._layout = layout
+        self._clock = clock
+        self._synced_s = clock()
+        self._is_written = np.zeros(
+            origin.calibration_vectors + origin.verification_vectors, dtype=np.bool_
+        )
+        self._mark = PartMark(config_sha256="" if layout is None else layout.config_sha256)
+        if part is None:
+            with names_failed_writes(self._part):
+                self._make_part(key, weights, began)
+        with names_failed_writes(self._part):
+            self._latch = WriteLatch(self._part, is_new=False)
+        self._file = h5py.File(self._latch, "r+")
+        if part is not None:
+            self._is_written[: part.extent.vectors] = True
+            self._mark = replace(self._mark, written=part.extent, synced=part.extent)
+            with names_failed_writes(self._part):
+                self._latch.write_head(self._mark.to_bytes())
+        self.first_missing = self._mark.written.vectors
+        """The first vector that was not stored when the writer was made."""
+
+    def _make_part(
+        self, key: StepKey, weights: npt.NDArray[np.int8], began: tuple[str, float]
+    ) -> None:
+        """Make a part without vectors under another name: half of one does not open."""
+        origin, layout = self._origin, self._layout
+        vectors, (rows, columns) = len(self._is_written), weights.shape
         attributes = {
             "file_format": FILE_FORMAT,
             "format_version": FORMAT_VERSION,
             "core": key.core,
             "read_mode": str(key.read_mode),
         }
-        with names_failed_writes(self._part):
-            self._latch = WriteLatch(self._part)
-        self._file = h5py.File(self._latch, "w", userblock_size=SEAL_BYTES)
-        try:
-            with names_failed_writes(self._part):
-                self._write_attributes(attributes | asdict(origin))
-                self._create("weights", weights.shape, weights)
-                self._create("inputs", (vectors, rows))
-                self._create("raw", (vectors, 2, columns))
-                self._create("expected", (vectors, columns))
-                self._flush()
-        except BaseException:
-            self.close()
-            raise
+        making = self._path.with_name(self._path.name + MAKING_SUFFIX)
+        with _written_hdf5(making, mode="w") as file:
+            _write_attributes(file, attributes | asdict(origin))
+            _create(file, "weights", weights.shape, weights)
+            _create(file, "inputs", (vectors, rows))
+            _create(file, "raw", (vectors, 2, columns))
+            _create(file, "expected", (vectors, columns))
+            if layout is not None:
+                first_vector = np.array(layout.blocks, np.int64)
+                _create(file, "timing/first_vector", first_vector.shape, first_vector)
+                for name in ("timing/began_s", "timing/ended_s"):
+                    _create(file, name, first_vector.shape)
+                names = ("timing/began_utc", "timing/since_run_began_s")
+                _write_attributes(file, dict(zip(names, began, strict=True)))
+                if layout.keeps_outputs:
+                    _create(file, "verification/outputs", (origin.verification_vectors, columns))
+        with making.open("r+b") as made:
+            made.write(self._mark.to_bytes())
+        sync_file(making)
+        making.replace(self._part)
+        sync_file(self._part.parent)
 
     def write_block(
         self,
@@ -97,6 +180,8 @@ class StepWriter:
         inputs: npt.NDArray[np.int8],
         counts: npt.NDArray[np.uint16],
         expected: npt.NDArray[np.int32],
+        outputs: npt.NDArray[np.int8] | None = None,
+        times: tuple[float, float] | None = None,
     ) -> None:
         """Store the readouts of one block and hand them to the operating system.
 
@@ -110,14 +195,51 @@ class StepWriter:
             Shape (vector, polarity, column).
         expected
             Shape (vector, column).
+        outputs
+            What the device's NMPU made of held-out vectors, shape (vector, column).
+        times
+            When reading it began and ended, seconds since the step began.
         """
         block = slice(first_vector, first_vector + len(inputs))
+        held_out = held_out_span(
+            block.start,
+            block.stop,
+            self._origin.calibration_vectors,
+            keeps=outputs is not None and self._layout is not None and self._layout.keeps_outputs,
+        )
+        arrays: list[npt.NDArray[Any]] = [inputs, counts, expected]
         with names_failed_writes(self._part):
-            self._file["inputs"][block] = inputs
-            self._file["raw"][block] = counts
-            self._file["expected"][block] = expected
-            self._flush()
+            for name, array in zip(("inputs", "raw", "expected"), arrays, strict=True):
+                self._file[name][block] = array
+            if held_out is not None and outputs is not None:
+                self._file["verification/outputs"][held_out] = outputs
+                arrays.append(outputs)
+            if times is not None and self._layout is not None:
+                place = self._layout.blocks.index(first_vector)
+                self._file["timing/began_s"][place], self._file["timing/ended_s"][place] = times
+            self._file.flush()
+            self._latch.check()
+            if self._layout is not None and first_vector == self._mark.written.vectors:
+                self._note_written(self._mark.written.extended(len(inputs), arrays))
         self._is_written[block] = True
+
+    def _note_written(self, extent: Extent) -> None:
+        synced = self._mark.synced
+        if self._clock() - self._synced_s >= _SYNC_EVERY_S:
+            self._latch.sync()
+            synced, self._synced_s = extent, self._clock()
+        self._mark = replace(self._mark, written=extent, synced=synced)
+        self._latch.write_head(self._mark.to_bytes())
+
+    def stored_block(self, first: int, stop: int) -> StoredBlock:
+        """Return what is stored of some vectors."""
+        calibration_vectors = self._origin.calibration_vectors
+        keeps = self._layout is not None and self._layout.keeps_outputs
+        held_out = held_out_span(first, stop, calibration_vectors, keeps=keeps)
+        _, counts, expected, *outputs = stored_arrays(self._file, slice(first, stop), held_out)
+        return StoredBlock(
+            counts=counts, expected=expected, outputs=outputs[0] if outputs else None
+        )
 
     def finish(
         self,
@@ -144,24 +266,22 @@ class StepWriter:
         if not self._is_written.all():
             missing = int(np.argmin(self._is_written))
             raise ValueError(f"{self._path.name}: vector {missing} was never written")
+        arrays, attributes = concluded_arrays(conclusion), concluded_attributes(conclusion)
+        if timing is not None:
+            arrays |= timing.to_arrays()
+            attributes |= timing.to_attributes()
+        arrays |= conditions_to_arrays(conditions)
+        attributes |= asdict(self._origin) | conditions_to_attributes(conditions)
         with names_failed_writes(self._path):
-            arrays, attributes = _concluded_arrays(conclusion), _concluded_attributes(conclusion)
-            if timing is not None:
-                arrays |= timing.to_arrays()
-                attributes |= timing.to_attributes()
-            arrays |= conditions_to_arrays(conditions)
-            attributes |= conditions_to_attributes(conditions)
-            for path, array in arrays.items():
-                self._create(path, array.shape, array)
-            # From the file, not from memory: what is hashed is what will be read.
-            weights, inputs, raw = (self._file[path][...] for path in ("weights", "inputs", "raw"))
-            raw_sha256 = hash_readouts(weights, inputs, raw)
-            self._write_attributes(attributes | {"raw_sha256": raw_sha256})
             self.close()
             self._latch.check()
-            seal_file(self._part)
-            with finished_file(self._path):
-                pass
+            making = self._path.with_name(self._path.name + MAKING_SUFFIX)
+            try:
+                with finished_file(self._path, suffix=MAKING_SUFFIX):
+                    raw_sha256 = _make_finished(self._part, making, arrays, attributes)
+            finally:
+                making.unlink(missing_ok=True)
+            self._part.unlink()
         return raw_sha256
 
     def close(self) -> None:
@@ -180,28 +300,63 @@ class StepWriter:
     ) -> None:
         self.close()
 
-    def _flush(self) -> None:
-        self._file.flush()
-        self._latch.check()
 
-    def _write_attributes(self, attributes: dict[str, Any]) -> None:
-        for spec in STEP_ATTRIBUTES:
-            if spec.path in attributes:
-                value = _STORED_AS[spec.kind](attributes[spec.path])
-                self._file[spec.owner].attrs[spec.name] = value
+@contextmanager
+def _written_hdf5(path: Path, *, mode: str) -> Iterator[h5py.File]:
+    """Open a file for HDF5 to write to; a failed write is raised at the end, see `WriteLatch`."""
+    latch = WriteLatch(path, is_new=mode == "w")
+    try:
+        options = {"userblock_size": SEAL_BYTES} if mode == "w" else {}
+        with h5py.File(latch, mode, **options) as file:
+            yield file
+        latch.check()
+    finally:
+        latch.close()
 
-    def _create(
-        self, path: str, shape: tuple[int, ...], array: npt.NDArray[Any] | None = None
-    ) -> None:
-        spec = STEP_DATASET_BY_PATH[path]
-        # Its place in the file is fixed at once: blocks then change no metadata, so that a crash
-        # in the middle of one cannot leave the file unreadable.
-        placement = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        placement.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        dataset = self._file.create_dataset(
-            path, shape=shape, dtype=spec.dtype, data=array, dcpl=placement
-        )
-        describe(dataset, spec)
+
+def _make_finished(
+    part: Path,
+    making: Path,
+    arrays: dict[str, npt.NDArray[Any]],
+    attributes: dict[str, Any],
+) -> str:
+    """Make the finished file of a part that has all vectors; return its readouts' hash."""
+    shutil.copyfile(part, making)
+    with _written_hdf5(making, mode="r+") as file:
+        if "timing" in file:
+            del file["timing"]  # the whole of it follows, or it is not known
+        if "verification/outputs" in file and "verification/outputs" not in arrays:
+            del file["verification/outputs"]
+        for path, array in arrays.items():
+            if path in file:
+                file[path][...] = array
+            else:
+                _create(file, path, array.shape, array)
+        # From the file, not from memory: what is hashed is what will be read.
+        weights, inputs, raw = (file[path][...] for path in ("weights", "inputs", "raw"))
+        raw_sha256 = hash_readouts(weights, inputs, raw)
+        _write_attributes(file, attributes | {"raw_sha256": raw_sha256})
+    seal_file(making)
+    return raw_sha256
+
+
+def _write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
+    for spec in STEP_ATTRIBUTES:
+        if spec.path in attributes:
+            value = _STORED_AS[spec.kind](attributes[spec.path])
+            file[spec.owner].attrs[spec.name] = value
+
+
+def _create(
+    file: h5py.File, path: str, shape: tuple[int, ...], array: npt.NDArray[Any] | None = None
+) -> None:
+    spec = STEP_DATASET_BY_PATH[path]
+    # Its place in the file is fixed at once: blocks then change no metadata, so that a crash
+    # in the middle of one cannot leave the file unreadable.
+    placement = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    placement.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    dataset = file.create_dataset(path, shape=shape, dtype=spec.dtype, data=array, dcpl=placement)
+    describe(dataset, spec)
 
 
 def describe(dataset: h5py.Dataset, spec: DatasetSpec) -> None:
@@ -210,42 +365,3 @@ def describe(dataset: h5py.Dataset, spec: DatasetSpec) -> None:
     dataset.attrs["long_name"] = spec.long_name
     for axis, name in enumerate(spec.axes):
         dataset.dims[axis].label = name
-
-
-def _concluded_arrays(conclusion: StepConclusion) -> dict[str, npt.NDArray[Any]]:
-    correction, registers = conclusion.correction, conclusion.registers
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "correction/a_p": correction.a_p,
-        "correction/a_n": correction.a_n,
-        "correction/b": correction.b,
-        "correction/a_p_se": conclusion.a_p_se,
-        "correction/a_n_se": conclusion.a_n_se,
-        "correction/b_se": conclusion.b_se,
-        "correction/residual_rms": conclusion.residual_rms,
-        "correction/r_squared": conclusion.r_squared,
-        "correction/saturated_counts": conclusion.saturated_counts,
-        "coefficients/scale_p": registers.scale_p,
-        "coefficients/scale_n": registers.scale_n,
-        "coefficients/offset": registers.offset,
-        "coefficients/swap": registers.swap.astype(np.uint8),
-        "coefficients/flags": conclusion.flags,
-        "verification/column_rms": conclusion.column_rms,
-    }
-    if conclusion.quality is not None:
-        arrays |= {
-            path: getattr(conclusion.quality, path.rpartition("/")[2]) for path in QUALITY_DATASETS
-        }
-    if conclusion.outputs is not None:
-        arrays["verification/outputs"] = conclusion.outputs
-    return arrays
-
-
-def _concluded_attributes(conclusion: StepConclusion) -> dict[str, Any]:
-    return {
-        "correction/output_lsb": float(conclusion.output_lsb),
-        "correction/global_gain": float(conclusion.global_gain),
-        "coefficients/nmpu": conclusion.fmt.to_dict(),
-        "verification/errors": errors_to_json(conclusion.errors),
-        "verification/errors_all_columns": errors_to_json(conclusion.errors_all_columns),
-        "verification/nmpu_mismatches": conclusion.nmpu_mismatches,
-    }

@@ -17,6 +17,11 @@ _SOCKET = re.compile(
 )
 _VISA = re.compile(r"(TCPIP|ASRL|USB|GPIB|VXI|PXI)\w*\S*::(INSTR|RAW)", re.IGNORECASE)
 
+_ADDRESS = re.compile(
+    r"(tcp://)?(?P<host>[\w.-]+|\[[^\]\s]+\]):(?P<port>[0-9]{1,5})/?", re.IGNORECASE
+)
+_DEVICE_FILE = re.compile(r"/dev/[^\s?]*[^\s?/]")
+
 _HIGHEST_PORT = 65535
 
 FORMS = (
@@ -40,6 +45,9 @@ class TransportChoice(StrEnum):
 
 def check_resource(resource: str) -> None:
     """Raise ValueError if a string is no resource; opens nothing."""
+    meant = _likely_meant(resource)
+    if meant is not None:
+        raise ValueError(f"{quoted(resource)} is no resource: did you mean {meant}?")
     if is_url(resource):
         try:
             find_transport_driver(scheme_of(resource)).check_resource(resource)
@@ -55,6 +63,14 @@ def check_visa_resource(resource: str) -> None:
     is_known = 1 <= int(raw["port"]) <= _HIGHEST_PORT if raw else _VISA.fullmatch(resource)
     if not is_known:
         raise ValueError(f"{quoted(resource)} is no resource: use {FORMS}")
+
+
+def _likely_meant(resource: str) -> str | None:
+    """Return the resource of an address or a device file that is written as elsewhere."""
+    address = _ADDRESS.fullmatch(resource)
+    if address and 1 <= int(address["port"]) <= _HIGHEST_PORT:
+        return f"TCPIP0::{address['host']}::{address['port']}::SOCKET"
+    return f"serial://{resource}" if _DEVICE_FILE.fullmatch(resource) else None
 
 
 def is_resource(resource: str) -> bool:

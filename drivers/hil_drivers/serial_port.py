@@ -113,17 +113,15 @@ class SerialTransport:
 
     def receive_into(self, buffer: memoryview, *, is_whole: bool, timeout_s: float) -> int:
         """Receive what is there, at least one byte."""
-        deadline = math.inf
+        deadline = time.monotonic() + timeout_s
         while True:
-            count = self._take_what_waits(buffer)
+            count = self._take_what_waits(buffer, deadline)
             if count:
                 return count
             self._check_conversation()
             if self._end.has_ended:
                 self._write()
                 raise LinkLostError(f"{self.resource}: the device ended the conversation")
-            if deadline == math.inf:
-                deadline = time.monotonic() + timeout_s
             if not self._exchange(deadline):
                 raise TransportTimeoutError(f"{self.resource}: no answer within {timeout_s:g} s")
 
@@ -168,10 +166,12 @@ class SerialTransport:
         self._is_closed = True
         self._close_port()
 
-    def _take_what_waits(self, buffer: memoryview) -> int:
+    def _take_what_waits(self, buffer: memoryview, deadline: float) -> int:
         """Fill `buffer` as far as there are bytes, and say what has arrived.
 
-        Not after each piece of a long answer: that would cost more than reading it.
+        Not after each piece of a long answer: that would cost more than reading it. A line may be
+        readable for ever without carrying an answer: only reads that add to it are followed by one
+        more, and none after the deadline.
         """
         count = self._end.take_into(buffer)
         with suppress(LinkLostError):  # what was taken comes first; the next call raises it
@@ -179,10 +179,13 @@ class SerialTransport:
                 has_more = self._poll(0) & select.POLLIN
                 if self._end.is_ack_urgent or not has_more:
                     self._write()
-                if not has_more or count == len(buffer):
+                if not has_more or count == len(buffer) or time.monotonic() >= deadline:
                     break
                 self._read()
-                count += self._end.take_into(buffer[count:])
+                added = self._end.take_into(buffer[count:])
+                count += added
+                if not added:
+                    break
         return count
 
     def _exchange(self, deadline: float) -> bool:

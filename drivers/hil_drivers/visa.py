@@ -140,7 +140,8 @@ class VisaTransport:
             )
         except Exception as error:  # pyvisa-py raises bare Exception for what it cannot open
             raise TransportError(
-                f"{self.resource}: cannot be opened through pyvisa ({self._backend}): {error}"
+                f"{self.resource}: cannot be opened through pyvisa ({self._backend}): "
+                f"{_why_not_opened(error)}"
             ) from error
         self._device = opened
         self._socket = _socket_of(opened)
@@ -228,6 +229,18 @@ def _socket_of(opened: Any) -> socket.socket | None:
     sessions = getattr(opened.visalib, "sessions", {})
     interface = getattr(sessions.get(opened.session), "interface", None)
     return interface if isinstance(interface, socket.socket) else None
+
+
+def _why_not_opened(error: Exception) -> str:
+    """Return the reason that pyvisa hides below its own, where there is one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused, nobody listens there"
+        if isinstance(cause, socket.gaierror):
+            return f"unknown host: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def _milliseconds(timeout_s: float) -> int:

@@ -66,9 +66,8 @@ class MockResource:
         if len(given) > len(options):
             raise ValueError(f"{shown}: gives an option twice")
         if profile not in BUILT_IN and not profile.endswith(".toml"):
-            raise ValueError(
-                f"{shown}: no such profile; use mock://{BUILT_IN[0]} or mock://PATH.toml"
-            )
+            known = ", ".join(f"mock://{name}" for name in BUILT_IN)
+            raise ValueError(f"{shown}: no such profile; use {known} or mock://PATH.toml")
         truth = options.get("truth")
         if truth is not None and not one_line(truth):
             raise ValueError(f"{shown}: truth must name a new file")

@@ -20,6 +20,7 @@ from pydantic import (
 from hil.campaign.bench import check_resource
 from hil.campaign.config_limits import widened
 from hil.campaign.config_resolved import (
+    config_name,
     parse_json,
     read_resolved,
     resolved_path,
@@ -34,6 +35,8 @@ from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
 from hil.core.toml_file import check_document, key_path, parse_toml, read_toml_bytes
 from hil_calibration.quality import QualityLimits
+from hil_datasets.journal import last_beginning
+from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
 from hil_drivers.chip_driver import DEFAULT_DRIVER
 from hil_drivers.open_transport import TransportChoice
@@ -267,18 +270,20 @@ def load_campaign(
 
 
 def load_stored_campaign(run: RunDirectory) -> Campaign:
-    """Read and check the configuration that a run keeps.
+    """Read and check the configuration that a run has gone on with last.
 
     Raises
     ------
     DatasetError
-        If it is missing, or is none any more, or is another than the one the run began with.
+        If it is missing, or is none any more, or is another than its journal tells of.
     """
-    path = run.campaign_path
-    content = run.read_campaign()
+    name = config_name(last_beginning(run.events() if run.journal_path.exists() else ()))
+    path = run.path / f"{name}.toml"
+    resolved = resolved_path(run, name)
+    content = read_regular(path)
     try:
-        if resolved_path(run).exists():
-            config = parse_json(CampaignConfig, read_resolved(run), source=str(resolved_path(run)))
+        if resolved.exists():
+            config = parse_json(CampaignConfig, read_resolved(run), source=str(resolved))
         else:  # a run from before there were includes
             config = parse_toml(CampaignConfig, content, source=str(path))
     except ConfigError as error:

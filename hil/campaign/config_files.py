@@ -11,13 +11,13 @@ from hil.core.toml_file import Place, did_you_mean, key_path
 from hil.core.toml_lines import KeyPath
 from hil_drivers.chip_driver import DEFAULT_DRIVER, find_chip_driver
 from hil_drivers.plugins import PluginError, PluginGroup, list_plugins
-from hil_mock_device.profile import load_profile
+from hil_mock_device.profile import MockProfile, load_profile
 
 _MOCK = "mock://"
 
 
 def check_files(campaign: Campaign) -> None:
-    """Look at the workload, the mock chip's profile and the chip driver that a campaign names.
+    """Look at what a campaign names: workload, chip driver, the mock chip's profile and its cores.
 
     Raises
     ------
@@ -29,6 +29,7 @@ def check_files(campaign: Campaign) -> None:
     for key, check in (
         (("device", "driver"), _check_driver),
         (("device", "resource"), _check_device),
+        (("campaign", "cores"), _check_cores),
         (("campaign", "workload"), _check_workload),
     ):
         problems += _problems_of(campaign, key, check)
@@ -70,7 +71,29 @@ def _check_device(campaign: Campaign) -> None:
         with suppress(ConfigError):  # of the driver itself, which has its own check
             find_chip_driver(device.driver).check_resource(device.resource)
     elif device.resource.startswith(_MOCK):
-        load_profile(MockResource.parse(device.resource).profile, base=campaign.path.parent)
+        _mock_profile(campaign)
+
+
+def _check_cores(campaign: Campaign) -> None:
+    device = campaign.config.device
+    if device.driver != DEFAULT_DRIVER or not device.resource.startswith(_MOCK):
+        return
+    try:
+        profile = _mock_profile(campaign)
+    except (ConfigError, ValueError):
+        return  # what is wrong with the profile is told of the resource
+    count = profile.array.cores
+    absent = [core for core in campaign.config.campaign.cores or () if core >= count]
+    if absent:
+        raise ValueError(
+            f"core {absent[0]}: the mock chip {MockResource.parse(device.resource).profile} has "
+            f"{count} cores, 0 to {count - 1}"
+        )
+
+
+def _mock_profile(campaign: Campaign) -> MockProfile:
+    resource = campaign.config.device.resource
+    return load_profile(MockResource.parse(resource).profile, base=campaign.path.parent)
 
 
 def _check_workload(campaign: Campaign) -> None:

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hil.campaign.config_limits import Bound, HardLimit, bound_at, is_number, named
+from hil.campaign.config_limits import (
+    Bound,
+    HardLimit,
+    bound_at,
+    fixed_keys,
+    is_moved,
+    is_number,
+    named,
+)
 from hil.core.errors import Problem
 from hil.core.legible import quoted
 from hil.core.toml_file import Place, key_path
@@ -35,11 +43,15 @@ class LayeredDocument:
         self._campaign = campaign
         self._layers: dict[KeyPath, Layer] = {}
         self._hard_limits: list[HardLimit] = []
+        self._fixed: dict[KeyPath, tuple[Any, Place]] = {}
         self._merge(self.document, campaign, (), campaign.document, self._refuse)
 
     def include(self, layer: Layer) -> None:
         """Add a bench file: it may say nothing else than what is said already."""
         self._merge(self.document, layer, (), layer.document, self._refuse)
+        for path, said in fixed_keys(layer.document).items():
+            if said is not None or path not in self._fixed:
+                self._fixed[path] = (said, layer.place_of(path))
 
     def override(self, layer: Layer) -> None:
         """Add a setting: it stands in place of what is said already."""
@@ -59,12 +71,24 @@ class LayeredDocument:
 
     def check_hard_limits(self) -> None:
         """Add the problems of values that are wider than a hard limit."""
+        for path, (said, place) in self._fixed.items():
+            if is_moved(path, said, value := self._value_at(path)):
+                here = self.place_of(path)
+                message = (
+                    f"is {quoted(value)}: the instrument has hard limits in {named(place)}; only "
+                    "the bench file may change it"
+                )
+                self.problems.append(Problem(key_path(path), message, here.line, here.source))
         for limit in self._hard_limits:
-            value: Any = self.document
-            for key in limit.path:
-                value = value.get(key) if isinstance(value, dict) else None
+            value = self._value_at(limit.path)
             if not limit.holds(value):
                 self.problems.append(limit.problem(value, self.place_of(limit.path)))
+
+    def _value_at(self, path: KeyPath) -> Any:
+        value: Any = self.document
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
 
     def _merge(
         self,

@@ -37,6 +37,32 @@ _COMMANDS = ("set", "query", "read_back", "field")
 """Keys of a quantity with hard limits that its bench file alone may set."""
 
 
+_MUST_STAY = ("resource", "driver", "pymeasure", "options", "start", "stop")
+"""Keys of an instrument with hard limits that its bench file alone may set."""
+
+
+def fixed_keys(bench: dict[str, Any]) -> dict[KeyPath, Any]:
+    """Return what a bench file says of instruments that it limits; None where it says nothing."""
+    fixed: dict[KeyPath, Any] = {}
+    instruments = bench.get("instruments")
+    for name, instrument in instruments.items() if isinstance(instruments, dict) else ():
+        quantities = instrument.get("quantities") if isinstance(instrument, dict) else None
+        if isinstance(quantities, dict) and any(
+            isinstance(quantity, dict) and {"lower", "upper"} & set(quantity)
+            for quantity in quantities.values()
+        ):
+            for key in _MUST_STAY:
+                fixed["instruments", name, key] = instrument.get(key)
+    return fixed
+
+
+def is_moved(path: KeyPath, said: Any, value: Any) -> bool:
+    """Tell whether a key of a limited instrument has another value than its bench file says."""
+    if said is None:  # somebody has to say where it is; all else is the default
+        return path[-1] != "resource" and bool(value)
+    return bool(said != value)
+
+
 def bound_at(path: KeyPath) -> Bound | None:
     """Return which way the limit at a key is narrower; None where the key is no limit.
 

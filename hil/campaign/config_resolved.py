@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +14,14 @@ from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.toml_file import Place, check_document
 from hil.core.toml_lines import KeyPath
 from hil_datasets.durable import finished_file, names_failed_writes
+from hil_datasets.journal import last_beginning
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+FIRST_CONFIG = "campaign"
+"""Name, without its endings, of the files with the configuration that a run began with."""
 
 DEFAULT_REMARK = "default"
 """Stands beside what nobody has set."""
@@ -70,39 +74,54 @@ def parse_json(model: type[ModelT], content: bytes, *, source: str) -> ModelT:
     return check_document(model, document, source=source, place_of=lambda _: Place(source))
 
 
-def resolved_path(run: RunDirectory) -> Path:
+def resolved_path(run: RunDirectory, name: str = FIRST_CONFIG) -> Path:
     """Return the file in which a run keeps its resolved configuration."""
-    return run.path / "campaign.resolved.json"
+    return run.path / f"{name}.resolved.json"
 
 
-def store_resolved(run: RunDirectory, config: BaseModel) -> None:
-    """Keep a resolved configuration in a new run, beside the campaign file, for good.
+def store_resolved(run: RunDirectory, config: BaseModel, *, name: str = FIRST_CONFIG) -> None:
+    """Keep a resolved configuration in a run, beside the campaign file, for good.
+
+    Parameters
+    ----------
+    run
+        The run.
+    config
+        The configuration.
+    name
+        Another one if the run goes on with a changed configuration.
 
     Raises
     ------
     DatasetError
         If it cannot be written.
     """
-    path = resolved_path(run)
+    path = resolved_path(run, name)
     with names_failed_writes(path), finished_file(path) as part:
         part.write_bytes(canonical_json(config))
 
 
 def read_resolved(run: RunDirectory) -> bytes:
-    """Return the resolved configuration that a run keeps.
+    """Return the resolved configuration that a run has gone on with last.
 
     Raises
     ------
     DatasetError
-        If it cannot be read, or is not the one that the run began with.
+        If it cannot be read, or is not the one that its journal tells of.
     """
-    content = read_regular(resolved_path(run))
-    start = next((event for event in run.events() if event["event"] == "start"), {})
-    wanted = start.get("resolved_sha256")
+    beginning = last_beginning(run.events())
+    path = resolved_path(run, config_name(beginning))
+    content = read_regular(path)
+    wanted = beginning.get("resolved_sha256")
     if wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
         message = "was changed since the run: its hash differs from the recorded one"
-        raise DatasetError(str(resolved_path(run)), [Problem("", message)])
+        raise DatasetError(str(path), [Problem("", message)])
     return content
+
+
+def config_name(beginning: Mapping[str, Any]) -> str:
+    """Return the name of the configuration that an event says a run went on with."""
+    return str(beginning.get("config", FIRST_CONFIG))
 
 
 def commented_toml(document: dict[str, Any], remark_of: Callable[[KeyPath], str]) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from hil.campaign.config_layers import Layer
 from hil.core.errors import Problem
-from hil.core.legible import quoted
+from hil.core.legible import cut_short, printable, quoted
 from hil.core.toml_file import Place
+from hil.core.toml_lines import DEEPEST, find_long_key
 
 ENVIRONMENT_PREFIX = "HIL_SET__"
 """How the names of environment variables begin that set a key: ``HIL_SET__DEVICE__TIMEOUT_S``."""
@@ -26,11 +27,17 @@ def environment_settings(
             continue
         rest = name.removeprefix(ENVIRONMENT_PREFIX)
         keys = (rest.lower() if rest.isupper() else rest).split("__")
-        if all(keys):
-            given.append((name, keys, text))
-        else:
+        message = ""
+        if not _is_unicode(name + text):
+            message = "holds bytes that are no UTF-8"
+        elif not all(keys):
             message = f"names no key: must be {ENVIRONMENT_PREFIX}SECTION__KEY"
-            problems.append(Problem("", message, source=name))
+        elif len(keys) > DEEPEST:
+            message = f"names a key of {len(keys)} levels: must be at most {DEEPEST}"
+        if message:
+            problems.append(Problem("", message, source=cut_short(printable(name))))
+        else:
+            given.append((name, keys, text))
     return _layers(given, problems), problems
 
 
@@ -41,7 +48,7 @@ def assigned_settings(assignments: Sequence[str]) -> tuple[list[Layer], list[Pro
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         keys = _keys_of(key)
-        if sign and keys:
+        if sign and keys and _is_unicode(text):
             given.append((SET_OPTION, keys, text))
         else:
             message = f"{quoted(assignment)}: must be KEY.PATH=VALUE, such as device.timeout_s=5"
@@ -57,6 +64,8 @@ def value_from_text(text: str) -> Any:
     >>> value_from_text("[0, 1]"), value_from_text("mock://quickstart"), value_from_text('"5"')
     ([0, 1], 'mock://quickstart', '5')
     """
+    if find_long_key(f"value = {text}"):
+        return text
     try:
         document = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -77,12 +86,23 @@ def _layers(given: list[tuple[str, list[str], str]], problems: list[Problem]) ->
     return layers
 
 
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text of the system's can be written: bytes that are no UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _always(place: Place) -> Any:
     return lambda _: place
 
 
 def _keys_of(text: str) -> list[str]:
     """Return the keys of a dotted TOML key; empty if the text is none."""
+    if find_long_key(f"{text} = 0"):
+        return []
     try:
         inner: Any = tomllib.loads(f"{text} = 0") if "\n" not in text else 0
     except (ValueError, RecursionError):

@@ -3,7 +3,8 @@
 The request says what is wanted and of whom, so that one left for a writer that has ended means
 nothing to the next. The runner looks for it between blocks. A process on this machine also gets
 SIGTERM: at once where it shall stop at once, otherwise if it has not taken notice in a while. It is
-never killed, because the chip would stay as it is.
+never killed, because the chip would stay as it is. A signal takes proof: the system's lock is held,
+and number, start time and start of the machine are those of the lock file.
 """
 
 import json
@@ -19,13 +20,15 @@ from pathlib import Path
 from hil.campaign.process_identity import ProcessIdentity, ProcessTable, Whereabouts
 from hil.campaign.progress_file import read_progress
 from hil.campaign.run_events import RunState
-from hil.campaign.run_lock import read_lock
+from hil.campaign.run_lock import LOCK_FILE, is_lock_held, read_lock
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.durable import PART_SUFFIX
 
 STOP_REQUEST = "stop-request.json"
 _LARGEST_BYTES = 65536
 _LOOK_EVERY_S = 0.1
+_FIRST_PROCESS = 1
+"""It starts the machine or the container; its end is the end of everything there."""
 _PATIENCE_S = 2.0
 """How long a process may take to notice a request before it gets a signal, or another one."""
 
@@ -199,7 +202,7 @@ def _wait_for_end(
             if kind is StopKind.AFTER_BLOCK and _is_stopping(folder, writer):
                 most_signals = 0  # it has taken notice
             else:
-                note = _send_sigterm(writer, tools.table)
+                note = _send_sigterm(folder, writer, tools.table)
                 signals += not note
                 next_signal_s = now_s + _PATIENCE_S
         tools.sleep(_LOOK_EVERY_S)
@@ -236,10 +239,8 @@ def _is_stopping(folder: Path, writer: ProcessIdentity) -> bool:
     )
 
 
-def _send_sigterm(writer: ProcessIdentity, table: ProcessTable) -> str:
+def _send_sigterm(folder: Path, writer: ProcessIdentity, table: ProcessTable) -> str:
     """Send SIGTERM to a process if it is the one that is meant; return why not."""
-    if writer.pid == os.getpid():
-        return "no signal was sent: the run is written by this very process"
     descriptor = None
     try:
         # The number may be given to another process at any moment, the descriptor never is:
@@ -247,11 +248,10 @@ def _send_sigterm(writer: ProcessIdentity, table: ProcessTable) -> str:
         if hasattr(os, "pidfd_open"):
             with suppress(OSError):  # it is on another machine or gone, or the kernel is old
                 descriptor = os.pidfd_open(writer.pid)
-        where = table.find(writer)
-        if where is Whereabouts.ELSEWHERE:
-            return f"no signal was sent: {writer} is on another machine, it has only the request"
-        if where is not Whereabouts.ALIVE:
+        if table.find(writer).is_over:
             return ""
+        if doubt := _doubt(folder, writer, table):
+            return f"no signal was sent: {doubt}"
         if descriptor is None:
             os.kill(writer.pid, signal.SIGTERM)
         else:
@@ -263,4 +263,19 @@ def _send_sigterm(writer: ProcessIdentity, table: ProcessTable) -> str:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+    return ""
+
+
+def _doubt(folder: Path, writer: ProcessIdentity, table: ProcessTable) -> str:
+    """Return why a process must not get a signal, or may not be the one meant; empty if neither."""
+    if table.find(writer) is Whereabouts.ELSEWHERE:
+        return f"{writer} is on another machine, it has only the request"
+    if writer.pid == os.getpid():
+        return "the run is written by this very process"
+    if writer.pid == _FIRST_PROCESS:
+        return "process 1 is never sent one"
+    if not table.is_certainly(writer):
+        return f"it is not proven that {writer} is the one that {LOCK_FILE} means"
+    if not is_lock_held(folder):
+        return f"nobody holds {LOCK_FILE}, so {writer} does not write the run"
     return ""

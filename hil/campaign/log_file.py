@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from hil.campaign.run_events import (
-    CountsHeard,
     FaultMet,
     LeftUnsafe,
     RunEnded,
@@ -182,7 +181,7 @@ class _LogHandler(logging.Handler):
         )
 
 
-class RunLog(CountsHeard):
+class RunLog:
     """A `RunWatcher` that writes the log of a run, and all that is logged meanwhile.
 
     Parameters

@@ -1,6 +1,7 @@
 """One step: stream the readouts, fit, quantise, load the registers back, verify, store."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from hil_calibration.noise import find_repeats, measure_noise
 from hil_calibration.quality import is_calibrated, measure_quality
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
 from hil_datasets.step import StepConclusion
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_writer import StepWriter, StoredBlock
 from hil_drivers.chip import Chip
 from hil_drivers.scpi import ScpiError
 
@@ -43,6 +44,8 @@ class StepBench:
     """Called with the number of vectors read since the last call."""
     watch: StepWatch
     """Notes when each block is read."""
+    whole: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Encloses what an interruption waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +82,15 @@ def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
 
 
 def _calibrate(step: PlannedStep, bench: StepBench) -> _Calibrated:
-    config, key, work = bench.config, step.key, step.work
+    config, work = bench.config, step.work
     moments = ExactMoments.empty(work.weights.shape[1])
     saturated = np.zeros(work.weights.shape[1], dtype=np.int64)
     largest = 0.0
     sample_counts, sample_expected = [], []
     for first in range(0, step.calibration_vectors, config.vectors.block):
         stop = min(first + config.vectors.block, step.calibration_vectors)
-        inputs = work.inputs[first:stop]
-        with bench.watch.block(first):
-            counts = bench.chip.read_counts(key.core, key.read_mode, inputs)
-        expected = expected_outputs(inputs, work.weights)
-        bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
+        block = _take_block(step, bench, first, stop)
+        counts, expected = block.counts, block.expected
         moments = moments.merge(ExactMoments.of(counts, expected))
         saturated += saturated_inputs(
             counts, in_bits=config.nmpu.in_bits, counter_bits=bench.counter_bits
@@ -99,7 +99,6 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> _Calibrated:
         if first < SEARCH_VECTORS:
             sample_counts.append(counts[: SEARCH_VECTORS - first])
             sample_expected.append(expected[: SEARCH_VECTORS - first])
-        bench.on_vectors(stop - first)
     counts = np.concatenate(sample_counts)
     calibration = calibrate_core(
         moments.to_moments(),
@@ -137,21 +136,42 @@ def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
     work = step.work
     all_counts, all_expected, all_outputs = [], [], []
     for first in range(step.calibration_vectors, len(work.inputs), bench.config.vectors.block):
-        inputs = work.inputs[first : first + bench.config.vectors.block]
-        with bench.watch.block(first):
-            outputs, counts = _read_block(step, bench, inputs)
-        expected = expected_outputs(inputs, work.weights)
-        bench.writer.write_block(first, inputs=inputs, counts=counts, expected=expected)
-        all_counts.append(counts)
-        all_expected.append(expected)
-        all_outputs.append(outputs)
-        bench.on_vectors(len(inputs))
+        stop = min(first + bench.config.vectors.block, len(work.inputs))
+        block = _take_block(step, bench, first, stop)
+        all_counts.append(block.counts)
+        all_expected.append(block.expected)
+        all_outputs.append(block.outputs)
     known = [outputs for outputs in all_outputs if outputs is not None]
     return _HeldOut(
         counts=np.concatenate(all_counts),
         expected=np.concatenate(all_expected),
         outputs=np.concatenate(known) if len(known) == len(all_outputs) else None,
     )
+
+
+def _take_block(step: PlannedStep, bench: StepBench, first: int, stop: int) -> StoredBlock:
+    """Read and store a block, unless it is stored already."""
+    if stop <= bench.writer.first_missing:
+        return bench.writer.stored_block(first, stop)
+    inputs = step.work.inputs[first:stop]
+    with bench.whole():
+        with bench.watch.block(first):
+            if first < step.calibration_vectors:
+                outputs = None
+                counts = bench.chip.read_counts(step.key.core, step.key.read_mode, inputs)
+            else:
+                outputs, counts = _read_block(step, bench, inputs)
+        expected = expected_outputs(inputs, step.work.weights)
+        bench.writer.write_block(
+            first,
+            inputs=inputs,
+            counts=counts,
+            expected=expected,
+            outputs=outputs,
+            times=bench.watch.last_block,
+        )
+    bench.on_vectors(stop - first)
+    return StoredBlock(counts=counts, expected=expected, outputs=outputs)
 
 
 def _read_block(

@@ -49,7 +49,7 @@ def _toml(value: str | list[str]) -> str:
 
 _TEMPLATE = """\
 # A calibration campaign. Check it with `hil config check`, run it with `hil run`.
-# A line that begins with # says what is so anyway; take the # away to change it.
+# What a # stands before is the default, or an example: take the # away to use or change it.
 schema_version = 1
 
 # Device, instruments and their limits can be in a file of their own, one for each bench:

@@ -17,10 +17,10 @@ from contextlib import suppress
 from datetime import datetime
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Self
 
 from hil.campaign.notify_config import NotifySection, Occasion
-from hil.campaign.run_events import CountsHeard, RunEnded, RunEvent, RunPaused, RunState
+from hil.campaign.run_events import RunEnded, RunEvent, RunPaused, RunState
 from hil.campaign.run_progress import RunTally, utc_text
 from hil.core.legible import cut_short, printable
 
@@ -28,11 +28,15 @@ _LOGGER = logging.getLogger(__name__)
 _MOST_WAITING = 16
 _LONGEST_PROBLEM = 500
 _LOOK_EVERY_S = 0.05
+_LONGEST_WORDS = 1 << 16
+"""Bytes of a program's own words that are kept; what it writes beyond is thrown away."""
+_MOST_READS = 16
+"""Pieces of them that are read each time it is looked at: no flood keeps this from the clock."""
 _WEB_HOOK = (sys.executable, "-P", "-m", "hil.campaign.web_hook")
 """``-P``: whatever lies in the folder that the campaign was started from is not imported."""
 
 
-class Notifier(CountsHeard):
+class Notifier:
     """A `RunWatcher` that tells somebody how a run goes.
 
     Parameters
@@ -163,8 +167,9 @@ class Notifier(CountsHeard):
 
     def _run(self, command: Sequence[str], content: bytes, environment: Mapping[str, str]) -> str:
         """Run a program to its end or the end of its time; return what went wrong, or nothing."""
-        # Files instead of pipes: whatever the program leaves open or unread, nothing waits for it.
-        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        # A file as input: nothing waits for a program that does not read it. A pipe for its words,
+        # read as they come: in a file they could fill the disk. Nothing waits for its end either.
+        with tempfile.TemporaryFile() as stdin, _Words() as words:
             stdin.write(content)
             stdin.seek(0)
             try:
@@ -172,31 +177,57 @@ class Notifier(CountsHeard):
                     list(command),
                     stdin=stdin,
                     stdout=subprocess.DEVNULL,
-                    stderr=stderr,
+                    stderr=words.writer,
                     env=dict(environment),
                     start_new_session=True,  # Ctrl-C is for the campaign; and it ends as a group
                 )
             except (OSError, ValueError) as error:
                 return f"cannot be started: {getattr(error, 'strerror', None) or error}"
-            problem = self._wait(process)
-            stderr.seek(0)
-            words = printable(stderr.read(1 << 16).decode(errors="replace").strip())
+            problem = self._wait(process, words)
+            said = printable(words.heard.decode(errors="replace").strip())
         if problem or process.returncode:
             problem = problem or f"ended with {process.returncode}"
-            return f"{problem}: {cut_short(words, longest=_LONGEST_PROBLEM)}" if words else problem
+            return f"{problem}: {cut_short(said, longest=_LONGEST_PROBLEM)}" if said else problem
         return ""
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> str:
+    def _wait(self, process: subprocess.Popen[bytes], words: "_Words") -> str:
         deadline_s = self._clock() + self._section.timeout_s
         while True:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=_LOOK_EVERY_S)
+                words.hear()
                 return ""
+            words.hear()
             if self._give_up.is_set() or self._clock() >= deadline_s:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 return f"did not end within {self._section.timeout_s:g} s, and was ended"
+
+
+class _Words:
+    """What a program writes to its standard error: the beginning of it."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self.heard = b""
+
+    def hear(self) -> None:
+        """Take what is there."""
+        for _ in range(_MOST_READS):
+            try:
+                piece = os.read(self._reader, _LONGEST_WORDS)
+            except BlockingIOError:
+                return
+            self.heard += piece[: _LONGEST_WORDS - len(self.heard)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._reader)
+        os.close(self.writer)
 
 
 def _occasions(event: RunEvent) -> tuple[Occasion, ...]:

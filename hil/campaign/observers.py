@@ -15,7 +15,6 @@ from hil.campaign.notify_config import NotifySection
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.progress_file import ProgressFile
 from hil.campaign.run_events import (
-    CountsHeard,
     RunEnded,
     RunEvent,
     RunStarted,
@@ -28,7 +27,7 @@ from hil_datasets.run_directory import RunDirectory
 _LOGGER = logging.getLogger(__name__)
 
 
-class Observers(CountsHeard):
+class Observers:
     """Tells several watchers what happens in a run, and about twice a second that time passes.
 
     One that raises goes on being told, since a full disk may be emptied; it is logged once. Use it

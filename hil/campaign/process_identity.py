@@ -144,6 +144,15 @@ class ProcessTable:
             return Whereabouts.REUSED
         return Whereabouts.ALIVE
 
+    def is_certainly(self, process: ProcessIdentity) -> bool:
+        """Tell whether it is proven that a process runs here: its number alone proves nothing."""
+        return (
+            bool(self._boot_id)
+            and process.boot_id == self._boot_id
+            and process.started is not None
+            and process.started == self._start_time(process.pid)
+        )
+
     def _start_time(self, pid: int) -> int | None:
         """Return when a process started, clock ticks since the machine did; None if it is over."""
         # The command's name stands in brackets and may hold any character, brackets too.

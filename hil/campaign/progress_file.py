@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hil.campaign.process_identity import ProcessIdentity
-from hil.campaign.run_events import CountsHeard, RunEnded, RunEvent, RunStarted, RunState
+from hil.campaign.run_events import RunEnded, RunEvent, RunStarted, RunState
 from hil.campaign.run_progress import CurrentStep, RunProgress, RunTally, utc_text
 from hil_datasets.durable import PART_SUFFIX
 
@@ -18,7 +18,7 @@ _SCHEMA_VERSION = 1
 _LARGEST_BYTES = 4 << 20
 
 
-class ProgressFile(CountsHeard):
+class ProgressFile:
     """A `RunWatcher` that keeps ``progress.json`` up to date.
 
     It is replaced as a whole, at most twice a second and once more at the end. It is not forced to

@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import numpy as np
 
+from hil_datasets.step_part import StepPart
 from hil_datasets.step_timing import RecordedFault, StepTiming
 from hil_drivers.link_fault import FaultKind, LinkFault
 
@@ -23,16 +24,26 @@ class StepWatch:
         When the run began, by `clock`.
     clock
         Monotonic seconds.
+    earlier
+        First vector, begin and end of the blocks that were read before the step goes on.
+    lasted_s
+        How long ago the step began, where it goes on.
     """
 
     def __init__(
-        self, *, began_utc: str, run_began_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        began_utc: str,
+        run_began_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        earlier: Sequence[tuple[int, float, float]] = (),
+        lasted_s: float = 0.0,
     ) -> None:
-        self._began_utc = began_utc
         self._clock = clock
-        self._began_s = clock()
-        self._since_run_began_s = self._began_s - run_began_s
-        self._blocks: list[tuple[int, float, float]] = []
+        self._began_s = clock() - lasted_s
+        self.began = (began_utc, max(0.0, self._began_s - run_began_s))
+        """When the step began, ISO 8601, and seconds since the run did."""
+        self._blocks = list(earlier)
         self._faults: list[RecordedFault] = []
 
     @contextmanager
@@ -41,6 +52,12 @@ class StepWatch:
         began_s = self._clock() - self._began_s
         yield
         self._blocks.append((first_vector, began_s, self._clock() - self._began_s))
+
+    @property
+    def last_block(self) -> tuple[float, float]:
+        """When reading the last block began and ended, seconds since the step began."""
+        _, began_s, ended_s = self._blocks[-1]
+        return began_s, ended_s
 
     def note(self, fault: LinkFault) -> None:
         """Take note of a fault that is over."""
@@ -59,8 +76,8 @@ class StepWatch:
         """Return what was noted, once at least one block is read."""
         first_vector, began_s, ended_s = zip(*self._blocks, strict=True)
         return StepTiming(
-            began_utc=self._began_utc,
-            since_run_began_s=self._since_run_began_s,
+            began_utc=self.began[0],
+            since_run_began_s=self.began[1],
             first_vector=np.array(first_vector, dtype=np.int64),
             began_s=np.array(began_s),
             ended_s=np.array(ended_s),
@@ -94,11 +111,35 @@ class RunClock:
         """Return the time as the files of a run write it."""
         return self.now().isoformat(timespec="seconds")
 
+    def go_on(self, began_utc: str) -> None:
+        """Count from when the run began in another process; ignore a clock that was set back."""
+        self._began_s = self._clock() - self._since(began_utc)
+
     def begin_step(self) -> StepWatch:
         """Return a watch for the step that begins now."""
         began_utc = self.now().isoformat(timespec="microseconds")
         self._watch = StepWatch(began_utc=began_utc, run_began_s=self._began_s, clock=self._clock)
         return self._watch
+
+    def continue_step(self, part: StepPart) -> StepWatch:
+        """Return a watch for a step that goes on."""
+        # No monotonic clock outlives a process: the gap is as long as the wall clock says.
+        last_s = max(ended_s for _, _, ended_s in part.times)
+        lasted_s = max(last_s, self._since(part.began_utc))
+        self._watch = StepWatch(
+            began_utc=part.began_utc,
+            run_began_s=self._clock() - lasted_s - part.since_run_began_s,
+            clock=self._clock,
+            earlier=part.times,
+            lasted_s=lasted_s,
+        )
+        return self._watch
+
+    def _since(self, utc: str) -> float:
+        try:
+            return max(0.0, (self.now() - datetime.fromisoformat(utc)).total_seconds())
+        except (ValueError, TypeError):
+            return 0.0
 
     def on_fault(self, fault: LinkFault) -> None:
         """Hear of a fault of the link that is over."""

@@ -10,9 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from hil_datasets.run_directory import RunDirectory
-from hil_datasets.step import StepKey
-
 
 class RunState(StrEnum):
     """How a run is, or how it ended."""
@@ -202,42 +199,3 @@ class RunWatcher(Protocol):
     def close(self) -> None:
         """Finish, within a bounded time: nothing more will happen."""
         ...
-
-
-class CountsHeard:
-    """Turns the calls of `RunObserver` into events: mixed into a watcher."""
-
-    def hear(self, event: RunEvent) -> None:
-        """Hear what has happened."""
-        raise NotImplementedError
-
-    def on_start(self, *, steps: int, vectors: int, run: RunDirectory) -> None:
-        """Hear how much there is to do."""
-        start = next((event for event in run.events() if event["event"] == "start"), {})
-        names = start.get("planned") or [f"step {number}" for number in range(steps)]
-        # The steps of one plan all read as many vectors.
-        sizes = tuple(
-            StepSize(
-                name=name,
-                read_mode=name.partition("_")[2],
-                vectors=vectors // max(1, len(names)),
-            )
-            for name in names
-        )
-        self.hear(
-            RunStarted(
-                run=run.path, title=start.get("title", ""), chip=start.get("chip", ""), steps=sizes
-            )
-        )
-
-    def on_step(self, key: StepKey) -> None:
-        """Hear that a step begins."""
-        self.hear(StepStarted(step=key.name))
-
-    def on_vectors(self, vectors: int) -> None:
-        """Hear how many more vectors were read."""
-        self.hear(VectorsRead(step="", vectors=vectors))
-
-    def on_unsafe(self, reason: str) -> None:
-        """Hear what could not be left safe, and why."""
-        self.hear(LeftUnsafe(reason=reason))

@@ -166,6 +166,27 @@ def read_lock(folder: Path) -> LockOwner | None:
         raise ValueError(f"{LOCK_FILE}: {error.strerror or error}") from error
 
 
+def is_lock_held(folder: Path) -> bool:
+    """Tell whether some process holds the system's lock on a run directory's lock file.
+
+    What the file says proves nothing: it may be left from long ago, or copied with the folder.
+    """
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        # Shared, and given back at once: who comes to take the lock meanwhile tries again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class _Found:
     """A lock file that was there, opened, with the system's lock on it if that was free."""
 

@@ -17,7 +17,9 @@ import hil
 _COMMANDS = {
     "init": ("hil.cli.init", "Ask a few questions and write a campaign file."),
     "config": ("hil.cli.config", "Check and show campaign files."),
+    "plan": ("hil.cli.plan", "Show what a campaign would do, take and need."),
     "run": ("hil.cli.run", "Run a calibration campaign on its device."),
+    "resume": ("hil.cli.resume", "Go on with a run that was interrupted or killed."),
     "replay": ("hil.cli.replay", "Calibrate again from the stored readouts of a run."),
     "export": ("hil.cli.export", "Write a run's coefficients as JSON, CSV or NPZ."),
     "status": ("hil.cli.status", "Show how a run stands, from another terminal."),

@@ -5,10 +5,12 @@ from dataclasses import asdict
 
 import click
 
-from hil.cli.errors import reports_errors
+from hil.cli.errors import ExitCode, reports_errors
 from hil_drivers.discovery.discover import Plan, discover
-from hil_drivers.discovery.found_device import Discovery, FoundDevice, Search, State
+from hil_drivers.discovery.found_device import Discovery, FoundDevice, Outcome, Search, State
 from hil_drivers.serial_address import DEFAULT_BAUD, HIGHEST_BAUD, LOWEST_BAUD
+
+_NO_NETWORK = "a known address needs no discovery: hil doctor TCPIP0::HOST::PORT::SOCKET"
 
 
 @click.command()
@@ -69,7 +71,7 @@ def command(
     """List VISA resources, serial ports and devices announced on the network, each once.
 
     Nothing is opened that was not found, no setting is changed, and serial ports are left alone
-    unless they are named.
+    unless they are named. The exit code is 1 if a library named by --backend cannot be used.
     """
     plan = Plan(
         timeout_s=timeout_s,
@@ -82,12 +84,21 @@ def command(
     found = discover(plan)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
-        return
+    else:
+        _echo(found)
+    named = {f"VISA ({backend})" for backend in backends}
+    if any(search.name in named and search.outcome is Outcome.FAILED for search in found.searches):
+        raise SystemExit(ExitCode.SOME_FAILED)
+
+
+def _echo(found: Discovery) -> None:
     for device in found.devices:
         click.echo("\n".join(_lines(device)))
     if not found.devices:
         click.echo("no devices found")
     _echo_searches(found)
+    if not any(device.resource.upper().startswith("TCPIP") for device in found.devices):
+        click.echo(_NO_NETWORK, err=True)
 
 
 def _lines(device: FoundDevice) -> list[str]:

@@ -1,7 +1,7 @@
 """``hil drivers``: plug-ins that are installed, and whether a chip driver keeps its promises."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -53,9 +53,10 @@ def list_command(is_checked: bool, as_json: bool) -> None:  # noqa: FBT001 - cli
     if as_json:
         click.echo(json.dumps([_described(plugin) for plugin in plugins], indent=1))
     else:
-        _echo_plugins(plugins)
+        _echo_plugins(plugins, problems if is_checked else None)
     # A distribution that cannot be read is met in every group.
-    warnings = dict.fromkeys([*map(str, broken), *problems.values()])
+    shown = [] if is_checked and not as_json else problems.values()
+    warnings = dict.fromkeys([*map(str, broken), *shown])
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     raise SystemExit(ExitCode.SOME_FAILED if problems else ExitCode.DONE)
@@ -198,9 +199,13 @@ def _described(plugin: Plugin) -> dict[str, str]:
     }
 
 
-def _echo_plugins(plugins: list[Plugin]) -> None:
+def _echo_plugins(plugins: list[Plugin], problems: Mapping[Plugin, str] | None) -> None:
+    """Print them, and what checking them has found where they were checked."""
     for group in PluginGroup:
         of_group = [plugin for plugin in plugins if plugin.group is group]
         click.echo(f"{group}:{'' if of_group else ' none'}")
         for plugin in of_group:
-            click.echo(f"  {plugin.name:<18}{plugin.distribution} {plugin.version}")
+            line = f"  {plugin.name:<18}{plugin.distribution} {plugin.version}"
+            if problems is not None:
+                line = f"{line:<44}{problems.get(plugin, 'ok')}"
+            click.echo(line)

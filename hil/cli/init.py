@@ -58,14 +58,15 @@ def command(file: Path, *, takes_defaults: bool, force: bool) -> None:
 
 def _ask(answers: Answers, name: str, question: str, read: Callable[[str], Any]) -> Answers:
     default = getattr(answers, name)
+    label, _, _ = question.partition(" (")
     shown = default if isinstance(default, str) else ", ".join(map(str, default)) or "all"
     while True:
-        click.echo(f"{question} [{shown}]: ", nl=False, err=True)
+        # Through a pipe nobody's return key ends the line.
+        click.echo(f"{question} [{shown}]: ", nl=not sys.stdin.isatty(), err=True)
         text = sys.stdin.readline()
         if not text:
-            click.echo(err=True)
             message = "no answer: the input has ended; --yes takes every default"
-            raise ConfigError(name, [Problem("", message)])
+            raise ConfigError(_asked(label), [Problem("", message)])
         if not text.strip():
             return answers
         try:
@@ -73,11 +74,15 @@ def _ask(answers: Answers, name: str, question: str, read: Callable[[str], Any])
             answered.to_toml()
         except ConfigError as error:
             if not sys.stdin.isatty():  # what follows in a pipe answers another question
-                raise _refusal(name, error) from error
-            click.echo(str(_refusal(name, error)), err=True)
+                raise _refusal(label, error) from error
+            click.echo(str(_refusal(label, error)), err=True)
         else:
             return answered
 
 
-def _refusal(name: str, error: ConfigError) -> ConfigError:
-    return ConfigError(name, [Problem("", problem.message) for problem in error.problems])
+def _asked(label: str) -> str:
+    return f"answer to {label!r}"
+
+
+def _refusal(label: str, error: ConfigError) -> ConfigError:
+    return ConfigError(_asked(label), [Problem("", problem.message) for problem in error.problems])

@@ -18,7 +18,6 @@ from rich.progress import (
 from rich.text import Text
 
 from hil.campaign.run_events import (
-    CountsHeard,
     LeftUnsafe,
     RunContinued,
     RunEvent,
@@ -50,7 +49,7 @@ def draw_bar(how_far: ProgressColumn) -> Progress:
     )
 
 
-class ProgressBar(CountsHeard):
+class ProgressBar:
     """A `RunWatcher` that shows on stderr how far a run is.
 
     On a terminal it draws a bar with the current step, the time left, the last error and the faults
@@ -168,5 +167,6 @@ class ProgressBar(CountsHeard):
         self.close()
         if error is not None and self._tally.run is not None:
             click.echo(
-                f"stopped early; what was finished is in {self._tally.run}", file=self._console.file
+                f"stopped early: hil resume {self._tally.run} goes on from there",
+                file=self._console.file,
             )

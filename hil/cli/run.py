@@ -35,6 +35,11 @@ def command(
     check_files(loaded)
     with ProgressBar() as progress:
         outcome = run_campaign(loaded, out=out, observer=progress, now=utc_now)
+    end_with(outcome, progress, as_json=as_json)
+
+
+def end_with(outcome: RunOutcome, progress: ProgressBar, *, as_json: bool) -> None:
+    """Print a run that has ended; exit with 4 if the chip could not be left safe."""
     finish(outcome, as_json=as_json)
     if progress.is_unsafe:
         raise SystemExit(ExitCode.DEVICE)

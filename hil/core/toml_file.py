@@ -17,13 +17,16 @@ from pydantic_core import ErrorDetails
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import cut_short, printable, quoted
-from hil.core.regular_file import open_regular_file
-from hil.core.toml_lines import KeyLines, KeyPath, find_key_lines
+from hil.core.regular_file import read_regular_file, too_large
+from hil.core.toml_lines import DEEPEST, KeyLines, KeyPath, find_key_lines, find_long_key
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-_DEEPEST = 32
-"""Tables and lists inside each other; far deeper ones exhaust the stack of the JSON encoder."""
+LARGEST_TOML = 1 << 20
+"""Most bytes of a TOML file, 1 MiB: far more than anybody writes by hand."""
+MOST_PROBLEMS = 100
+"""How many problems of one file are listed."""
+_TOO_DEEP = f"is nested too deep: must be at most {DEEPEST} levels"
 _LONGEST_REASON = 200
 """Characters of a parser's own message."""
 _AT_LINE = re.compile(r"\(at line (\d+), column ")
@@ -46,14 +49,9 @@ def read_toml_bytes(path: Path) -> bytes:
     Raises
     ------
     ConfigError
-        If it is missing or unreadable, or no regular file.
+        If it is missing or unreadable, no regular file, or larger than `LARGEST_TOML`.
     """
-    with open_regular_file(path) as stream:
-        try:
-            return stream.read()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConfigError(str(path), [Problem("", reason)]) from error
+    return read_regular_file(path, largest=LARGEST_TOML)
 
 
 class TomlText:
@@ -65,8 +63,10 @@ class TomlText:
         Raises
         ------
         ConfigError
-            If it is no TOML.
+            If it is no TOML, or larger than `LARGEST_TOML`.
         """
+        if len(content) > LARGEST_TOML:
+            raise ConfigError(source, [Problem("", too_large(len(content), LARGEST_TOML))])
         self.source = source
         self._text = _decoded(content, source)
         self.document = _parse(self._text, source)
@@ -134,18 +134,23 @@ def check_document(
     """
     foreign = foreign_values(document)
     found = [(path, Problem(key_path(path), message)) for path, message in foreign.items()]
+    errors: list[tuple[KeyPath, list[ErrorDetails]]] = []
     try:
         # Through JSON, because its strict mode still takes words for enumerations.
         checked = model.model_validate_json(json.dumps(_without(document, foreign)), strict=True)
     except ValidationError as error:
-        found += _validation_problems(model, document, error, foreign)
-    if not found:
+        errors = _validation_errors(document, error, foreign)
+    if not (found or errors):
         return checked
+    count = len(found) + len(errors)
+    found += [(path, _problem(model, path, several)) for path, several in errors[:MOST_PROBLEMS]]
     problems = []
-    for path, problem in found:
+    for path, problem in found[:MOST_PROBLEMS]:
         place = place_of(_blamed(document, path, problem.message))
         elsewhere = "" if place.source == source else place.source
         problems.append(replace(problem, line=place.line, source=elsewhere))
+    if count > MOST_PROBLEMS:
+        problems.append(Problem("", f"and {count - MOST_PROBLEMS} more problems"))
     raise ConfigError(source, problems)
 
 
@@ -163,6 +168,9 @@ def _decoded(content: bytes, source: str) -> str:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     line = None
+    if found := find_long_key(text):
+        # Not left to the parser: its time grows with the square of a key's length.
+        raise ConfigError(source, [Problem(key_path(found[0]), _TOO_DEEP, found[1])])
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -202,10 +210,10 @@ def foreign_values(document: dict[str, Any]) -> dict[KeyPath, str]:
         path, value = waiting.popleft()
         if isinstance(value, dict | list):
             children = value.items() if isinstance(value, dict) else enumerate(value)
-            if len(path) < _DEEPEST:
+            if len(path) < DEEPEST:
                 waiting.extend(((*path, key), child) for key, child in children)
             else:
-                messages[path] = f"is nested too deep: must be at most {_DEEPEST} levels"
+                messages[path] = _TOO_DEEP
         elif isinstance(value, date | time):
             kind = "date" if isinstance(value, date) else "time"
             messages[path] = f"is a {kind}: must be text in quotes, a number, true or false"
@@ -233,34 +241,35 @@ def _without(document: dict[str, Any], foreign: Iterable[KeyPath]) -> dict[str, 
     return whole
 
 
-def _validation_problems(
-    model: type[BaseModel],
+def _validation_errors(
     document: dict[str, Any],
     error: ValidationError,
-    foreign: Iterable[KeyPath],
-) -> list[tuple[KeyPath, Problem]]:
+    foreign: Mapping[KeyPath, str],
+) -> list[tuple[KeyPath, list[ErrorDetails]]]:
+    """Return what is wrong with each value, except those around or inside a foreign one."""
+    around = {path[:length] for path in foreign for length in range(len(path) + 1)}
     gathered: dict[tuple[KeyPath, bool], list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         path, is_missing = details["loc"], details["type"] == "missing"
         # The alternatives of a union are errors of one value, each with a name of pydantic's own.
         path = path if is_missing else _existing(document, path)
-        if not any(_is_around(path, other) or _is_around(other, path) for other in foreign):
+        inside = any(path[:length] in foreign for length in range(len(path)))
+        if path not in around and not inside:
             gathered.setdefault((path, is_missing), []).append(details)
-    return [(path, _problem(model, path, several)) for (path, _), several in gathered.items()]
-
-
-def _is_around(outer: KeyPath, inner: KeyPath) -> bool:
-    return inner[: len(outer)] == outer
+    return [(path, several) for (path, _), several in gathered.items()]
 
 
 def _existing(document: Any, path: KeyPath) -> KeyPath:
     """Return as much of a path as leads to something in the document."""
     inner = document
     for length, part in enumerate(path):
-        children = dict(enumerate(inner)) if isinstance(inner, list) else inner
-        if not (isinstance(children, dict) and part in children):
+        if isinstance(inner, list):
+            is_there = isinstance(part, int) and 0 <= part < len(inner)
+        else:
+            is_there = isinstance(inner, dict) and part in inner
+        if not is_there:
             return path[:length]
-        inner = children[part]
+        inner = inner[part]
     return path
 
 

@@ -12,6 +12,14 @@ from dataclasses import dataclass
 KeyPath = tuple[int | str, ...]
 """Keys from the top down; whole numbers count the elements of lists, from 0."""
 
+DEEPEST = 32
+"""Tables and lists inside each other; far deeper ones exhaust the stack of the JSON encoder."""
+
+_LONG_KEY = re.compile(
+    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    rf"{{{DEEPEST}}}"
+)
+"""What may be such a key, or some text between quotes."""
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _SPACE = re.compile(r"[ \t]*+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -80,6 +88,35 @@ def find_key_lines(text: str) -> KeyLines:
     return KeyLines(lines=scanner.lines, repetitions=tuple(scanner.repetitions))
 
 
+class _LongKeyError(ValueError):
+    def __init__(self, path: KeyPath, line: int) -> None:
+        self.path = path
+        self.line = line
+        super().__init__("nested too deep")
+
+
+def find_long_key(text: str) -> tuple[KeyPath, int] | None:
+    r"""Return the first key of more than `DEEPEST` parts, cut to so many, and its line from 1.
+
+    Examples
+    --------
+    >>> find_long_key("a." * 31 + "a = 1") is None
+    True
+    >>> path, line = find_long_key("x = 'a.b'\n" + "a." * 32 + "a = 1")
+    >>> len(path), line
+    (32, 2)
+    """
+    if not _LONG_KEY.search(text):
+        return None  # as good as always, and fast
+    try:
+        _Scanner(text.replace("\r\n", "\n")).scan()
+    except _LongKeyError as error:
+        return error.path, error.line
+    except (ValueError, RecursionError):  # the parser says what is wrong before it comes to the key
+        return None
+    return None
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
@@ -105,7 +142,7 @@ class _Scanner:
             self._skip(_BLANK)
 
     def _header(self, *, is_element: bool) -> KeyPath:
-        line, keys = self._line(), self._keys()
+        line, keys = self._line(), self._keys(())
         path: KeyPath = ()
         for key in keys[:-1]:
             path = self._inside((*path, key))
@@ -128,7 +165,7 @@ class _Scanner:
 
     def _pair(self, table: KeyPath) -> None:
         line, path = self._line(), table
-        *tables, last = self._keys()
+        *tables, last = self._keys(table)
         for key in tables:
             path = (*path, key)
             self.lines.setdefault(path, line)
@@ -176,10 +213,12 @@ class _Scanner:
                 return
             self._skip(_BLANK)
 
-    def _keys(self) -> list[str]:
+    def _keys(self, table: KeyPath) -> list[str]:
         keys = [self._key()]
         while self._takes("."):
             keys.append(self._key())
+            if len(keys) > DEEPEST:
+                raise _LongKeyError((*table, *keys)[:DEEPEST], self._line())
         return keys
 
     def _key(self) -> str:

@@ -20,6 +20,7 @@ from hil.diagnosis.device_state import (
 from hil.diagnosis.finding import Finding, Verdict
 from hil.diagnosis.latencies import shown_time
 from hil.diagnosis.line_checks import line_findings
+from hil.diagnosis.open_advice import open_advice, without_hint
 from hil.diagnosis.round_trip import check_byte_values, check_payloads, prepare_registers
 from hil.diagnosis.speed import (
     Carried,
@@ -76,14 +77,14 @@ def diagnose_link(
     try:
         transport = make()
     except HilError as error:
-        add(_opens(Verdict.FAIL, str(error), "see hil devices for what there is"))
+        add(_opens(Verdict.FAIL, without_hint(error), open_advice(error)))
         return tuple(findings)
     add(_opens(Verdict.OK, f"in {shown_time(time.perf_counter() - start)}", ""))
     try:
         link = TestedLink(transport, timeout_s=timeout_s)
     except HilError as error:
         transport.close()
-        add(_speaks(Verdict.FAIL, str(error), _plain_advice(make, timeout_s)))
+        add(_speaks_otherwise(error, make, timeout_s))
         return tuple(findings)
     try:
         add(_speaks(Verdict.OK, f"version {PROTOCOL_VERSION}; {link.identity}", ""))
@@ -233,22 +234,28 @@ def _speaks(verdict: Verdict, evidence: str, advice: str) -> Finding:
     )
 
 
-def _plain_advice(make: Callable[[], Transport], timeout_s: float) -> str:
+def _speaks_otherwise(error: HilError, make: Callable[[], Transport], timeout_s: float) -> Finding:
     """Ask in plain SCPI what it is that does not speak the protocol."""
     try:
         transport = make()
-    except HilError as error:
-        return f"and it cannot be opened again: {error}"
+    except HilError as again:
+        return _speaks(Verdict.FAIL, str(error), f"and it cannot be opened again: {again}")
     try:
         asked = ask(transport, timeout_s=min(timeout_s, _LONGEST_PLAIN_S))
+        if asked.state is State.IDENTIFIED:
+            with suppress(HilError):  # it has our question of above as an error in its queue
+                transport.send(b"*CLS\n", timeout_s=timeout_s)
     finally:
         transport.close()
     if asked.state is State.IDENTIFIED:
-        return (
+        return _speaks(
+            Verdict.FAIL,
+            without_hint(error),
             f"it is an instrument ({asked.identity}), and no board of this protocol: check the "
-            "address, or use it as an instrument of the campaign"
+            "address, or use it as an instrument of the campaign",
         )
-    return f"in plain SCPI it is no better: {asked.detail}; check address, port, rate and power"
+    advice = f"in plain SCPI it is no better: {asked.detail}; check address, port, rate and power"
+    return _speaks(Verdict.FAIL, str(error), advice)
 
 
 def _broke(check: str, claim: str, error: Exception) -> Finding:

@@ -72,8 +72,8 @@ def shown_time(seconds: float) -> str:
     """
     for factor, unit in ((1.0, "s"), (1e-3, "ms")):
         if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} us"
+            return f"{three_digits(seconds / factor)} {unit}"
+    return f"{three_digits(seconds / 1e-6)} us"
 
 
 def shown_rate(bytes_per_s: float) -> str:
@@ -81,10 +81,21 @@ def shown_rate(bytes_per_s: float) -> str:
 
     Examples
     --------
-    >>> shown_rate(11_520), shown_rate(9e7)
-    ('11.5 kB/s', '90 MB/s')
+    >>> shown_rate(11_520), shown_rate(9e7), shown_rate(1.27e9)
+    ('11.5 kB/s', '90 MB/s', '1.27 GB/s')
     """
-    for factor, unit in ((1e6, "MB/s"), (1e3, "kB/s")):
+    for factor, unit in ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")):
         if bytes_per_s >= factor:
-            return f"{bytes_per_s / factor:.3g} {unit}"
-    return f"{bytes_per_s:.3g} B/s"
+            return f"{three_digits(bytes_per_s / factor)} {unit}"
+    return f"{three_digits(bytes_per_s)} B/s"
+
+
+def three_digits(number: float) -> str:
+    """Return a number with three digits, or all before the point, and never with an exponent.
+
+    Examples
+    --------
+    >>> three_digits(1.2345), three_digits(999.7), three_digits(1270)
+    ('1.23', '1000', '1270')
+    """
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:.0f}"

@@ -16,6 +16,7 @@ from hil_drivers.serial_address import SerialAddress, is_serial
 
 _BITS_PER_BYTE = 10
 """A start bit, eight data bits, a stop bit."""
+_PACING_CLAIM = "the line carries what its baud says"
 _TTYS = Path("/sys/class/tty")
 _DAMAGE = {
     LineFault.OVERSIZE,
@@ -52,7 +53,7 @@ def line_findings(
     if is_serial(resource):
         address = SerialAddress.parse(resource)
         return [
-            *pacing(address.baud, carried),
+            *pacing(address.baud, carried, is_terminal=_is_terminal(address.path)),
             mended(faults),
             latency_timer(address.path, ttys=ttys),
         ]
@@ -63,10 +64,24 @@ def line_findings(
     return findings
 
 
-def pacing(baud: int, carried: Carried | None) -> list[Finding]:
-    """Compare what a line has carried with what its baud allows."""
+def _is_terminal(path: str) -> bool:
+    return os.path.realpath(path).startswith("/dev/pts/")
+
+
+def pacing(baud: int, carried: Carried | None, *, is_terminal: bool = False) -> list[Finding]:
+    """Compare what a line has carried with what its baud allows; a pseudo-terminal has none."""
     if carried is None:
         return []
+    if is_terminal:
+        return [
+            Finding(
+                check="pacing",
+                claim=_PACING_CLAIM,
+                verdict=Verdict.SKIPPED,
+                evidence=f"{shown_rate(carried.rate)} of payload",
+                advice="the line is a pseudo-terminal: the baud means nothing there",
+            )
+        ]
     nominal = baud / _BITS_PER_BYTE
     share = carried.rate / nominal
     verdict, advice = Verdict.OK, ""
@@ -85,7 +100,7 @@ def pacing(baud: int, carried: Carried | None) -> list[Finding]:
     return [
         Finding(
             check="pacing",
-            claim="the line carries what its baud says",
+            claim=_PACING_CLAIM,
             verdict=verdict,
             evidence=(
                 f"{shown_rate(carried.rate)} of payload, {100 * share:.0f} % of the "
@@ -115,8 +130,8 @@ def mended(faults: Mapping[str, int]) -> Finding:
 def latency_timer(path: str, *, ttys: Path = _TTYS) -> Finding:
     """Look at how long a USB adapter holds back short answers, where the kernel tells it."""
     claim = "the USB adapter hands on short answers at once"
-    name = Path(os.path.realpath(path)).name
-    place = ttys / name / "device" / "latency_timer"
+    real = Path(os.path.realpath(path))
+    place = ttys / real.name / "device" / "latency_timer"
     try:
         timer_ms = int(place.read_text("ascii"))
     except (OSError, ValueError):
@@ -124,7 +139,7 @@ def latency_timer(path: str, *, ttys: Path = _TTYS) -> Finding:
             check="latency timer",
             claim=claim,
             verdict=Verdict.SKIPPED,
-            evidence=f"the kernel tells of no latency timer for {name}",
+            evidence=f"the kernel tells of no latency timer for {real}",
         )
     is_short = timer_ms <= 1
     return Finding(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hil.diagnosis.finding import Finding, Part, Verdict
-from hil.diagnosis.latencies import shown_rate, shown_time
+from hil.diagnosis.latencies import shown_rate, shown_time, three_digits
 
 _PIECE = 1 << 20
 _MOST_PIECES = 64
@@ -44,7 +44,7 @@ def _room(folder: Path) -> Finding:
         check="disk room",
         claim="there is room for runs",
         verdict=verdict,
-        evidence=f"{free / 1e9:.3g} GB free in {folder}",
+        evidence=f"{three_digits(free / 1e9)} GB free in {folder}",
         advice=advice,
         part=Part.HOST,
         figures={"free_bytes": free, "folder": str(folder)},
@@ -128,9 +128,6 @@ def check_hdf5() -> Finding:
         verdict=Verdict.OK if is_equal else Verdict.FAIL,
         evidence=f"HDF5 {h5py.version.hdf5_version}, h5py {h5py.version.version}; filters: {has}"
         + (f"; without {lacks}" if lacks else ""),
-        advice="files of others that use a filter named here as missing need hdf5plugin"
-        if lacks
-        else "",
         part=Part.HOST,
         figures={"filters": filters},
     )

@@ -5,9 +5,11 @@ from datetime import datetime
 from pathlib import Path
 
 from hil.campaign.config import load_campaign, load_stored_campaign
-from hil.campaign.runner import RunObserver, run_campaign
+from hil.campaign.run_events import RunWatcher
+from hil.campaign.runner import run_campaign
 from hil.core.errors import ConfigError, Problem
 from hil.explore.store import DESCRIPTION, RUN_FOLDER, check_usable
+from hil_datasets.journal import last_stop
 from hil_datasets.run_directory import RunDirectory
 
 _ENDED = frozenset({"complete", "incomplete"})
@@ -34,7 +36,7 @@ def is_campaign(source: Path) -> bool:
 
 
 def run_once(
-    source: Path, *, out: Path, observer: RunObserver, now: Callable[[], datetime]
+    source: Path, *, out: Path, observer: RunWatcher, now: Callable[[], datetime]
 ) -> RunDirectory:
     """Run a campaign into the folder of a study, unless that holds its run already.
 
@@ -62,14 +64,16 @@ def run_once(
             message = "holds a study of a run; choose another folder with --out"
             raise ConfigError(str(out), [Problem("", message)])
         return run_campaign(campaign, out=run.path, observer=observer, now=now).run
-    if load_stored_campaign(run).sha256 != campaign.sha256:
+    stored = load_stored_campaign(run)
+    hashes = (stored.sha256, stored.resolved_sha256)
+    if hashes != (campaign.sha256, campaign.resolved_sha256):
         message = "is a run of another campaign; choose another folder with --out"
         raise ConfigError(str(run.path), [Problem("", message)])
-    stops = [event.get("status") for event in run.events() if event["event"] == "stop"]
-    if not stops or stops[-1] not in _ENDED:
+    stop = last_stop(run.events())
+    if stop is None or stop.get("status") not in _ENDED:
         message = (
-            "is a run that was cut off; remove it, or choose another folder with --out, or study "
-            "its finished steps: hil explore with this folder"
+            f"is a run that was cut off: hil resume {run.path} goes on with it; or choose another "
+            "folder with --out, or study its finished steps: hil explore with this folder"
         )
         raise ConfigError(str(run.path), [Problem("", message)])
     return run

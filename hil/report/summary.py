@@ -20,6 +20,7 @@ from hil.report.run_facts import (
 )
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
+from hil_datasets.journal import last_stop
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
 from hil_datasets.step_conditions import Condition
@@ -99,7 +100,7 @@ class RunSummary:
     title: str
     """Title of the campaign."""
     status: str
-    """``complete``, ``incomplete``, ``aborted``, or ``unfinished`` if it was cut off."""
+    """``complete``, ``incomplete``, ``interrupted`` or ``aborted``; ``unfinished`` if cut off."""
     chip: str
     """Who the device said it was."""
     resource: str
@@ -138,7 +139,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
     start = next((event for event in events if event["event"] == "start"), None)
     if start is None:
         raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
-    stop = next((event for event in events if event["event"] == "stop"), None)
+    stop = last_stop(events)
     steps: list[StepSummary] = []
     columns, layer = [], _LayerSum()
     if run.finished_steps():

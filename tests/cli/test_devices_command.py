@@ -26,7 +26,7 @@ def test_json_says_where_was_looked_and_what_came_of_it() -> None:
     done = devices(
         "--json", "--timeout", "0.5", "--backend", "@nowhere", "--interface", "127.0.0.1"
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     found = json.loads(done.stdout)
     outcomes = {search["name"]: search["outcome"] for search in found["searches"]}
     assert outcomes["VISA (@nowhere)"] == "failed"
@@ -42,6 +42,7 @@ def test_text_ends_in_time_and_says_where_was_looked() -> None:
     assert "looked for VISA (@py):" in done.stderr
     assert "looked for mDNS:" in done.stderr
     assert "identified" not in done.stdout
+    assert ("a known address needs no discovery" in done.stderr) == ("TCPIP" not in done.stdout)
     assert took_s < 10
 
 

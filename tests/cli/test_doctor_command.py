@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hil_mock_device.launch import MockProcess
 from unruly_listener import Listener, keep_silent, unused_port
 
@@ -60,7 +62,8 @@ def test_absent_device_ends_with_code_4() -> None:
     done = doctor(f"TCPIP0::127.0.0.1::{unused_port()}::SOCKET")
     assert done.returncode == 4
     assert "fail    opens: " in done.stdout
-    assert "to do: see hil devices" in done.stdout
+    assert "Connection refused\n" in done.stdout
+    assert "to do: the host is there, and nothing listens on that port" in done.stdout
 
 
 def test_without_resource_the_installation_is_tested(tmp_path: Path) -> None:
@@ -83,5 +86,15 @@ def test_mock_that_does_not_exist_is_a_configuration_error() -> None:
     assert doctor("mock://nonsense").returncode == 3
 
 
-def test_string_that_is_no_resource_fails_to_open() -> None:
-    assert doctor("nonsense").returncode == 4
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        ("nonsense", "'nonsense' is no resource: use TCPIP0::HOST::PORT::SOCKET"),
+        ("127.0.0.1:5025", "did you mean TCPIP0::127.0.0.1::5025::SOCKET?"),
+        ("replay://run", "nothing to test, it is a recording"),
+    ],
+)
+def test_what_is_no_link_is_a_configuration_error(resource: str, message: str) -> None:
+    done = doctor(resource)
+    assert done.returncode == 3
+    assert message in done.stderr

@@ -95,4 +95,4 @@ def test_end_by_an_error_says_where_the_rest_is() -> None:
     bar.hear(RunStarted(run=Path("runs/x"), title="T", chip="C", steps=SIZES))
     with pytest.raises(ZeroDivisionError), bar:
         raise ZeroDivisionError
-    assert text.getvalue() == "stopped early; what was finished is in runs/x\n"
+    assert text.getvalue() == "stopped early: hil resume runs/x goes on from there\n"

@@ -17,20 +17,15 @@ WRITER = """
 import sys
 from pathlib import Path
 from hil.campaign.config import load_campaign
-from hil.campaign.observers import watch_run
-from hil.campaign.run_lock import acquire_run_lock
 from hil.campaign.runner import run_campaign, utc_now
-class Lock:
+class Ready:
     def hear(self, event):
-        if not hasattr(self, "lock") and hasattr(event, "run"):
-            self.lock = acquire_run_lock(event.run, now=utc_now)
+        if type(event).__name__ == "RunStarted":
             sys.stdout.write("ready\\n")
             sys.stdout.flush()
     def tick(self): pass
-    def close(self): self.lock.release()
-with watch_run(Lock(), notify=None, now=utc_now) as observers:
-    campaign = load_campaign(Path(sys.argv[1]))
-    run_campaign(campaign, out=None, observer=observers, now=utc_now)
+    def close(self): pass
+run_campaign(load_campaign(Path(sys.argv[1])), out=None, observer=Ready(), now=utc_now)
 """
 """A campaign on the mock chip by the real runner, watched."""
 

@@ -1,4 +1,5 @@
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,42 @@ def test_file_content_is_returned_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(b"a = 1\r\n")
     assert read_toml_bytes(path) == b"a = 1\r\n"
+
+
+def test_file_of_more_than_a_mebibyte_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    with path.open("wb") as file:
+        file.truncate(20 << 30)  # sparse: it takes no room
+    with pytest.raises(ConfigError) as caught:
+        read_toml_bytes(path)
+    assert str(caught.value) == f"{path}: has 21474836480 bytes or more: must be at most 1048576"
+
+
+def test_text_of_more_than_a_mebibyte_is_not_parsed() -> None:
+    assert problems_of(b"#" * (1 << 20)) == ["title: is missing"]
+    assert problems_of(b"#" * ((1 << 20) + 1)) == [
+        "has 1048577 bytes or more: must be at most 1048576"
+    ]
+
+
+@pytest.mark.parametrize("table", ["", "["], ids=["key", "table"])
+def test_endless_dotted_key_is_refused_at_once(table: str) -> None:
+    text = table + ".".join(["a"] * 60_000) + ("]" if table else " = 1")
+    began_s = time.monotonic()
+    (problem,) = problems_of(f"x = 'a.b'\n{text}\n")
+    assert time.monotonic() - began_s < 2
+    assert problem.endswith(": is nested too deep: must be at most 32 levels")
+
+
+def test_dots_in_quotes_are_no_key() -> None:
+    text = "title = '" + ".".join("a" * 100) + "'  # " + ".".join("b" * 100)
+    assert parse_toml(Campaign, text.encode(), source="c.toml").title == ".".join("a" * 100)
+
+
+def test_of_very_many_problems_the_first_hundred_are_listed_and_the_rest_counted() -> None:
+    began_s = time.monotonic()
+    wrong = problems_of("title = 'x'\n" + "[[stages]]\nzeros = 2\n" * 5000)
+    assert time.monotonic() - began_s < 5
+    assert len(wrong) == 101
+    assert wrong[99].startswith("stages[99].zeros: Input should be less than 1")
+    assert wrong[100] == "and 4900 more problems"

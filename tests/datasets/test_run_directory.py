@@ -267,3 +267,16 @@ def test_one_step_at_a_time_is_in_memory(tmp_path: Path) -> None:
     run.step_path(example.ONE).unlink()
     with pytest.raises(DatasetError, match="core00_one_phase"):
         next(steps)
+
+
+def test_what_is_left_of_a_run_without_a_journal_is_begun_again(tmp_path: Path) -> None:
+    create_run(tmp_path / "run", b"first")
+    (tmp_path / "run" / "lock.json").write_text("{}")
+    assert create_run(tmp_path / "run", b"second").read_campaign() == b"second"
+
+
+def test_folder_with_something_else_beside_a_campaign_file_is_not_taken(tmp_path: Path) -> None:
+    create_run(tmp_path / "run", b"first")
+    (tmp_path / "run" / "steps" / "core00_one_phase.h5").write_text("precious")
+    with pytest.raises(ConfigError, match="is not empty"):
+        create_run(tmp_path / "run", b"second")

@@ -294,6 +294,30 @@ def test_other_instrument_is_recognised_by_its_plain_identity() -> None:
     assert "aimc-hil,mock-chip,lifelike-7,1.0" in findings["protocol"].advice
 
 
+def test_other_instrument_is_left_without_our_error_and_known_to_be_on() -> None:
+    heard = []
+
+    def answer_identity_only(server: socket.socket) -> None:
+        for _ in range(2):
+            client, _ = server.accept()
+            with client, client.makefile("rb") as lines:
+                for line in lines:
+                    heard.append(line)
+                    if line == b"*IDN?\n":
+                        client.sendall(b"ACME,M1,7,1.0\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_identity_only, args=(server,))
+        thread.start()
+        port = server.getsockname()[1]
+        findings = examine(f"TCPIP0::127.0.0.1::{port}::SOCKET", timeout_s=0.3)
+        thread.join(10)
+    assert heard[1:] == [b"*IDN?\n", b"*CLS\n"]
+    assert "ACME,M1,7,1.0" in findings["protocol"].advice
+    assert "no whole answer" in findings["protocol"].evidence
+    assert "check that" not in findings["protocol"].evidence
+
+
 # Devices that others use
 
 

@@ -31,6 +31,12 @@ def test_rate_is_compared_with_what_115200_baud_carry(
     assert word in finding.advice
 
 
+def test_rate_of_a_pseudo_terminal_is_compared_with_nothing() -> None:
+    (finding,) = pacing(115_200, carried(14_500_000), is_terminal=True)
+    assert (finding.verdict, finding.evidence) == (Verdict.SKIPPED, "14.5 MB/s of payload")
+    assert "pseudo-terminal" in finding.advice
+
+
 def test_latency_timer_of_16_ms_is_to_be_shortened(tmp_path: Path) -> None:
     folder = tmp_path / "ttyUSB7" / "device"
     folder.mkdir(parents=True)
@@ -48,7 +54,9 @@ def test_latency_timer_of_1_ms_is_well(tmp_path: Path) -> None:
 
 
 def test_port_without_latency_timer_is_skipped(tmp_path: Path) -> None:
-    assert latency_timer("/dev/ttyS0", ttys=tmp_path).verdict is Verdict.SKIPPED
+    finding = latency_timer("/dev/ttyS0", ttys=tmp_path)
+    assert finding.verdict is Verdict.SKIPPED
+    assert finding.evidence == "the kernel tells of no latency timer for /dev/ttyS0"
 
 
 def test_faults_that_were_mended_are_told() -> None:

@@ -1,9 +1,12 @@
 """Resource strings: which are none, and who carries which."""
 
 import gc
+import re
+import socket
 import warnings
 
 import pytest
+import pyvisa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,9 +39,9 @@ def test_visa_resource_string_is_a_resource(resource: str) -> None:
 
 NO_RESOURCES = [
     "",
-    "127.0.0.1:5025",
-    "tcp://127.0.0.1:5025",
-    "/dev/ttyUSB0",
+    "127.0.0.1:0",
+    "127.0.0.1:65536",
+    "/dev/",
     "TCPIP0",
     "TCPIP0::127.0.0.1::5025",
     "TCPIP0::127.0.0.1::5025::SOCKET ",
@@ -56,6 +59,48 @@ def test_other_string_is_refused_with_the_forms(resource: str) -> None:
     assert not is_resource(resource)
     with pytest.raises(TransportError, match=r"is no (resource|raw socket): .*TCPIP0::HOST"):
         open_transport(resource, timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    ("resource", "meant"),
+    [
+        ("127.0.0.1:5025", "TCPIP0::127.0.0.1::5025::SOCKET"),
+        ("tcp://127.0.0.1:5025", "TCPIP0::127.0.0.1::5025::SOCKET"),
+        ("board.lab:5025", "TCPIP0::board.lab::5025::SOCKET"),
+        ("tcp://[::1]:5025", "TCPIP0::[::1]::5025::SOCKET"),
+        ("/dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+    ],
+)
+def test_address_as_written_elsewhere_is_refused_with_the_resource_meant(
+    resource: str, meant: str
+) -> None:
+    assert is_resource(meant)
+    with pytest.raises(TransportError, match=f"did you mean {re.escape(meant)}\\?$"):
+        open_transport(resource, timeout_s=1)
+
+
+@pytest.mark.parametrize(
+    ("below", "message"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "refused, nobody listens there$"),
+        (socket.gaierror(-2, "Name or service not known"), "unknown host: Name or service not"),
+        (RuntimeError("else"), "VI_ERROR_RSRC_NFOUND"),
+    ],
+)
+def test_reason_that_pyvisa_hides_is_told(
+    below: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        try:
+            raise below
+        except Exception as error:
+            raise pyvisa.VisaIOError(
+                pyvisa.constants.StatusCode.error_resource_not_found
+            ) from error
+
+    monkeypatch.setattr(pyvisa.ResourceManager, "open_resource", fail)
+    with pytest.raises(TransportError, match=message):
+        open_transport("TCPIP0::127.0.0.1::hislip0,4880::INSTR", timeout_s=1)
 
 
 @given(st.text(max_size=40))

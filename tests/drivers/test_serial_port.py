@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import time
 from pathlib import Path
 
@@ -207,3 +208,27 @@ def test_campaign_over_a_bad_line_measures_what_a_good_line_does(tmp_path: Path,
         bad.close()
     assert line.spoilt.total() > 5
     assert sum(transport.faults.values()) > 0
+
+
+@pytest.mark.parametrize("added", [0, 1], ids=["garbage", "dripping"])
+def test_line_that_is_always_readable_does_not_outlast_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: int
+) -> None:
+    with served_line(tmp_path / "tty") as resource:
+        transport = open_serial(resource, timeout_s=WAIT_S)
+        waiting = [1]
+
+        def read() -> None:
+            assert len(waiting) < 1000, "it goes on reading"
+            waiting.append(added)
+            time.sleep(0.001)
+
+        monkeypatch.setattr(transport, "_poll", lambda _: select.POLLIN)
+        monkeypatch.setattr(transport, "_read", read)
+        monkeypatch.setattr(transport._end, "take_into", lambda _: waiting[-1])
+        start = time.monotonic()
+        with memoryview(bytearray(1 << 20)) as buffer:
+            assert transport.receive_into(buffer, is_whole=False, timeout_s=0.2) >= 1
+        assert time.monotonic() - start < 1
+        monkeypatch.undo()
+        transport.close()

@@ -230,7 +230,7 @@ def test_interrupt_in_the_settling_wait_leaves_the_bench_safe(
         assert "Traceback" not in words
         assert bench.state == SAFE
     info = hil("info", tmp_path / "run", "--json").json
-    assert (info["status"], info["reason"]) == ("aborted", "KeyboardInterrupt")
+    assert (info["status"], info["reason"]) == ("interrupted", number.name)
 
 
 def test_dead_chamber_ends_the_run_with_code_4_and_the_rest_is_safe(

@@ -148,3 +148,8 @@ def test_short_and_long_headers_are_the_same_command() -> None:
     assert rule.concerns("FETC:COUN?")
     assert rule.concerns("FETCH:COUNTS?")
     assert not rule.concerns("FETC:OUTP?")
+
+
+def test_too_many_rules_are_counted_and_not_checked(tmp_path: Path) -> None:
+    text = '[[fault]]\nkind = "dorp"\n' * 1001
+    assert refusal(tmp_path, text) == "/faults.toml:1: fault: has 1001 rules: must be at most 1000"

@@ -235,6 +235,22 @@ def test_client_that_goes_while_it_waits_never_gets_the_lock(client: RawClient, 
     assert client.asynch.ask(24).parameter == 0
 
 
+def test_device_clear_and_status_are_answered_while_a_lock_is_waited_for(
+    client: RawClient, port: int
+) -> None:
+    assert client.asynch.ask(4, 1).control == 1
+    with RawClient(port) as waiting:
+        waiting.asynch.send(4, 1, 8000)
+        start = time.monotonic()
+        assert waiting.asynch.ask(19).kind == 23
+        assert waiting.sync.ask(8).kind == 9
+        assert waiting.asynch.ask(21).kind == 22
+        assert waiting.asynch.ask(4, 1, 8000).control == 3, "one request at a time"
+        assert time.monotonic() - start < 4
+        assert client.asynch.ask(4, 0).control == 1
+        assert waiting.asynch.hear() == (5, 1, 0, b"")
+
+
 def test_shared_lock_is_shared_by_those_with_its_key(client: RawClient, port: int) -> None:
     with RawClient(port) as second, RawClient(port) as stranger:
         assert client.asynch.ask(4, 1, 0, b"key").control == 1

@@ -308,3 +308,45 @@ def test_address_of_either_kind_is_checked() -> None:
 )
 def test_hislip_address_becomes_a_resource(host: str, resource: str) -> None:
     assert TcpAddress(host, 4880).hislip_resource == resource
+
+
+def test_hislip_lock_is_not_given_to_a_client_whose_other_channel_has_closed() -> None:
+    firmware = new_firmware()
+
+    async def serve() -> int:
+        listener = HislipListener(ANYWHERE, firmware)
+        conversation = Scripted()
+        port = port_of(await listener.start(lambda: conversation))
+        try:
+            client = await asyncio.to_thread(RawClient, port)
+            # Both are there when the server looks next.
+            client.sync.close()
+            client.asynch.send(4, 1)
+            await asyncio.wait_for(conversation.has_left.wait(), WAIT_S)
+            await asyncio.sleep(0.1)
+            client.asynch.close()
+        finally:
+            await listener.close()
+        return firmware.lock.holders
+
+    assert asyncio.run(serve()) == 0
+
+
+def test_hislip_client_that_opens_no_second_channel_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hil_mock_device.listeners.hislip._ESTABLISH_S", 0.3)
+
+    def client(port: int) -> None:
+        silent, half = RawChannel(port), RawChannel(port)
+        with RawClient(port) as whole:
+            assert half.ask(0, 0, 0x0100_7878, b"hislip0").kind == 1
+            assert half.hear()[:2] == (2, 2)
+            assert half.is_closed()
+            assert silent.is_closed()
+            assert whole.sync.hears_nothing(0.5), "a client with both stays"
+            assert whole.query(b"?", 2) == b"here"
+        silent.close()
+        half.close()
+
+    served(HislipListener(ANYWHERE, new_firmware()), Scripted(b"here"), client)

@@ -221,6 +221,16 @@ def test_listener_takes_its_link_away_and_replaces_a_stale_one(tmp_path: Path) -
     assert not (tmp_path / "tty").is_symlink()
 
 
+def test_link_of_a_listener_at_work_is_not_taken_over(tmp_path: Path) -> None:
+    with served_line(tmp_path / "tty"):
+        terminal = (tmp_path / "tty").readlink()
+        with pytest.raises(ConfigError, match=f"leads to {terminal}, which is in use"):
+            asyncio.run(PtyListener(tmp_path / "tty").start(conversations()))
+        assert (tmp_path / "tty").readlink() == terminal
+        with open_plain(tmp_path / "tty") as port:
+            assert ask(port, b"*IDN?\n") == IDENTITY
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -278,3 +279,20 @@ def test_nobody_is_told_where_nothing_listens(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO):
         tell(section(url=f"http://127.0.0.1:{port}/"), COMPLETE)
     assert "Connection refused" in caplog.text
+
+
+def test_flood_of_words_fills_no_disk_and_keeps_nothing_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # The size of a pipe is 0, that of a file what was written.
+    code = (
+        "import os, sys; [os.write(2, b'x' * 100_000) for _ in range(100)]; "
+        "open(sys.argv[1], 'w').write(str(os.fstat(2).st_size)); sys.exit(3)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "size")]
+    with caplog.at_level(logging.WARNING):
+        assert tell(section(command=command), COMPLETE) < 15
+    assert (tmp_path / "size").read_text() == "0"
+    assert "ended with 3: xxx" in caplog.text
+    assert len(caplog.text) < 2000

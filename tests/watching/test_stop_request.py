@@ -1,7 +1,11 @@
 """Asking a run to stop: real writers, real signals; other machines and old numbers are faked."""
 
+import fcntl
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -131,3 +135,51 @@ def test_unreadable_lock_is_a_clear_error(run: Path) -> None:
     (run / "lock.json").write_text("{")
     with pytest.raises(DatasetError, match=r"lock\.json"):
         stop_run(run, StopKind.AT_ONCE, wait_s=0, tools=tools())
+
+
+def say_who_writes(run: Path, pid: int, *, started: int | None) -> None:
+    """Write a lock file that no process holds, as a copied or a forged one."""
+    writer = replace(ProcessTable().own(), pid=pid, started=started)
+    (run / "lock.json").write_text(json.dumps({**writer.to_json(), "since": "2026"}))
+
+
+def start_time_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+
+
+@pytest.mark.parametrize("knows_start", [True, False])
+def test_stranger_named_by_a_lock_that_nobody_holds_gets_no_signal(
+    run: Path, *, knows_start: bool
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
+        started = start_time_of(stranger.pid) if knows_start else None
+        say_who_writes(run, stranger.pid, started=started)
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=0.4, tools=tools())
+        time.sleep(0.1)
+        assert stranger.poll() is None
+        stranger.kill()
+    assert (report.outcome, report.signals) == (StopOutcome.STILL_RUNNING, 0)
+    words = "nobody holds lock.json" if knows_start else "it is not proven that process"
+    assert report.note.startswith(f"no signal was sent: {words}")
+
+
+def test_held_lock_without_a_start_time_proves_nothing(run: Path) -> None:
+    with running_writer(run, "--steps", "200", "--stubborn") as writer:
+        path = run / "lock.json"
+        path.write_text(path.read_text().replace(str(start_time_of(writer.pid)), "null"))
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=0.3, tools=tools())
+    assert report.signals == 0
+    assert report.note.startswith("no signal was sent: it is not proven that process")
+
+
+def test_first_process_gets_no_signal(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a signal was sent")
+
+    monkeypatch.setattr(os, "kill", refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+    say_who_writes(run, 1, started=start_time_of(1))
+    with (run / "lock.json").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        report = stop_run(run, StopKind.AT_ONCE, wait_s=0.3, tools=tools())
+    assert report.note == "no signal was sent: process 1 is never sent one"

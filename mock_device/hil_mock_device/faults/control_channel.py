@@ -6,12 +6,11 @@ Plain SCPI on a connection of its own, which meets no faults itself.
 from collections.abc import Callable, Iterator
 
 from hil.core.errors import ConfigError, DeviceError, FrameError
-from hil.core.toml_file import parse_toml
 from hil_drivers.link import DeviceLink
 from hil_drivers.scpi import ScpiError, matches
 from hil_mock_device.bench_instruments.plain_instrument import PlainInstrument, number, only
 from hil_mock_device.environment import Environment
-from hil_mock_device.faults.fault_script import FaultRule, FaultScript, MockFault
+from hil_mock_device.faults.fault_script import FaultRule, MockFault, parse_fault_script
 from hil_mock_device.faults.injector import FaultInjector
 from hil_mock_device.firmware.call import refusal
 from hil_mock_device.silicon import Silicon
@@ -53,7 +52,7 @@ class FaultControl:
     def load(self, content: bytes) -> None:
         """Replace all rules by those of a script, the content of a TOML file."""
         try:
-            self._injector.load(parse_toml(FaultScript, content, source="script"))
+            self._injector.load(parse_fault_script(content, source="script"))
         except ConfigError as error:
             self.instrument.note(refusal(ScpiError.ILLEGAL_PARAMETER, str(error)))
 

@@ -28,12 +28,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import quoted
-from hil.core.toml_file import parse_toml, read_toml_bytes
+from hil.core.toml_file import TomlText, check_document, read_toml_bytes
 from hil_drivers.scpi import spellings
 
 LARGEST_SEED = 2**63 - 1
 _LONGEST_S = 3600.0
 _MOST = 2**31 - 1
+_MOST_RULES = 1000
 _FROZEN = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 _SETTING_COMMA = re.compile(r""",(?![^\[]*\])(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")
@@ -308,7 +309,7 @@ class FaultScript(BaseModel):
 
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     """Decides all that is left to chance: the same seed and messages meet the same faults."""
-    fault: tuple[FaultRule, ...] = Field(default=(), max_length=1000)
+    fault: tuple[FaultRule, ...] = Field(default=(), max_length=_MOST_RULES)
     """The rules. Of several that would strike one message, the first does; those that only slow
     the link down go together with all others."""
 
@@ -321,7 +322,31 @@ def load_fault_script(path: Path) -> FaultScript:
     ConfigError
         If the file cannot be read, or is wrong; every problem is listed.
     """
-    return parse_toml(FaultScript, read_toml_bytes(path), source=str(path))
+    return parse_fault_script(read_toml_bytes(path), source=str(path))
+
+
+def parse_fault_script(content: bytes, *, source: str) -> FaultScript:
+    """Read the content of a fault script.
+
+    Parameters
+    ----------
+    content
+        The file's bytes.
+    source
+        Its name, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If it is wrong; every problem is listed.
+    """
+    text = TomlText(content, source=source)
+    rules = text.document.get("fault")
+    if isinstance(rules, list) and len(rules) > _MOST_RULES:
+        # Before any of them is checked: each may have several problems of its own.
+        message = f"has {len(rules)} rules: must be at most {_MOST_RULES}"
+        raise ConfigError(source, [Problem("fault", message, text.place(("fault",)).line)])
+    return check_document(FaultScript, text.document, source=source, place_of=text.place)
 
 
 def _value(text: str) -> Any:

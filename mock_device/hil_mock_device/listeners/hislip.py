@@ -22,6 +22,8 @@ from hil_mock_device.listeners.listener import MakeConversation
 _SUB_ADDRESSES = (b"", b"hislip0")
 _MOST_CLIENTS = 32
 _HIGHEST_SESSION_ID = 0xFFFF
+_ESTABLISH_S = 5.0
+"""How long a client may take for each of its two connections; then it is cut off."""
 _VENDOR_ID = int.from_bytes(b"AH", "big")
 """Two letters that no vendor has registered (VPP-9)."""
 
@@ -63,7 +65,8 @@ class HislipListener:
 
     async def _talk(self, channel: HislipChannel, make_conversation: MakeConversation) -> None:
         try:
-            first = await channel.next_message()
+            async with asyncio.timeout(_ESTABLISH_S):
+                first = await channel.next_message()
             if not isinstance(first, HislipMessage):
                 await self._refuse(channel, "must begin with Initialize")
             elif first.type == MessageType.INITIALIZE:
@@ -72,7 +75,7 @@ class HislipListener:
                 await self._serve_asynchronous(channel, first)
             else:
                 await self._refuse(channel, f"begins with type {first.type}, not with Initialize")
-        except ChannelClosedError:
+        except (ChannelClosedError, TimeoutError):
             pass
 
     async def _serve_synchronous(
@@ -89,12 +92,14 @@ class HislipListener:
         conversation = make_conversation()
         session = HislipSession(channel, conversation, self._firmware)
         self._sessions[session_id] = session
+        patience = asyncio.get_running_loop().call_later(_ESTABLISH_S, session.give_up)
         try:
             # Control code 0: synchronized mode, whatever the client would like.
             answer = MessageType.INITIALIZE_RESPONSE
             await channel.send(answer, parameter=PROTOCOL_VERSION << 16 | session_id)
             await session.serve_synchronous()
         finally:
+            patience.cancel()
             del self._sessions[session_id]
             session.close()
             conversation.leave()

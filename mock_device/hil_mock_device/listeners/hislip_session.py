@@ -66,11 +66,23 @@ class HislipSession:
         self._is_clearing = False
         self._is_open = True
         self._work: asyncio.Task[None] | None = None
+        self._wait_for_lock: asyncio.Task[None] | None = None
 
     @property
     def has_both_channels(self) -> bool:
         """Whether the asynchronous channel has come."""
         return self._asynchronous is not None
+
+    def give_up(self) -> None:
+        """End the session if its asynchronous channel has not come: none waits for ever."""
+        if self._asynchronous is None:
+            self._is_open = False
+            self._synchronous.put(
+                MessageType.FATAL_ERROR,
+                control=FatalErrorCode.CHANNELS_NOT_ESTABLISHED,
+                payload=b"the asynchronous channel did not come in time",
+            )
+            self._synchronous.cut()
 
     def close(self) -> None:
         """End the session: the synchronous channel has ended."""
@@ -128,8 +140,11 @@ class HislipSession:
                     await channel.refuse(message)
         finally:
             self._is_open = False
-            if self._work is not None:
-                self._work.cancel()
+            for task in (self._work, self._wait_for_lock):
+                if task is not None:
+                    task.cancel()
+            # It may have got the lock after the synchronous channel has ended, and given it back.
+            self._firmware.lock.forget(self._conversation.client)
             self._synchronous.cut()
 
     # --- the synchronous channel -----------------------------------------------------------------
@@ -237,8 +252,17 @@ class HislipSession:
             words = f"a lock's key of {len(message.payload)} bytes: at most {_LONGEST_KEY}"
             await channel.report(ErrorCode.MESSAGE_TOO_LARGE, words)
             return
-        response = self._release() if message.control == 0 else await self._request(message)
-        await channel.send(MessageType.ASYNC_LOCK_RESPONSE, control=response)
+        if self._wait_for_lock is not None:  # one request at a time
+            response: LockResponse | None = LockResponse.ERROR
+        elif message.control == 0:
+            response = self._release()
+        else:
+            response = self._request(message)
+        if response is None:
+            # Beside this channel, which device clear and status byte go over meanwhile.
+            self._wait_for_lock = asyncio.create_task(self._poll_lock(channel, message))
+        else:
+            await channel.send(MessageType.ASYNC_LOCK_RESPONSE, control=response)
 
     def _release(self) -> LockResponse:
         released = self._firmware.lock.release(self._conversation.client)
@@ -247,21 +271,31 @@ class HislipSession:
         is_shared = released is LockKind.SHARED
         return LockResponse.SUCCESS_SHARED if is_shared else LockResponse.SUCCESS
 
-    async def _request(self, message: HislipMessage) -> LockResponse:
+    def _request(self, message: HislipMessage) -> LockResponse | None:
+        """Ask for the lock; return None where the client has to wait for it."""
         lock, client = self._firmware.lock, self._conversation.client
-        key = message.payload.decode("ascii", "replace")
+        key = _key_of(message)
         if lock.holds(client, LockKind.SHARED if key else LockKind.EXCLUSIVE):
             return LockResponse.ERROR
+        if not self._is_open:  # nobody is left to hold it
+            raise ChannelClosedError
+        if lock.request(client, key):
+            return LockResponse.SUCCESS
+        return None if message.parameter else LockResponse.FAILURE
+
+    async def _poll_lock(self, channel: HislipChannel, message: HislipMessage) -> None:
+        lock, client = self._firmware.lock, self._conversation.client
         loop = asyncio.get_running_loop()
         deadline = loop.time() + message.parameter / 1000
-        while not lock.request(client, key):
-            left_s = deadline - loop.time()
-            if left_s <= 0:
-                return LockResponse.FAILURE
+        response = LockResponse.FAILURE
+        while response is LockResponse.FAILURE and (left_s := deadline - loop.time()) > 0:
             await asyncio.sleep(min(_LOCK_POLL_S, left_s))
             if not self._is_open:  # nobody is left to hold it
-                raise ChannelClosedError
-        return LockResponse.SUCCESS
+                return
+            if lock.request(client, _key_of(message)):
+                response = LockResponse.SUCCESS
+        self._wait_for_lock = None
+        channel.put(MessageType.ASYNC_LOCK_RESPONSE, control=response)
 
     async def _tell_lock(self, channel: HislipChannel, _: HislipMessage) -> None:
         lock = self._firmware.lock
@@ -270,3 +304,7 @@ class HislipSession:
             control=int(lock.owner is not None),
             parameter=lock.holders,
         )
+
+
+def _key_of(message: HislipMessage) -> str:
+    return message.payload.decode("ascii", "replace")

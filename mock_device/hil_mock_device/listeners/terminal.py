@@ -24,12 +24,12 @@ class Terminal:
     Parameters
     ----------
     path
-        Where to put the link. One that points to a terminal already is replaced.
+        Where to put the link. One that is left over, to a terminal that has gone, is replaced.
 
     Raises
     ------
     ConfigError
-        If the link cannot be made there.
+        If the link cannot be made there, or leads to a terminal that is still in use.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,6 +37,12 @@ class Terminal:
         if path.is_symlink():
             if not str(path.readlink()).startswith("/dev/"):
                 raise _refused(path, "is a link to something else than a terminal")
+            if path.exists():  # a pseudo-terminal is there only as long as somebody serves it
+                raise _refused(
+                    path,
+                    f"leads to {path.readlink()}, which is in use: end the mock that serves it, "
+                    "or use another path",
+                )
         elif path.exists():
             raise _refused(path, "exists already")
         self._plug_in()

@@ -1,0 +1,127 @@
+"""A run under way: what it works with, and where it writes down what happens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hil.campaign.config import Campaign
+from hil.campaign.instruments import BenchInstruments
+from hil.campaign.interruption import StopSwitch
+from hil.campaign.observers import Observers
+from hil.campaign.plan import PlannedStep
+from hil.campaign.run_clock import RunClock
+from hil.campaign.run_events import FaultMet, RunEvent
+from hil.core.readout import ChipIdentity
+from hil_datasets.chip_book.campaign_book import BookKeeper
+from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepKey
+from hil_drivers.chip import Chip
+from hil_drivers.link_fault import LinkFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended."""
+
+    run: RunDirectory
+    """Where it is."""
+    failed: tuple[str, ...]
+    """Steps that could not be calibrated, and why; empty if all could."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunJob:
+    """What a run works with."""
+
+    campaign: Campaign
+    """What to do."""
+    plan: Sequence[PlannedStep]
+    """Every step, in order."""
+    run: RunDirectory
+    """Where it goes."""
+    chip: Chip
+    """The chip."""
+    identity: ChipIdentity
+    """Who it said it was when this process began."""
+    resource: str
+    """Resource string of the device."""
+    software: Mapping[str, str]
+    """Name and version of what computes and stores."""
+    events: "EventTeller"
+    """Who is told what happens."""
+    clock: RunClock
+    """What time it is."""
+    instruments: BenchInstruments
+    """What surrounds the chip."""
+    switch: StopSwitch
+    """What stops the run."""
+    book: BookKeeper
+    """Where the life of the chip is written down."""
+    beginning: Mapping[str, Any]
+    """What the event with which this process begins says besides."""
+    finished: frozenset[StepKey] = frozenset()
+    """Steps that were finished before."""
+    programmed: Mapping[int, str] = field(default_factory=dict)
+    """Cores that the run has programmed before, and the digest of their weights."""
+    plays_recording: bool = False
+    """Whether the device is a recording, which measures nothing."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the run had begun before."""
+        return self.beginning.get("event") == "resume"
+
+    def note(self, event: str, **details: Any) -> None:
+        """Append an event to the journal."""
+        self.run.journal.append(event, utc=self.clock.utc(), **details)
+
+    def note_faults(self, step: str) -> None:
+        """Write down what has befallen the link since this was done last."""
+        for utc, fault in self.clock.take_faults():
+            self.run.journal.append(
+                "fault",
+                utc=utc,
+                step=step,
+                kind=fault.kind.value,
+                request=fault.request,
+                detail=fault.detail,
+                recovered_s=fault.recovered_s,
+            )
+
+
+class EventTeller:
+    """Tells who watches a run what happens in it.
+
+    Parameters
+    ----------
+    watcher
+        Everybody who is told.
+    clock
+        Who has to know of faults of the link.
+    """
+
+    def __init__(self, watcher: Observers, clock: RunClock) -> None:
+        self._watcher = watcher
+        self._clock = clock
+
+    def tell(self, event: RunEvent) -> None:
+        """Tell of an event."""
+        self._watcher.hear(event)
+
+    def on_fault(self, fault: LinkFault) -> None:
+        """Tell of a fault of the link that is over."""
+        self._clock.on_fault(fault)
+        self.tell(
+            FaultMet(
+                kind=fault.kind.value,
+                request=fault.request,
+                detail=fault.detail,
+                recovered_s=fault.recovered_s,
+            )
+        )
+
+
+def absolute(path: Path) -> str:
+    """Return a path as the journal and the chip's book keep it."""
+    return str(path.absolute())
