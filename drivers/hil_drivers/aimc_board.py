@@ -293,6 +293,16 @@ class AimcBoard:
         """Leave the chip with no input driven and the NMPU off."""
         self._once.run(self._requests.safe, limit_s=_SAFE_LIMIT_S)
 
+    def reserve(self) -> None:
+        """Keep every other client away until the link is closed, where the device knows locks.
+
+        Raises
+        ------
+        LockedError
+            If another client has the device to itself.
+        """
+        self._once.run(self._recognition.lock)
+
     def close(self) -> None:
         """Close the link."""
         self._recognition.unlock()

@@ -51,7 +51,7 @@ class Recognition:
             If another client has locked the device.
         """
         if self._fenced_at != self._session.resynchronisations:
-            self._fence_off()
+            self.lock()
             self._fenced_at = self._session.resynchronisations
         boot = self._requests.boot()
         self.same_identity()
@@ -89,8 +89,14 @@ class Recognition:
                 self._requests.unlock(limit_s=_UNLOCK_LIMIT_S)
         self._is_locked = False
 
-    def _fence_off(self) -> None:
-        """Lock the device: requests of a former connection can do nothing any more."""
+    def lock(self) -> None:
+        """Lock the device: requests of others, and of a former connection, can do nothing more.
+
+        Raises
+        ------
+        LockedError
+            If another client has it.
+        """
         is_locked = self._requests.lock()
         if is_locked is False:
             raise LockedError(f"{self._session.resource}: another client has locked the device")

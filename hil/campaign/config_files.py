@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from hil.campaign.bench import MockResource
 from hil.campaign.config import Campaign
@@ -26,12 +27,16 @@ def check_files(campaign: Campaign) -> None:
         all of them are listed.
     """
     problems: list[Problem] = []
-    for key, check in (
+    checks: tuple[tuple[KeyPath, Callable[[Campaign], None]], ...] = (
         (("device", "driver"), _check_driver),
         (("device", "resource"), _check_device),
-        (("campaign", "cores"), _check_cores),
+        *(
+            (("campaign", "cores", index), partial(_check_core, core=core))
+            for index, core in enumerate(campaign.config.campaign.cores or ())
+        ),
         (("campaign", "workload"), _check_workload),
-    ):
+    )
+    for key, check in checks:
         problems += _problems_of(campaign, key, check)
     if problems:
         raise ConfigError(str(campaign.path), problems)
@@ -74,7 +79,7 @@ def _check_device(campaign: Campaign) -> None:
         _mock_profile(campaign)
 
 
-def _check_cores(campaign: Campaign) -> None:
+def _check_core(campaign: Campaign, core: int) -> None:
     device = campaign.config.device
     if device.driver != DEFAULT_DRIVER or not device.resource.startswith(_MOCK):
         return
@@ -83,10 +88,9 @@ def _check_cores(campaign: Campaign) -> None:
     except (ConfigError, ValueError):
         return  # what is wrong with the profile is told of the resource
     count = profile.array.cores
-    absent = [core for core in campaign.config.campaign.cores or () if core >= count]
-    if absent:
+    if core >= count:
         raise ValueError(
-            f"core {absent[0]}: the mock chip {MockResource.parse(device.resource).profile} has "
+            f"core {core}: the mock chip {MockResource.parse(device.resource).profile} has "
             f"{count} cores, 0 to {count - 1}"
         )
 

@@ -105,6 +105,10 @@ def open_bench(
         ) as device,
         device.instruments(sections) as instruments,
     ):
+        # Two campaigns at one chip would program and read each other's weights.
+        reserve = getattr(device.chip, "reserve", None)  # a plug-in need not have it
+        if reserve is not None:
+            reserve()
         yield device, instruments
 
 

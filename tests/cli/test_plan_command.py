@@ -188,13 +188,13 @@ def test_every_reason_is_listed_and_ends_with_3(tmp_path: Path) -> None:
     campaign = campaign_file(
         tmp_path,
         resource="mock://huge.toml",
-        campaign=f"cores = {[*range(1023), 1024]}",
+        campaign=f"cores = {[*range(1024)]}",
         vectors="calibration = 10000000\nverification = 1000000\nblock = 4096",
     )
     ended = hil("plan", campaign, "--no-device", "--json")
     assert ended.code == 3
     keys = [problem["key"] for problem in ended.json["problems"]]
-    assert keys == ["campaign.cores[1023]", "vectors.block", "campaign.out", "vectors"]
+    assert keys == ["vectors.block", "campaign.out", "vectors"]
     for key in keys:
         assert f" {key}: " in ended.stderr
 

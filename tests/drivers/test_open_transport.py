@@ -92,7 +92,7 @@ def test_reason_that_pyvisa_hides_is_told(
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         try:
-            raise below
+            raise below  # noqa: TRY301 - chained as pyvisa-py chains it
         except Exception as error:
             raise pyvisa.VisaIOError(
                 pyvisa.constants.StatusCode.error_resource_not_found
