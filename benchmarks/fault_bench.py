@@ -4,12 +4,13 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.core.errors import TransportTimeoutError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_drivers.aimc_board import AimcBoard
@@ -33,6 +34,7 @@ LINKS = ("tcp", "visa", "hislip", "serial")
 """Raw TCP, the same through pyvisa (SOCKET), HiSLIP through pyvisa, packets on a terminal."""
 ROWS, COLUMNS, CORES = 32, 8, 2
 _START_S = 20.0
+_CONNECT_TRIES = 5
 _CONNECT_S = 10.0
 
 Counts = npt.NDArray[np.uint16]
@@ -128,6 +130,18 @@ class ServedDevice:
         on_fault: Callable[[LinkFault], None],
     ) -> AimcBoard:
         """Connect to it, as patiently as on any day; then wait `timeout_s` for each answer."""
+        for _ in range(_CONNECT_TRIES - 1):
+            # A handshake is tried once, and a busy machine may well need longer for an answer.
+            with suppress(TransportTimeoutError):
+                return self._connect_once(timeout_s, recovery, on_fault)
+        return self._connect_once(timeout_s, recovery, on_fault)
+
+    def _connect_once(
+        self,
+        timeout_s: float,
+        recovery: RecoveryPolicy,
+        on_fault: Callable[[LinkFault], None],
+    ) -> AimcBoard:
         if self._link == "serial":
             transport = open_serial(self.resource, timeout_s=_CONNECT_S)
             return board_over(transport, timeout_s, recovery=recovery, on_fault=on_fault)

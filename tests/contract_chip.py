@@ -1,5 +1,6 @@
 """A small mock chip in a process of its own, and the same one in this process."""
 
+import tempfile
 from pathlib import Path
 
 from hil_drivers.open_transport import TransportChoice, open_transport
@@ -43,10 +44,12 @@ CARRIERS = ("loopback", "tcp", "visa", "hislip", "serial")
 
 def start_process(profile: Path) -> MockProcess:
     """Serve one small chip over TCP, HiSLIP and a pseudo terminal, in this order."""
+    # A path of its own: a killed process leaves a link to a terminal that may be another's.
+    line = Path(tempfile.mkdtemp(dir=profile.parent)) / "tty"
     return MockProcess(
         [
             *("--profile", str(profile), "--seed", "5", "--tcp", "127.0.0.1:0"),
-            *("--hislip", "127.0.0.1:0", "--pty", str(profile.with_name("tty"))),
+            *("--hislip", "127.0.0.1:0", "--pty", str(line)),
         ]
     )
 

@@ -24,7 +24,7 @@ _COMMANDS = {
     "export": ("hil.cli.export", "Write a run's coefficients as JSON, CSV or NPZ."),
     "status": ("hil.cli.status", "Show how a run stands, from another terminal."),
     "abort": ("hil.cli.abort", "Stop a run that another process writes, and leave its chip safe."),
-    "list": ("hil.cli.list", "List the runs below a folder."),
+    "list": ("hil.cli.list_runs", "List the runs below a folder."),
     "info": ("hil.cli.info", "Print what a run holds."),
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),

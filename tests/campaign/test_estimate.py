@@ -18,6 +18,10 @@ from hil.campaign.plan import plan_campaign
 from hil.core.errors import ConfigError
 from hil.core.readout import ChipGeometry, ReadMode
 
+REAL_LAYER = PROJECT.parent / "shared" / "data" / "resnet20_layer3_2_conv1_workload.npz"
+NEEDS_LAYER = pytest.mark.skipif(
+    not REAL_LAYER.exists(), reason="the workload of examples/resnet20_layer.toml is not here"
+)
 CHIP = ChipGeometry(cores=4, rows=256, columns=256, counter_bits=12, max_vectors=128)
 HOST = HostPace(
     calibration_vector_s=0.001,
@@ -33,7 +37,9 @@ def loaded(folder: Path, **parts: str) -> Campaign:
     return load_campaign(campaign_file(folder, **parts))
 
 
-@pytest.mark.parametrize("name", ["quickstart.toml", "resnet20_layer.toml"])
+@pytest.mark.parametrize(
+    "name", ["quickstart.toml", pytest.param("resnet20_layer.toml", marks=NEEDS_LAYER)]
+)
 def test_outlined_steps_are_those_that_a_run_takes(name: str) -> None:
     campaign = load_campaign(PROJECT / "examples" / name)
     size = replace(CHIP, cores=8, max_vectors=4096)
@@ -58,6 +64,7 @@ def test_every_reason_is_told_where_a_run_stops_at_the_first(tmp_path: Path) -> 
         plan_campaign(campaign, CHIP)
 
 
+@NEEDS_LAYER
 def test_a_workload_that_needs_more_cores_is_refused_with_their_number() -> None:
     campaign = load_campaign(PROJECT / "examples" / "resnet20_layer.toml")
     _, problems = outline_steps(campaign, replace(CHIP, cores=2, max_vectors=4096))

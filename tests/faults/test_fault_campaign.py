@@ -22,10 +22,13 @@ HARMLESS = {"latency", "bandwidth", "baud", "message doubled", "full error queue
 
 
 # pyvisa-py leaves the socket of a HiSLIP connection that was refused to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:unclosed <socket:ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:unclosed <socket:ResourceWarning",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ),
+    pytest.mark.timeout(600),  # all parts are carried out before the first test
+]
 
 
 @pytest.fixture(autouse=True)
