@@ -175,7 +175,7 @@ def test_line_that_changes_bytes_is_found_out_and_the_bytes_named(
     change: Callable[[bytes], bytes], named: str
 ) -> None:
     with UnrulyBoard(CountingChip(), altered(change)) as board:
-        findings = examine(board.resource, seconds=3.0, timeout_s=0.5)
+        findings = examine(board.resource, seconds=10.0, timeout_s=0.3)
     assert findings["byte values"].verdict is Verdict.FAIL
     assert named in findings["byte values"].evidence
     assert "raw mode" in findings["byte values"].advice
