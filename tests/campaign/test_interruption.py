@@ -69,12 +69,14 @@ def test_signal_between_blocks_stops_at_once() -> None:
 
 def test_nothing_interrupts_while_the_chip_is_made_safe() -> None:
     switch = StopSwitch(Asked())
+    done: list[str] = []
     with switch.listening():
         switch.end()
         send(signal.SIGINT)
         send(signal.SIGINT)
         with switch.whole():
-            pass
+            done.append("safe")
+    assert done == ["safe"]
 
 
 def test_handlers_are_those_of_before_afterwards() -> None:
@@ -88,6 +90,7 @@ def test_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with StopSwitch(Asked()).listening():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             send(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -114,8 +117,11 @@ def test_older_request_is_removed(tmp_path: Path) -> None:
     leave_request(tmp_path, StopKind.AFTER_BLOCK)
     switch = StopSwitch(Asked())
     switch.watch(requests_of(tmp_path))
+    done: list[str] = []
     with switch.whole():
-        pass
+        done.append("block")
+    assert done == ["block"]
+    assert list(tmp_path.glob("stop-request*")) == []
 
 
 def test_signal_with_an_urgent_request_ends_the_block(tmp_path: Path) -> None:

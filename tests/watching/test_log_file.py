@@ -36,6 +36,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def log(tmp_path: Path) -> Iterator[RunLog]:
     with RunLog(now=now) as log:
         log.hear(RunStarted(run=tmp_path, title="T", chip="C", steps=()))
+    assert list(tmp_path.iterdir()) == []
         yield log
 
 
@@ -73,6 +74,7 @@ def test_loggers_are_as_before_afterwards(tmp_path: Path) -> None:
     before = (logging.getLogger().handlers[:], logging.getLogger("hil").level)
     with RunLog(now=now) as log:
         log.hear(RunStarted(run=tmp_path, title="T", chip="C", steps=()))
+    assert list(tmp_path.iterdir()) == []
     assert (logging.getLogger().handlers, logging.getLogger("hil").level) == before
     logging.getLogger("hil.somewhere").warning("after the end")
     assert "after the end" not in (tmp_path / "log.jsonl").read_text()
@@ -179,3 +181,4 @@ def test_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with RunLog(now=now) as log:
         log.hear(RunStarted(run=tmp_path, title="T", chip="C", steps=()))
+    assert list(tmp_path.iterdir()) == []
