@@ -16,6 +16,9 @@ HIL = Path(sys.executable).with_name("hil")
 QUICKSTART = PROJECT / "examples" / "quickstart.toml"
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that has ended."""
@@ -43,8 +46,8 @@ def hil(*arguments: object, cwd: Path | None = None) -> Ended:
 
 
 def start_hil(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start `hil` in a process group of its own."""
-    return subprocess.Popen(
+    """Start `hil` in a process group of its own; `ended_processes` ends it at the latest."""
+    process = subprocess.Popen(
         [str(HIL), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -52,6 +55,23 @@ def start_hil(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[s
         cwd=cwd,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
+
+
+@contextmanager
+def ended_processes() -> Iterator[None]:
+    """End what `start_hil` starts inside: a test that fails must not leave it to the next one."""
+    before = len(_started)
+    yield
+    for process in _started[before:]:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=20)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+    del _started[before:]
 
 
 @contextmanager

@@ -138,8 +138,8 @@ def _vector_problems(campaign: Campaign, workload: Workload) -> list[Problem]:
     if wanted <= has:
         return []
     message = (
-        f"its inputs hold {has} vectors: vectors.calibration + vectors.verification ask for "
-        f"{wanted}"
+        f"the inputs of {campaign.config.campaign.workload} hold {has} vectors: "
+        f"vectors.calibration + vectors.verification ask for {wanted}"
     )
     return [Problem("campaign.workload", message)]
 
@@ -154,8 +154,8 @@ def _tiles(
         return tiles, []
     rows, columns = workload.weights.shape
     message = (
-        f"its weights, {rows} x {columns}, need {len(tiles)} cores of {geometry.rows} x "
-        f"{geometry.columns}: the campaign has {len(cores)}"
+        f"the weights of {campaign.config.campaign.workload}, {rows} x {columns}, need "
+        f"{len(tiles)} cores of {geometry.rows} x {geometry.columns}: the campaign has {len(cores)}"
     )
     return tiles, [Problem("campaign.workload", message)]
 

@@ -1,15 +1,17 @@
 """What every run needs besides its steps: a lock, watchers, an open bench, its chip's book."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from hil.campaign.bench import OpenDevice, open_device
 from hil.campaign.book_keeping import keep_book, wear_problems
 from hil.campaign.config import Campaign
 from hil.campaign.control import StopRequests
+from hil.campaign.estimate import check_plan, outline_plan
 from hil.campaign.instruments import BenchInstruments, named_mock_instruments
 from hil.campaign.interruption import StopSwitch
 from hil.campaign.observers import watch_run
@@ -22,7 +24,7 @@ from hil.campaign.run_clock import RunClock
 from hil.campaign.run_events import LeftUnsafe, Noted, RunWatcher, StopAsked
 from hil.campaign.run_job import EventTeller, absolute
 from hil.campaign.run_lock import acquire_run_lock
-from hil.core.errors import ConfigError, Problem, SafetyLimitError
+from hil.core.errors import ConfigError, SafetyLimitError
 from hil.core.readout import ChipIdentity
 from hil_datasets.chip_book.campaign_book import BookKeeper
 from hil_datasets.chip_book.facts import CampaignFacts
@@ -30,6 +32,7 @@ from hil_datasets.chip_book.place import user_data_folder
 from hil_datasets.chip_book.wear import WearLimits
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepKey
 from hil_drivers.chip import Chip
 
 
@@ -112,19 +115,39 @@ def open_bench(
         yield device, instruments
 
 
-def plan_steps(campaign: Campaign, chip: Chip, recording: Recording | None) -> list[PlannedStep]:
+def plan_steps(
+    campaign: Campaign,
+    chip: Chip,
+    recording: Recording | None,
+    *,
+    folder: Path,
+    finished: Collection[StepKey] | None = None,
+) -> list[PlannedStep]:
     """Plan the steps of a campaign on its device.
+
+    Parameters
+    ----------
+    campaign, chip, recording
+        What is planned, and on what.
+    folder
+        Where the run goes.
+    finished
+        Steps that a run which is resumed has already; None for a new run.
 
     Raises
     ------
     ConfigError
-        If they do not fit the chip.
+        If they do not fit the chip, or not onto the disk or into memory: with every reason.
     """
+    outline = outline_plan(
+        campaign, geometry=chip.geometry(), folder=folder, recording=recording, finished=finished
+    )
+    # Whether the folder may be used is told by who makes it.
+    room = replace(outline.room, problem="")
+    if problems := check_plan(replace(outline, room=room)):
+        raise ConfigError(str(campaign.path), problems)
     plan = plan_campaign(campaign, chip.geometry())
-    if recording is not None:
-        plan = keep_what_was_recorded(plan, recording)
-    _check_block(campaign, chip)
-    return plan
+    return plan if recording is None else keep_what_was_recorded(plan, recording)
 
 
 def plays_recording(chip: Chip) -> bool:
@@ -182,13 +205,3 @@ def named_instruments(instruments: BenchInstruments) -> Mapping[str, Any]:
     """Return what the event with which a process begins says of the instruments."""
     identities = instruments.identities
     return {"instruments": identities} if identities else {}
-
-
-def _check_block(campaign: Campaign, chip: Chip) -> None:
-    largest = chip.geometry().max_vectors
-    block = campaign.config.vectors.block
-    if block > largest:
-        raise ConfigError(
-            str(campaign.path),
-            [Problem("vectors.block", f"is {block}: this device takes at most {largest}")],
-        )

@@ -9,9 +9,7 @@ from hil.campaign.bench import open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
 from hil.campaign.config_resolved import store_resolved
 from hil.campaign.instruments import BenchInstruments
-from hil.campaign.plan import (
-    plan_replay,
-)
+from hil.campaign.plan import plan_replay
 from hil.campaign.replay_resource import recording_of
 from hil.campaign.resume import (
     RunHistory,
@@ -83,14 +81,14 @@ def run_campaign(
     with open_desk(campaign, observer, now=now, monotonic=monotonic) as desk:
         recording = recording_of(campaign.config.device.resource, campaign.path.parent)
         with open_bench(campaign, desk, recording) as (device, instruments):
-            plan = plan_steps(campaign, device.chip, recording)
+            out = out or Path(
+                campaign.config.campaign.out.replace(START_PLACEHOLDER, _stamp(now()))
+            )
+            plan = plan_steps(campaign, device.chip, recording, folder=out)
             identity = device.chip.identify()
             is_played = plays_recording(device.chip)
             if not is_played:
                 check_wear_limits(campaign, identity, plan)
-            out = out or Path(
-                campaign.config.campaign.out.replace(START_PLACEHOLDER, _stamp(now()))
-            )
             desk.lock(make_run_folder(out))
             run = create_run(out, campaign.content)
             store_resolved(run, campaign.config)
@@ -167,7 +165,9 @@ def resume_run(
         with open_bench(campaign, desk, recording) as (device, instruments):
             identity = device.chip.identify()
             changes = check_same_chip(history, identity, device.chip.geometry())
-            plan = plan_steps(campaign, device.chip, recording)
+            plan = plan_steps(
+                campaign, device.chip, recording, folder=path, finished=history.finished
+            )
             if not settings:
                 changes += changed_work(history, work_hashes(plan))
             refuse_unaccepted(history, changes, accepts=accepts_changes)

@@ -100,6 +100,12 @@ def test_core_that_does_not_exist_is_named_with_the_range(tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
+def test_campaign_beyond_memory_is_refused_before_its_folder_is_made(tmp_path: Path) -> None:
+    path = campaign_file(tmp_path, vectors="calibration = 10000000\nverification = 1000000")
+    assert_refused(hil("run", path, "--out", tmp_path / "run"), 3, "of memory", "lower vectors")
+    assert not (tmp_path / "run").exists()
+
+
 def test_shift_in_the_campaign_file_is_refused(tmp_path: Path) -> None:
     path = campaign_file(tmp_path, rest="[nmpu]\nshift = 2")
     assert_refused(hil("run", path), 3, "nmpu.shift is chosen per core")

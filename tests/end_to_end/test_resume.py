@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ cores = 2
 rows = 32
 columns = 32
 """
-VECTORS = "calibration = 2048\nverification = 256\nblock = 16"
+VECTORS = "calibration = 2048\nverification = 256\nblock = 8"
 
 
 def wait_until(is_true: Callable[[], bool], *, limit_s: float = 30) -> None:
@@ -52,6 +53,13 @@ def events_of(run: Path, *kinds: str) -> list[dict[str, Any]]:
 
 def has_part(run: Path) -> bool:
     return any(run.glob("steps/*.part"))
+
+
+def holds_durable_vectors(run: Path) -> bool:
+    for part in run.glob("steps/*.part"):
+        with suppress(FileNotFoundError):  # its step has just been finished
+            return b'"vectors": 64' in part.read_bytes()[:512]
+    return False
 
 
 def start_and_reach_part(campaign: Path, run: Path, *, steps: int = 1) -> subprocess.Popen[str]:
@@ -127,7 +135,7 @@ def test_killed_run_goes_on_after_its_last_whole_block(
     campaign, reference = quiet
     run = tmp_path / "run"
     process = start_and_reach_part(campaign, run)
-    wait_until(lambda: b'"vectors": 64' in next(run.glob("steps/*.part")).read_bytes()[:512])
+    wait_until(lambda: holds_durable_vectors(run))
     process.kill()
     process.communicate()
     before = {event["file"] for event in events_of(run, "step")}

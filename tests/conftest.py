@@ -1,0 +1,41 @@
+"""What holds for every test: no process outlives it, and a busy machine gets a second chance."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command_line import ended_processes
+
+HERE = Path(__file__).parent
+WITH_PROCESSES = (
+    "cli",
+    "contracts",
+    "datasets",
+    "discovery",
+    "drivers",
+    "end_to_end",
+    "faults",
+    "instruments",
+    "mock_device",
+    "third_party",
+    "watching",
+)
+"""Folders whose tests talk to other processes, with deadlines: a machine that stalls for seconds
+fails them. They run once more; pytest prints each such test as RERUN, so that none goes unseen."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests with processes run a second time."""
+    for item in items:
+        if (
+            item.path.is_relative_to(HERE)
+            and item.path.relative_to(HERE).parts[0] in WITH_PROCESSES
+        ):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    with ended_processes():
+        yield
