@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +14,64 @@ from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import StepTiming
 
 
-@dataclass(frozen=True, slots=True, order=True)
+class StepKind(StrEnum):
+    """What a step does with the readouts of a core, in the order of one visit."""
+
+    PROGRAM = "program"
+    """Writes the weights and reads a few vectors, to see that they are there."""
+    CALIBRATE = "calibrate"
+    """Fits and quantises a correction, loads it, and verifies it on vectors held out."""
+    PROBE = "probe"
+    """Reads a few vectors and judges the correction in use by them; loads nothing."""
+    VERIFY = "verify"
+    """Loads the correction in use and judges it on the vectors held out; fits nothing."""
+    CHARACTERISE = "characterise"
+    """Reads vectors several times over: INL, noise, repeatability; loads nothing."""
+
+    @property
+    def place(self) -> int:
+        """Its place in the order of one visit."""
+        return list(StepKind).index(self)
+
+
+@dataclass(frozen=True, slots=True)
 class StepKey:
     """What tells one step of a campaign from another.
+
+    A visit is one pass over the cores under one circumstance: instrument settings, or a time since
+    programming. A campaign that changes nothing has only visit 0.
 
     Examples
     --------
     >>> StepKey(3, ReadMode.FOUR_PHASE).name
     'core03_four_phase'
+    >>> StepKey(3, ReadMode.FOUR_PHASE, visit=7, kind=StepKind.PROBE).name
+    'core03_four_phase_visit07_probe'
     """
 
     core: int
     """Core number."""
     read_mode: ReadMode
     """Read mode."""
+    visit: int = 0
+    """Number of the visit, from 0."""
+    kind: StepKind = StepKind.CALIBRATE
+    """What the step does."""
 
     @property
     def name(self) -> str:
         """Name of the step, and of its file without the suffix."""
-        return f"core{self.core:02d}_{self.read_mode}"
+        visit = f"_visit{self.visit:02d}" if self.visit else ""
+        kind = "" if self.kind is StepKind.CALIBRATE else f"_{self.kind}"
+        return f"core{self.core:02d}_{self.read_mode}{visit}{kind}"
+
+    def __lt__(self, other: "StepKey") -> bool:
+        """Sort by core, read mode, visit, and the order of kinds within a visit."""
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[int, str, int, int]:
+        return self.core, self.read_mode, self.visit, self.kind.place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
