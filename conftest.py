@@ -14,6 +14,9 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 PROJECT = Path(__file__).parent
 
+# One worker of pytest for each processor: more threads of the linear algebra only wait in turns.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # No test, and no process that one starts, may write into the user's own books of chips.
 os.environ["AIMC_HIL_DATA"] = tempfile.mkdtemp(prefix="hil-data-")
 

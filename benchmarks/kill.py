@@ -16,7 +16,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,14 +27,18 @@ import h5py
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from benchmarks.run_differences import differences
+from benchmarks.served_chip import HIL, ServedChip
 
-HIL = Path(sys.executable).with_name("hil")
-_CHANGES = frozenset({"measured_utc", "software", "host", "timing"})
-"""What differs between any two runs."""
 _PATIENCE_S = 90.0
 _SHARE_AT_WORK = 0.7
 """Kills that wait until the process takes steps; the others may come while it starts."""
 _STARTING_S = 2.0
+_SHARE_SEEN_OUT = 0.5
+"""Kills after which something else may happen first: a campaign may lose its chip, and end."""
+_BETWEEN_LOOKS_S = 0.3
+"""How often every file is opened while the campaign goes on, besides after each kill."""
+_KILLS_PER_LINE = 20
 _KILLS_PER_CAMPAIGN = 12
 """How often a campaign is killed at work, about."""
 
@@ -58,44 +63,6 @@ block = {block}
 """
 
 
-class ServedChip:
-    """A simulated chip in a process of its own, always on the same port."""
-
-    def __init__(self, profile: Path) -> None:
-        self._profile = profile
-        self._port = 0
-        self._process = self._start()
-
-    @property
-    def resource(self) -> str:
-        """Its resource string."""
-        return f"TCPIP0::127.0.0.1::{self._port}::SOCKET"
-
-    def kill(self) -> None:
-        """End it without warning."""
-        self._process.kill()
-        self._process.communicate()
-
-    def restart(self) -> None:
-        """Serve a chip of the same kind again, if there is none; it holds no weights."""
-        if self._process.poll() is not None:
-            self._process = self._start()
-
-    def _start(self) -> "subprocess.Popen[str]":
-        address = f"127.0.0.1:{self._port}"
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [str(HIL), "mock", "serve", "--profile", str(self._profile), "--tcp", address],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        line = process.stdout.readline() if process.stdout else ""
-        if " at " not in line:
-            raise RuntimeError(f"the chip is not served: {process.communicate()[1]}")
-        self._port = int(line.split("::")[2])
-        return process
-
-
 @dataclass(slots=True)
 class KillReport:
     """What came of it."""
@@ -112,6 +79,8 @@ class KillReport:
     """Programmings, of all campaigns."""
     seconds: float = 0.0
     """How long all of it took."""
+    files_opened: int = 0
+    """How often a step file, whole or in parts, or an index was opened with plain h5py."""
     problems: list[str] = field(default_factory=list)
     """What was not as it must be."""
 
@@ -143,6 +112,11 @@ class KilledCampaign:
         """Whether its process has ended."""
         return self._process.poll() is not None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether its process has ended, and the campaign with it."""
+        return self.is_over and self._is_complete()
+
     def kill(self, victim: str) -> None:
         """Kill ``campaign``, ``chip`` or ``both``; look at what is left; go on."""
         if victim != "chip":
@@ -155,10 +129,8 @@ class KilledCampaign:
         self._chip.restart()
 
     def go_on(self) -> None:
-        """Wait for a process that has lost its chip, and start another if the run is not over."""
-        if self._process.poll() is None:
-            return
-        if not self._is_complete():
+        """Start another process if the last one has ended before the campaign."""
+        if self.is_over and not self._is_complete():
             self._process = self._start()
 
     def wait_for_work(self) -> None:
@@ -167,11 +139,12 @@ class KilledCampaign:
             time.sleep(0.01)
 
     def wait_or(self, seconds: float) -> None:
-        """Wait for the end of the process, at most some seconds."""
-        try:
-            self._process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return
+        """Wait for the end of the process, at most some seconds; open every file meanwhile."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0 and not self.is_over:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.communicate(timeout=min(left_s, _BETWEEN_LOOKS_S))
+            self.look()
 
     def end(self) -> None:
         """Let it come to its end."""
@@ -193,6 +166,7 @@ class KilledCampaign:
             try:
                 with h5py.File(path, "r", locking=False) as file:
                     np.asarray(file["raw"] if "raw" in file else file["tables/finished"])
+                self._report.files_opened += 1
             except FileNotFoundError:
                 continue  # it has got its final name meanwhile
             except (OSError, KeyError) as error:
@@ -244,45 +218,14 @@ class KilledCampaign:
                 self._report.continued_steps += 1
 
 
-def differences(run: Path, reference: Path) -> list[str]:
-    """Return what differs in the steps and the index of two runs, times left out."""
-    names = sorted(path.name for path in reference.glob("steps/*.h5"))
-    if names != sorted(path.name for path in run.glob("steps/*")):
-        return [f"{run.name} has other steps than {reference.name}"]
-    found = []
-    for name in [*(f"steps/{name}" for name in names), "campaign.h5"]:
-        mine, other = _content(run / name), _content(reference / name)
-        found += [
-            f"{run.name}/{name}: {key} differs"
-            for key in sorted(mine.keys() | other.keys())
-            if mine.get(key) != other.get(key)
-        ]
-    return found
-
-
-def _content(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-
-    def visit(name: str, item: h5py.HLObject) -> None:
-        if name.split("/", maxsplit=1)[0] in _CHANGES:
-            return
-        if isinstance(item, h5py.Dataset):
-            content[name] = (str(item.dtype), item.shape, item[...].tobytes())
-        for key, value in item.attrs.items():
-            # Axes are named by objects, whose values are places in the file.
-            if key not in _CHANGES and key != "DIMENSION_LABELS":
-                content[f"{name}.{key}"] = repr(value)
-
-    with h5py.File(path, "r") as file:
-        visit("", file)
-        file.visititems(visit)
-        if "read_mode" in content:
-            content["read_mode"] = [name.decode() for name in file["read_mode"][...]]
-    return content
-
-
 def run_kills(
-    folder: Path, *, kills: int, steps: int, seed: int, vectors: int = 1024
+    folder: Path,
+    *,
+    kills: int,
+    steps: int,
+    seed: int,
+    vectors: int = 1024,
+    on_kill: Callable[[KillReport], None] = lambda _: None,
 ) -> KillReport:
     """Kill campaigns in a new folder, and return what came of it.
 
@@ -298,6 +241,8 @@ def run_kills(
         Decides who is killed when.
     vectors
         Calibration vectors of a step.
+    on_kill
+        Called after each kill with what has come of it so far.
     """
     rng = Random(seed)  # noqa: S311 - nothing secret
     report, began_s = KillReport(), time.monotonic()
@@ -321,23 +266,32 @@ def run_kills(
             number += 1
             run = folder / f"run{number}"
             killed = KilledCampaign(campaign, run, chip, report)
-            while not killed.is_over and sum(report.kills.values()) < kills:
-                if rng.random() < _SHARE_AT_WORK:
-                    killed.wait_for_work()
-                    killed.wait_or(rng.expovariate(_KILLS_PER_CAMPAIGN / lasted_s))
-                else:
-                    killed.wait_or(rng.uniform(0, _STARTING_S))
-                if killed.is_over:
-                    break
-                killed.kill(rng.choice(("campaign", "chip", "both")))
-                killed.wait_or(rng.uniform(0, 0.5))
+            while not killed.is_complete and sum(report.kills.values()) < kills:
                 killed.go_on()
+                if _kill_some_time(killed, rng, lasted_s):
+                    report.seconds = time.monotonic() - began_s
+                    on_kill(report)
             killed.end()
             report.problems += differences(run, reference)
     finally:
         chip.kill()
     report.seconds = time.monotonic() - began_s
     return report
+
+
+def _kill_some_time(killed: KilledCampaign, rng: Random, lasted_s: float) -> bool:
+    """Kill somebody at a random moment; return False if the process has ended before it."""
+    if rng.random() < _SHARE_AT_WORK:
+        killed.wait_for_work()
+        killed.wait_or(rng.expovariate(_KILLS_PER_CAMPAIGN / lasted_s))
+    else:
+        killed.wait_or(rng.uniform(0, _STARTING_S))
+    if killed.is_over:
+        return False
+    killed.kill(rng.choice(("campaign", "chip", "both")))
+    if rng.random() < _SHARE_SEEN_OUT:
+        killed.wait_or(rng.uniform(0, 0.5))
+    return True
 
 
 def _run_reference(campaign: Path, run: Path) -> float:
@@ -350,6 +304,24 @@ def _run_reference(campaign: Path, run: Path) -> float:
     return time.monotonic() - began_s
 
 
+def _summary(report: KillReport, steps: int) -> list[str]:
+    shown = ", ".join(f"{victim} {times}" for victim, times in sorted(report.kills.items()))
+    return [
+        f"{sum(report.kills.values())} kills ({shown}) in {report.seconds:.0f} s",
+        f"{report.campaigns} campaigns of {steps} steps, {report.resumes} times resumed",
+        f"{report.continued_steps} steps went on after a stored block",
+        f"{report.files_opened} times a file was opened with plain h5py in between",
+        *(report.problems or ["every result is that of an uninterrupted campaign"]),
+    ]
+
+
+def _show_now_and_then(report: KillReport) -> None:
+    kills = sum(report.kills.values())
+    if kills % _KILLS_PER_LINE == 0:
+        done = f"{report.campaigns} campaigns over, {len(report.problems)} problems"
+        print(f"{kills} kills in {report.seconds:.0f} s, {done}", file=sys.stderr, flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the kill test; return 0 if it shows what it must."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kill")
@@ -360,16 +332,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="hil-kill-") as name:
         os.environ["AIMC_HIL_DATA"] = str(Path(name) / "data")
-        report = run_kills(Path(name), kills=chosen.kills, steps=chosen.steps, seed=chosen.seed)
-    shown = ", ".join(f"{victim} {times}" for victim, times in sorted(report.kills.items()))
-    print(f"{sum(report.kills.values())} kills ({shown}) in {report.seconds:.0f} s")
-    print(f"{report.campaigns} campaigns of {chosen.steps} steps, {report.resumes} times resumed")
-    print(f"{report.continued_steps} steps went on after a stored block")
-    print("\n".join(report.problems) or "every result is that of an uninterrupted campaign")
-    if chosen.json is not None:
-        chosen.json.write_text(
-            json.dumps({"machine": describe_machine(), **asdict(report)}, indent=1) + "\n"
+        report = run_kills(
+            Path(name),
+            kills=chosen.kills,
+            steps=chosen.steps,
+            seed=chosen.seed,
+            on_kill=_show_now_and_then,
         )
+    print("\n".join(_summary(report, chosen.steps)))
+    if chosen.json is not None:
+        content = {"machine": describe_machine(), **asdict(report)}
+        chosen.json.write_text(json.dumps(content, indent=1) + "\n")
     return 1 if report.problems else 0
 
 

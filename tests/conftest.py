@@ -9,6 +9,7 @@ from command_line import ended_processes
 
 HERE = Path(__file__).parent
 WITH_PROCESSES = (
+    "chips",
     "cli",
     "contracts",
     "datasets",

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.circumstance import Circumstance
 from hil_datasets.index import write_index
 from hil_datasets.run_directory import RunDirectory, create_run
-from hil_datasets.step import StepConclusion, StepKey, StepOrigin
+from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import RecordedFault, StepTiming
 from hil_datasets.step_writer import StepWriter
@@ -84,6 +85,7 @@ ORIGIN = StepOrigin(
     first_column=0,
     software={"aimc-hil": "0.1.0", "numpy": "2.0.0"},
     host="bench-1",
+    circumstance=Circumstance(kind=StepKind.CALIBRATE, visit=0, age_s=60.5),
 )
 ERRORS = {"uncorrected": 0.5, "float": 0.125, "fp16": 0.1875, "nmpu": 0.25}
 QUALITY = ColumnQuality(
@@ -181,7 +183,9 @@ def write_step(
     timing: StepTiming | None = TIMING,
     conditions: Sequence[Condition] = CONDITIONS,
 ) -> str:
-    """Write a whole step in two blocks; return its content hash."""
+    """Write a whole step in two blocks, its origin made to fit the key; return its content hash."""
+    circumstance = replace(origin.circumstance, kind=key.kind, visit=key.visit)
+    origin = replace(origin, circumstance=circumstance)
     with StepWriter(path, key=key, origin=origin, weights=weights) as writer:
         for first, stop in ((0, CALIBRATION_VECTORS), (CALIBRATION_VECTORS, VECTORS)):
             block = slice(first, stop)
@@ -207,6 +211,8 @@ def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:
             utc="2026-01-02T03:04:06+00:00",
             core=key.core,
             read_mode=str(key.read_mode),
+            visit=key.visit,
+            kind=str(key.kind),
             raw_sha256=raw_sha256,
         )
     write_index(run, keys)

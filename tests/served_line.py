@@ -1,7 +1,5 @@
 """A mock device at a serial line, served by a thread of the test process."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +9,8 @@ from hil_mock_device.device import MockDevice
 from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.listeners.listener import MakeConversation
 from hil_mock_device.listeners.pty import PtyListener
+from served_board import served_board
 from small_profiles import lifelike_profile
-
-WAIT_S = 20.0
 
 
 @contextmanager
@@ -21,30 +18,9 @@ def served_line(
     path: Path, *, baud: int | None = None, make_conversation: MakeConversation | None = None
 ) -> Iterator[str]:
     """Serve at `path` and yield the resource string; `lifelike_profile` unless told otherwise."""
-    make = make_conversation or conversations()
-    loop = asyncio.new_event_loop()
-    resource: list[str] = []
-    is_ready, stop = threading.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        listener = PtyListener(path, baud=baud)
-        try:
-            resource.append(await listener.start(make))
-            is_ready.set()
-            await stop.wait()
-        finally:
-            await listener.close()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    assert is_ready.wait(WAIT_S)
-    try:
-        yield resource[0]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
-        loop.close()
+    listener = PtyListener(path, baud=baud)
+    with served_board(listener, make_conversation or conversations()) as resource:
+        yield resource
 
 
 def conversations() -> MakeConversation:

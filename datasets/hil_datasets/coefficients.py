@@ -11,6 +11,7 @@ from hil.core.correction import ColumnQuality
 from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ChipIdentity
+from hil_datasets.calibration_choice import setpoints_of
 from hil_datasets.step import StepKey, StepRecord
 
 
@@ -42,6 +43,8 @@ class TileCoefficients:
     """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
     quality: ColumnQuality | None
     """How good each column is in numbers; None where the step file has none."""
+    setpoints: Mapping[str, float] | None = None
+    """What the campaign had set, by name; None where the run has one calibration of each tile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +63,19 @@ class CoefficientSet:
     """Sorted by core and read mode."""
 
 
-def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> CoefficientSet:
-    """Gather the coefficients of finished steps.
+def collect_coefficients(
+    source: str, steps: Iterable[StepRecord], *, tells_circumstance: bool = False
+) -> CoefficientSet:
+    """Gather the coefficients of finished calibrations.
 
     Parameters
     ----------
     source
         Name of the run, for messages.
     steps
-        Its finished steps.
+        Its finished calibrations.
+    tells_circumstance
+        Whether each tile shall say under what it was calibrated, because the run has others.
 
     Raises
     ------
@@ -94,6 +101,7 @@ def collect_coefficients(source: str, steps: Iterable[StepRecord]) -> Coefficien
                 raw_sha256=record.raw_sha256,
                 nmpu_mismatches=conclusion.nmpu_mismatches,
                 quality=conclusion.quality,
+                setpoints=setpoints_of(record) if tells_circumstance else None,
             )
         )
         common.append(
@@ -127,7 +135,8 @@ def _check_one_run(
         for step in common
         if step[name] != first
     ]
-    keys = [tile.key for tile in tiles]
+    # Two visits of one tile are the same tile twice.
+    keys = [StepKey(tile.key.core, tile.key.read_mode) for tile in tiles]
     problems += [
         Problem("", f"has {key.name} {keys.count(key)} times")
         for key in sorted(set(keys))

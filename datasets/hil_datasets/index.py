@@ -1,7 +1,9 @@
 """``campaign.h5``: one file through which a whole run is read.
 
 Raw readouts appear as virtual datasets over the step files, ``cores/00/one_phase/raw``, so that
-nothing is stored twice; coefficients appear as tables of shape (core, read_mode, column).
+nothing is stored twice; coefficients appear as tables of shape (core, read_mode, column), those of
+the newest calibrations. Other steps than calibrations of visit 0 are below their visit:
+``visits/07/probe/cores/00/one_phase/raw``.
 """
 
 import io
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import DatasetError, Problem
+from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.durable import finished_file, names_failed_writes
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.schema import (
@@ -25,7 +28,7 @@ from hil_datasets.schema import (
     DatasetSpec,
 )
 from hil_datasets.step import StepKey
-from hil_datasets.step_writer import describe
+from hil_datasets.step_file import describe
 
 _TILE_AXES = ("core", "read_mode")
 
@@ -62,13 +65,15 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
     with h5py.File(content, "w") as index:
         index.attrs["file_format"] = INDEX_FORMAT
         index.attrs["format_version"] = FORMAT_VERSION
-        tables = _Tables(ordered)
+        newest = newest_calibrations(ordered)
+        tables = _Tables(newest)
         for key in ordered:
             path = run.step_path(key)
             try:
                 with h5py.File(path, "r") as step:
                     _link_step(index, step, key, str(path.relative_to(run.path)))
-                    tables.add(key, step)
+                    if key in newest:
+                        tables.add(key, step)
             except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
                 problem = Problem("", f"cannot be indexed: {error}")
                 raise DatasetError(str(path), [problem]) from error
@@ -78,17 +83,27 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
 
 
 def _link_step(index: h5py.File, step: h5py.File, key: StepKey, step_file: str) -> None:
-    group = index.create_group(f"cores/{key.core:02d}/{key.read_mode}")
+    group = index.create_group(_group_of(key))
     # Relative to the index, so that a run directory can be moved and mailed as a whole.
     group.attrs["step_file"] = step_file
     for name, value in step.attrs.items():
         group.attrs[name] = value
+    if "circumstance" in step:
+        for name, value in step["circumstance"].attrs.items():
+            group.attrs[name] = value
     for name in RAW_DATASETS:
         source = step[name]
         layout = h5py.VirtualLayout(source.shape, source.dtype)
         layout[...] = h5py.VirtualSource(step_file, name, source.shape, source.dtype)
         dataset = group.create_virtual_dataset(name, layout, fillvalue=ABSENT[name])
         describe(dataset, STEP_DATASET_BY_PATH[name])
+
+
+def _group_of(key: StepKey) -> str:
+    tile = f"cores/{key.core:02d}/{key.read_mode}"
+    if key == StepKey(key.core, key.read_mode):
+        return tile
+    return f"visits/{key.visit:02d}/{key.kind}/{tile}"
 
 
 class _Tables:
@@ -115,7 +130,8 @@ class _Tables:
 
     def write(self, index: h5py.File) -> None:
         index["core"] = np.array(self._cores, dtype=np.int64)
-        index["read_mode"] = [str(mode) for mode in self._modes]
+        modes = np.array([str(mode) for mode in self._modes], dtype=object)
+        index.create_dataset("read_mode", data=modes, dtype=h5py.string_dtype())
         for spec in (*TILE_TABLES, *TABLES):
             if spec.path in self._arrays:
                 describe(index.create_dataset(spec.path, data=self._arrays[spec.path]), spec)

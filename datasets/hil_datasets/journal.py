@@ -11,6 +11,7 @@ from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
 from hil_datasets.durable import names_failed_writes, sync_file
 from hil_datasets.regular_file import read_regular
+from hil_datasets.step_kind import StepKind
 from hil_datasets.stored_errors import errors_from_json
 
 
@@ -18,7 +19,7 @@ class Journal:
     """Appends events to ``journal.jsonl``.
 
     Events follow the words of the bluesky event model: ``start``, ``step``, ``stop``; and
-    ``resume``.
+    ``resume``, ``skip``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,7 +149,7 @@ def _counts(value: object) -> dict[str, int]:
     return {_text(name): count for name, count in value.items()}
 
 
-def _core(value: object) -> int:
+def _number(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"is {value!r}: must be a number, 0 or more")
     return value
@@ -156,6 +157,10 @@ def _core(value: object) -> int:
 
 def _read_mode(value: object) -> ReadMode:
     return ReadMode(_text(value))
+
+
+def _kind(value: object) -> StepKind:
+    return StepKind(_text(value))
 
 
 _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
@@ -174,6 +179,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "work": _named_texts,
         "instruments": _named_texts,
         "replay_of": _named_texts,
+        "replayed_run": _text,
     },
     "resume": {
         "utc": _text,
@@ -191,14 +197,31 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "config": _text,
         "accepted": _texts,
     },
-    "program": {"utc": _text, "core": _core, "weights": _text},
+    "program": {
+        "utc": _text,
+        "core": _number,
+        "weights": _text,
+        "bench_s": _seconds,
+        "step": _text,
+    },
     "step": {
         "utc": _text,
-        "core": _core,
+        "core": _number,
         "read_mode": _read_mode,
+        "visit": _number,
+        "kind": _kind,
         "file": _text,
         "raw_sha256": _text,
         "errors": errors_from_json,
+    },
+    "skip": {
+        "utc": _text,
+        "step": _text,
+        "core": _number,
+        "read_mode": _read_mode,
+        "visit": _number,
+        "kind": _kind,
+        "reason": _text,
     },
     "fault": {
         "utc": _text,
@@ -209,6 +232,16 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "recovered_s": _seconds,
     },
     "failure": {"utc": _text, "step": _text, "reason": _text},
+    "suspect": {
+        "utc": _text,
+        "step": _text,
+        "first_vector": _number,
+        "vectors": _number,
+        "reason": _text,
+        "file": _text,
+    },
+    "pause": {"utc": _text, "step": _text, "reason": _text},
+    "continue": {"utc": _text, "step": _text},
     "stop": {
         "utc": _text,
         "status": _text,
@@ -217,7 +250,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "faults": _counts,
     },
 }
-_REQUIRED = {"step": ("core", "read_mode", "raw_sha256")}
+_REQUIRED = {"step": ("core", "read_mode", "raw_sha256"), "skip": ("core", "read_mode")}
 
 
 BEGINNINGS = frozenset({"start", "resume"})

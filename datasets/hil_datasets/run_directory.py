@@ -20,8 +20,11 @@ from hil.core.readout import ChipIdentity
 from hil_datasets.durable import PART_SUFFIX, finished_file, sync_file
 from hil_datasets.journal import BEGINNINGS, Journal, last_stop, read_journal
 from hil_datasets.regular_file import read_regular
-from hil_datasets.step import StepKey, StepRecord
+from hil_datasets.step import StepKey, StepKind, StepRecord
 from hil_datasets.step_reader import read_step
+
+CHIPS_FILE = "chips.json"
+"""Lies in a folder that holds no run itself, but one for each of several chips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,19 @@ class RunDirectory:
         """Return the steps that the journal calls finished, in the order they were."""
         return list(_finished(self.events()))
 
+    def skipped_steps(self) -> dict[StepKey, str]:
+        """Return why each step was skipped that the journal calls skipped, in its order.
+
+        A step that was taken after all is none of them.
+        """
+        skipped: dict[StepKey, str] = {}
+        for event in self.events():
+            if event["event"] == "skip":
+                skipped[_key_of(event)] = event.get("reason", "")
+            elif event["event"] == "step":
+                skipped.pop(_key_of(event), None)
+        return skipped
+
     def read_step(self, key: StepKey) -> StepRecord:
         """Return a finished step, held to what the journal says of it.
 
@@ -89,8 +105,20 @@ class RunDirectory:
             raise DatasetError(str(self.path), [problem])
         return self._read_checked(key, finished[key], _campaign_hashes(events))
 
-    def read_steps(self) -> Iterator[StepRecord]:
-        """Yield every finished step, one in memory at a time, sorted by core and read mode.
+    def read_steps(
+        self,
+        *,
+        kinds: Collection[StepKind] = tuple(StepKind),
+        keys: Collection[StepKey] | None = None,
+    ) -> Iterator[StepRecord]:
+        """Yield finished steps, one in memory at a time, sorted as their keys are.
+
+        Parameters
+        ----------
+        kinds
+            Kinds of the steps; all by default.
+        keys
+            Which steps of these; all by default.
 
         Raises
         ------
@@ -100,10 +128,18 @@ class RunDirectory:
         """
         events = self.events()
         finished, campaign_hashes = _finished(events), _campaign_hashes(events)
-        if not finished:
-            raise DatasetError(str(self.path), [Problem("", "this run has no finished step")])
+        wanted = {
+            key: raw_sha256
+            for key, raw_sha256 in finished.items()
+            if key.kind in kinds and (keys is None or key in keys)
+        }
+        if not wanted:
+            message = "this run has no finished step"
+            if finished:
+                message += f" of the kind {' or '.join(kinds)}, but {len(finished)} others"
+            raise DatasetError(str(self.path), [Problem("", message)])
         chip: ChipIdentity | None = None
-        for key, raw_sha256 in sorted(finished.items()):
+        for key, raw_sha256 in sorted(wanted.items()):
             record = self._read_checked(key, raw_sha256, campaign_hashes)
             chip = chip or record.origin.chip
             # Its firmware may have been replaced before the run went on; the journal says so.
@@ -139,11 +175,17 @@ class RunDirectory:
 
 def _finished(events: Iterable[Mapping[str, Any]]) -> dict[StepKey, str]:
     """Return the content hash of each step that is finished, in the order they were."""
-    return {
-        StepKey(event["core"], event["read_mode"]): event["raw_sha256"]
-        for event in events
-        if event["event"] == "step"
-    }
+    return {_key_of(event): event["raw_sha256"] for event in events if event["event"] == "step"}
+
+
+def _key_of(event: Mapping[str, Any]) -> StepKey:
+    """Return the step that a ``step`` or ``skip`` event is of."""
+    return StepKey(
+        event["core"],
+        event["read_mode"],
+        visit=event.get("visit", 0),
+        kind=event.get("kind", StepKind.CALIBRATE),
+    )
 
 
 def _campaign_hashes(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -254,6 +296,9 @@ def open_run(path: Path) -> RunDirectory:
     try:
         if not run.journal_path.is_file():
             what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
+            if (path / CHIPS_FILE).is_file():
+                found = sorted(str(run.parent) for run in path.glob("*/journal.jsonl"))
+                what = f"holds the runs of several chips, give one of them: {', '.join(found)}"
             raise DatasetError(str(path), [Problem("", what)])
     except OSError as error:
         reason = error.strerror or str(error)

@@ -147,10 +147,11 @@ STEP_DATASET_BY_PATH = {spec.path: spec for spec in STEP_DATASETS}
 QUALITY_DATASETS = tuple(spec.path for spec in STEP_DATASETS if spec.path.startswith("quality/"))
 """The numbers of `ColumnQuality`, under its names; files from before them have none."""
 
-OPTIONAL_GROUPS = ("quality", "timing", "conditions")
+OPTIONAL_GROUPS = ("quality", "timing", "conditions", "circumstance")
 """Groups that files from before them do not have; a part of one is none.
 
-``conditions`` is missing as well where a campaign has no bench instruments.
+``conditions`` is missing as well where a campaign has no bench instruments, ``circumstance`` where
+there is nothing to say: a calibration in visit 0, its age not known.
 """
 
 RAW_DATASETS = ("weights", "inputs", "raw", "expected")
@@ -247,4 +248,18 @@ STEP_ATTRIBUTES = (
     AttributeSpec("conditions/instruments", _JSON, "name of the instrument of each quantity"),
     AttributeSpec("conditions/quantities", _JSON, "name of each quantity of it"),
     AttributeSpec("conditions/units", _JSON, "unit of each quantity; empty if it has none"),
+    AttributeSpec(
+        "circumstance/kind",
+        _TEXT,
+        "`program`, `calibrate`, `probe`, `verify` or `characterise`",
+    ),
+    AttributeSpec("circumstance/visit", _INTEGER, "number of the visit, from 0"),
+    AttributeSpec(
+        "circumstance/age_s", _REAL, "seconds since the core was programmed; NaN if not known"
+    ),
+    AttributeSpec(
+        "circumstance/correction_of",
+        _JSON,
+        "`step` and `raw_sha256` of the calibration whose correction it carries; or `null`",
+    ),
 )

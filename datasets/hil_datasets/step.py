@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -10,28 +9,10 @@ import numpy.typing as npt
 from hil.core.correction import ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.circumstance import FIRST_CALIBRATION, Circumstance
 from hil_datasets.step_conditions import Condition
+from hil_datasets.step_kind import StepKind as StepKind  # noqa: PLC0414 - one of the words of a step
 from hil_datasets.step_timing import StepTiming
-
-
-class StepKind(StrEnum):
-    """What a step does with the readouts of a core, in the order of one visit."""
-
-    PROGRAM = "program"
-    """Writes the weights and reads a few vectors, to see that they are there."""
-    CALIBRATE = "calibrate"
-    """Fits and quantises a correction, loads it, and verifies it on vectors held out."""
-    PROBE = "probe"
-    """Reads a few vectors and judges the correction in use by them; loads nothing."""
-    VERIFY = "verify"
-    """Loads the correction in use and judges it on the vectors held out; fits nothing."""
-    CHARACTERISE = "characterise"
-    """Reads vectors several times over: INL, noise, repeatability; loads nothing."""
-
-    @property
-    def place(self) -> int:
-        """Its place in the order of one visit."""
-        return list(StepKind).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +91,8 @@ class StepOrigin:
     """Name and version of this software, and of what it computes and stores with."""
     host: str = ""
     """Name of the computer."""
+    circumstance: Circumstance = FIRST_CALIBRATION
+    """Its kind and visit, how old the weights were, and whose correction it carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.circumstance import Circumstance, circumstance_from_attributes
 from hil_datasets.schema import QUALITY_DATASETS
 from hil_datasets.step import (
     StepConclusion,
@@ -83,9 +84,15 @@ class StepContent:
         raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
         if raw_sha256 != attributes["raw_sha256"]:
             raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
+        origin = self._origin()
         return StepRecord(
-            key=StepKey(self._count("core"), self._made("read_mode", ReadMode)),
-            origin=self._origin(),
+            key=StepKey(
+                self._count("core"),
+                self._made("read_mode", ReadMode),
+                visit=origin.circumstance.visit,
+                kind=origin.circumstance.kind,
+            ),
+            origin=origin,
             weights=arrays["weights"],
             inputs=arrays["inputs"],
             raw=arrays["raw"],
@@ -116,7 +123,14 @@ class StepContent:
             first_column=self._count("first_column"),
             software=self._made("software", _texts),
             host=attributes["host"],
+            circumstance=self._circumstance(),
         )
+
+    def _circumstance(self) -> Circumstance:
+        try:
+            return circumstance_from_attributes(self._attributes)
+        except ValueError as error:
+            raise self._error("/circumstance", str(error)) from error
 
     def _conclusion(self) -> StepConclusion:
         arrays, attributes = self._arrays, self._attributes

@@ -6,6 +6,7 @@ the disk. After the death of a process the first holds, after a power failure at
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -18,6 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.readout import ChipIdentity
+from hil_datasets.circumstance import (
+    Circumstance,
+    CorrectionSource,
+    circumstance_from_attributes,
+)
 from hil_datasets.regular_file import check_regular
 from hil_datasets.seal import SEAL_BYTES
 from hil_datasets.step import StepKey
@@ -54,6 +60,8 @@ class WantedStep:
     """How many of the vectors, from the first, are not held out."""
     layout: StepLayout
     """How they are measured."""
+    correction_of: CorrectionSource | None = None
+    """Whose correction it carries; None if it makes its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,8 @@ class StepPart:
     """When that was since the run began."""
     times: tuple[tuple[int, float, float], ...]
     """First vector, begin and end of each whole block, seconds since the step began."""
+    age_s: float = math.nan
+    """Seconds since the core was programmed, when the step began; NaN if that is not known."""
 
 
 def read_part(path: Path, wanted: WantedStep) -> StepPart | None:
@@ -171,8 +181,16 @@ def held_out_span(first: int, stop: int, calibration_vectors: int, *, keeps: boo
 
 def _is_of(file: h5py.File, wanted: WantedStep) -> bool:
     attributes, inputs, weights = file.attrs, wanted.inputs, wanted.weights
+    circumstance = _circumstance(file)
+    key = StepKey(
+        int(attributes["core"]),
+        attributes["read_mode"],
+        visit=circumstance.visit,
+        kind=circumstance.kind,
+    )
     return (
-        StepKey(int(attributes["core"]), attributes["read_mode"]) == wanted.key
+        key == wanted.key
+        and circumstance.correction_of == wanted.correction_of
         and json.loads(attributes["chip"]) == asdict(wanted.chip)
         and int(attributes["calibration_vectors"]) == wanted.calibration_vectors
         and file["inputs"].shape == inputs.shape
@@ -181,6 +199,11 @@ def _is_of(file: h5py.File, wanted: WantedStep) -> bool:
         and np.array_equal(file["timing/first_vector"][...], wanted.layout.blocks)
         and np.array_equal(file["weights"][...], weights)
     )
+
+
+def _circumstance(file: h5py.File) -> Circumstance:
+    stored = file["circumstance"].attrs.items() if "circumstance" in file else ()
+    return circumstance_from_attributes({f"circumstance/{name}": value for name, value in stored})
 
 
 def _whole_extent(file: h5py.File, mark: PartMark, wanted: WantedStep) -> Extent:
@@ -223,4 +246,5 @@ def _part(file: h5py.File, extent: Extent, layout: StepLayout) -> StepPart:
         began_utc=str(timing.attrs["began_utc"]),
         since_run_began_s=float(timing.attrs["since_run_began_s"]),
         times=tuple(zip(layout.blocks[:blocks], began_s, ended_s, strict=True)),
+        age_s=_circumstance(file).age_s,
     )

@@ -1,12 +1,8 @@
 """Writing a step file: blocks as they arrive, conclusions at the end, then its final name."""
 
-import json
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from hil_datasets.circumstance import circumstance_to_attributes
 from hil_datasets.concluded import concluded_arrays, concluded_attributes
 from hil_datasets.durable import (
     MAKING_SUFFIX,
@@ -27,35 +24,24 @@ from hil_datasets.durable import (
 from hil_datasets.schema import (
     FILE_FORMAT,
     FORMAT_VERSION,
-    STEP_ATTRIBUTES,
-    STEP_DATASET_BY_PATH,
-    AttributeKind,
-    DatasetSpec,
 )
-from hil_datasets.seal import SEAL_BYTES, seal_file
-from hil_datasets.step import StepConclusion, StepKey, StepOrigin, hash_readouts
+from hil_datasets.step import StepConclusion, StepKey, StepOrigin
 from hil_datasets.step_conditions import (
     Condition,
     conditions_to_arrays,
     conditions_to_attributes,
 )
+from hil_datasets.step_file import create_dataset, make_finished, write_attributes, written_hdf5
 from hil_datasets.step_part import (
     Extent,
     PartMark,
     StepLayout,
     StepPart,
+    block_spans,
     held_out_span,
     stored_arrays,
 )
 from hil_datasets.step_timing import StepTiming
-
-_STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
-    AttributeKind.TEXT: str,
-    AttributeKind.INTEGER: int,
-    AttributeKind.REAL: float,
-    AttributeKind.JSON: partial(json.dumps, allow_nan=False),
-}
-
 
 _SYNC_EVERY_S = 1.0
 """How much of a step a power failure can take."""
@@ -101,6 +87,8 @@ class StepWriter:
     ------
     DatasetError
         If the file cannot be written; so do `write_block` and `finish`.
+    ValueError
+        If key and origin name different kinds or visits.
     """
 
     def __init__(
@@ -115,6 +103,7 @@ class StepWriter:
         part: StepPart | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _check_circumstance(key, origin)
         self._path = path
         self._part = path.with_name(path.name + PART_SUFFIX)
         self._origin = origin
@@ -137,7 +126,7 @@ class StepWriter:
             with names_failed_writes(self._part):
                 self._latch.write_head(self._mark.to_bytes())
         self.first_missing = self._mark.written.vectors
-        """The first vector that was not stored when the writer was made."""
+        """The first vector that was not stored when the writer was made, or went back last."""
 
     def _make_part(
         self, key: StepKey, weights: npt.NDArray[np.int8], began: tuple[str, float]
@@ -152,21 +141,23 @@ class StepWriter:
             "read_mode": str(key.read_mode),
         }
         making = self._path.with_name(self._path.name + MAKING_SUFFIX)
-        with _written_hdf5(making, mode="w") as file:
-            _write_attributes(file, attributes | asdict(origin))
-            _create(file, "weights", weights.shape, weights)
-            _create(file, "inputs", (vectors, rows))
-            _create(file, "raw", (vectors, 2, columns))
-            _create(file, "expected", (vectors, columns))
+        with written_hdf5(making, mode="w") as file:
+            write_attributes(file, attributes | _origin_attributes(origin))
+            create_dataset(file, "weights", weights.shape, weights)
+            create_dataset(file, "inputs", (vectors, rows))
+            create_dataset(file, "raw", (vectors, 2, columns))
+            create_dataset(file, "expected", (vectors, columns))
             if layout is not None:
                 first_vector = np.array(layout.blocks, np.int64)
-                _create(file, "timing/first_vector", first_vector.shape, first_vector)
+                create_dataset(file, "timing/first_vector", first_vector.shape, first_vector)
                 for name in ("timing/began_s", "timing/ended_s"):
-                    _create(file, name, first_vector.shape)
+                    create_dataset(file, name, first_vector.shape)
                 names = ("timing/began_utc", "timing/since_run_began_s")
-                _write_attributes(file, dict(zip(names, began, strict=True)))
+                write_attributes(file, dict(zip(names, began, strict=True)))
                 if layout.keeps_outputs:
-                    _create(file, "verification/outputs", (origin.verification_vectors, columns))
+                    create_dataset(
+                        file, "verification/outputs", (origin.verification_vectors, columns)
+                    )
         with making.open("r+b") as made:
             made.write(self._mark.to_bytes())
         sync_file(making)
@@ -231,6 +222,50 @@ class StepWriter:
         self._mark = replace(self._mark, written=extent, synced=synced)
         self._latch.write_head(self._mark.to_bytes())
 
+    def go_back_to(self, vector: int) -> None:
+        """Count what is stored from a vector on as never written: it is to be read again.
+
+        Parameters
+        ----------
+        vector
+            First vector of a block, or the end of what is stored.
+
+        Raises
+        ------
+        DatasetError
+            If the file cannot be read or written.
+        ValueError
+            If no block that is stored, or comes next, begins there.
+        """
+        stored = int(np.argmin(np.append(self._is_written, np.False_)))
+        is_between = self._layout is None or vector in (*self._layout.blocks, stored)
+        if not (0 <= vector <= stored and is_between):
+            raise ValueError(f"vector {vector}: no stored block begins there, {stored} are stored")
+        if self._layout is not None:
+            with names_failed_writes(self._part):
+                written = self._extent_of(self._layout, vector)
+                is_synced = self._mark.synced.vectors <= vector
+                synced = self._mark.synced if is_synced else written
+                self._mark = replace(self._mark, written=written, synced=synced)
+                self._latch.check()
+                self._latch.write_head(self._mark.to_bytes())
+                self._latch.sync()
+        self._is_written[vector:] = False
+        self.first_missing = vector
+
+    def _extent_of(self, layout: StepLayout, vectors: int) -> Extent:
+        """Return the extent of the first vectors, block by block as they were written."""
+        extent = Extent()
+        for first, stop in block_spans(layout, len(self._is_written)):
+            if stop > vectors:
+                break
+            held_out = held_out_span(
+                first, stop, self._origin.calibration_vectors, keeps=layout.keeps_outputs
+            )
+            arrays = stored_arrays(self._file, slice(first, stop), held_out)
+            extent = extent.extended(stop - first, arrays)
+        return extent
+
     def stored_block(self, first: int, stop: int) -> StoredBlock:
         """Return what is stored of some vectors."""
         calibration_vectors = self._origin.calibration_vectors
@@ -271,14 +306,14 @@ class StepWriter:
             arrays |= timing.to_arrays()
             attributes |= timing.to_attributes()
         arrays |= conditions_to_arrays(conditions)
-        attributes |= asdict(self._origin) | conditions_to_attributes(conditions)
+        attributes |= _origin_attributes(self._origin) | conditions_to_attributes(conditions)
         with names_failed_writes(self._path):
             self.close()
             self._latch.check()
             making = self._path.with_name(self._path.name + MAKING_SUFFIX)
             try:
                 with finished_file(self._path, suffix=MAKING_SUFFIX):
-                    raw_sha256 = _make_finished(self._part, making, arrays, attributes)
+                    raw_sha256 = make_finished(self._part, making, arrays, attributes)
             finally:
                 making.unlink(missing_ok=True)
             self._part.unlink()
@@ -301,67 +336,13 @@ class StepWriter:
         self.close()
 
 
-@contextmanager
-def _written_hdf5(path: Path, *, mode: str) -> Iterator[h5py.File]:
-    """Open a file for HDF5 to write to; a failed write is raised at the end, see `WriteLatch`."""
-    latch = WriteLatch(path, is_new=mode == "w")
-    try:
-        options = {"userblock_size": SEAL_BYTES} if mode == "w" else {}
-        with h5py.File(latch, mode, **options) as file:
-            yield file
-        latch.check()
-    finally:
-        latch.close()
+def _check_circumstance(key: StepKey, origin: StepOrigin) -> None:
+    circumstance = origin.circumstance
+    if (key.kind, key.visit) != (circumstance.kind, circumstance.visit):
+        raise ValueError(
+            f"{key.name}: its origin is of visit {circumstance.visit}, {circumstance.kind}"
+        )
 
 
-def _make_finished(
-    part: Path,
-    making: Path,
-    arrays: dict[str, npt.NDArray[Any]],
-    attributes: dict[str, Any],
-) -> str:
-    """Make the finished file of a part that has all vectors; return its readouts' hash."""
-    shutil.copyfile(part, making)
-    with _written_hdf5(making, mode="r+") as file:
-        if "timing" in file:
-            del file["timing"]  # the whole of it follows, or it is not known
-        if "verification/outputs" in file and "verification/outputs" not in arrays:
-            del file["verification/outputs"]
-        for path, array in arrays.items():
-            if path in file:
-                file[path][...] = array
-            else:
-                _create(file, path, array.shape, array)
-        # From the file, not from memory: what is hashed is what will be read.
-        weights, inputs, raw = (file[path][...] for path in ("weights", "inputs", "raw"))
-        raw_sha256 = hash_readouts(weights, inputs, raw)
-        _write_attributes(file, attributes | {"raw_sha256": raw_sha256})
-    seal_file(making)
-    return raw_sha256
-
-
-def _write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
-    for spec in STEP_ATTRIBUTES:
-        if spec.path in attributes:
-            value = _STORED_AS[spec.kind](attributes[spec.path])
-            file[spec.owner].attrs[spec.name] = value
-
-
-def _create(
-    file: h5py.File, path: str, shape: tuple[int, ...], array: npt.NDArray[Any] | None = None
-) -> None:
-    spec = STEP_DATASET_BY_PATH[path]
-    # Its place in the file is fixed at once: blocks then change no metadata, so that a crash
-    # in the middle of one cannot leave the file unreadable.
-    placement = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    placement.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    dataset = file.create_dataset(path, shape=shape, dtype=spec.dtype, data=array, dcpl=placement)
-    describe(dataset, spec)
-
-
-def describe(dataset: h5py.Dataset, spec: DatasetSpec) -> None:
-    """Attach unit, long name and names of the axes."""
-    dataset.attrs["units"] = spec.units
-    dataset.attrs["long_name"] = spec.long_name
-    for axis, name in enumerate(spec.axes):
-        dataset.dims[axis].label = name
+def _origin_attributes(origin: StepOrigin) -> dict[str, Any]:
+    return asdict(origin) | circumstance_to_attributes(origin.circumstance)

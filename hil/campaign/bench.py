@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qsl
 
+from hil.campaign.bench_time import BenchTime, PlayedTime, RealTime, open_virtual_time
 from hil.campaign.instrument_config import InstrumentSection
 from hil.campaign.instruments import BenchInstruments, open_instruments
+from hil.campaign.mock_resource import MOCK, TIME_KEEPER, MockResource, start_mock
 from hil.campaign.replay_resource import REPLAY, ReplayResource, board_of_recording
+from hil.campaign.run_events import RunEvent
+from hil.campaign.waits import Waits
 from hil.core.errors import ConfigError, HilError, Problem
-from hil.core.legible import one_line, quoted
 from hil_datasets.recording import Recording
 from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.chip import Chip
@@ -20,69 +22,17 @@ from hil_drivers.link_fault import LinkFault
 from hil_drivers.open_transport import TransportChoice
 from hil_drivers.open_transport import check_resource as check_transport
 from hil_drivers.recovery import RecoveryPolicy
-from hil_mock_device.launch import MockProcess
-from hil_mock_device.profile import BUILT_IN, parse_seed
 from hil_mock_device.replay_conversation import Tempo
 
-_MOCK = "mock://"
 _MOCK_RECOVERY_S = 2.0
 """A private mock answers at once, or is dead."""
-_ANY_PORT = "127.0.0.1:0"
 _REPLAY_TIMEOUT_S = 60.0
 _AT_ONCE = Tempo(speed=math.inf, plays_faults=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MockResource:
-    """What a ``mock://`` resource says."""
-
-    profile: str
-    """Name or path of the profile."""
-    seed: int | None
-    """Which chip of the kind; the campaign's seed where None."""
-    truth: str | None
-    """Where the mock writes what its chip really is."""
-    bench_speed: float | None = None
-    """Seconds that pass for its bench instruments in a second; 1 where None."""
-
-    @classmethod
-    def parse(cls, resource: str) -> "MockResource":
-        """Read ``mock://PROFILE[?seed=N][&truth=FILE][&bench_speed=X]``.
-
-        Raises
-        ------
-        ValueError
-            If it has no profile, or unknown, repeated or wrong options.
-        """
-        shown = quoted(resource)
-        profile, _, query = resource.removeprefix(_MOCK).partition("?")
-        given = parse_qsl(query, keep_blank_values=True)
-        options = dict(given)
-        unknown = sorted(set(options) - {"seed", "truth", "bench_speed"})
-        if unknown:
-            raise ValueError(
-                f"{shown}: unknown option {quoted(unknown[0])}; use seed, truth and bench_speed"
-            )
-        if len(given) > len(options):
-            raise ValueError(f"{shown}: gives an option twice")
-        if profile not in BUILT_IN and not profile.endswith(".toml"):
-            known = ", ".join(f"mock://{name}" for name in BUILT_IN)
-            raise ValueError(f"{shown}: no such profile; use {known} or mock://PATH.toml")
-        truth = options.get("truth")
-        if truth is not None and not one_line(truth):
-            raise ValueError(f"{shown}: truth must name a new file")
-        seed, speed = options.get("seed"), options.get("bench_speed")
-        return cls(
-            profile=profile,
-            seed=None if seed is None else parse_seed(seed),
-            truth=truth,
-            bench_speed=None if speed is None else _parse_speed(speed, shown),
-        )
-
-
 def check_resource(resource: str) -> None:
     """Raise ValueError if a resource string is none that `open_device` takes."""
-    if resource.startswith(_MOCK):
+    if resource.startswith(MOCK):
         MockResource.parse(resource)
     elif resource.startswith(REPLAY):
         ReplayResource.parse(resource)
@@ -101,13 +51,31 @@ class OpenDevice:
         Bench instruments of the chip's own mock: name to resource string.
     on_unsafe
         Called with the reason if something could not be left safe.
+    time
+        The time that passes for chip and instruments.
+    on_wait
+        Told of waits.
+    on_ending
+        Called before instruments are made safe: no wish to stop ends a wait from then on.
     """
 
     def __init__(
-        self, chip: Chip, mock_instruments: Mapping[str, str], on_unsafe: Callable[[str], None]
+        self,
+        chip: Chip,
+        mock_instruments: Mapping[str, str],
+        on_unsafe: Callable[[str], None],
+        time: BenchTime,
+        *,
+        on_wait: Callable[[RunEvent], None],
+        on_ending: Callable[[], None],
     ) -> None:
         self.chip = chip
         """The chip."""
+        self.time = time
+        """The time that passes for chip and instruments."""
+        self.waits = Waits(time, on_wait)
+        """How to let it pass so that who watches knows why."""
+        self._on_ending = on_ending
         self._mock_instruments = mock_instruments
         self._on_unsafe = on_unsafe
         self._is_safe = False
@@ -129,7 +97,13 @@ class OpenDevice:
             As `open_instruments`.
         """
         with open_instruments(
-            sections, mock_addresses=self._mock_instruments, on_unsafe=self._on_unsafe
+            sections,
+            mock_addresses=self._mock_instruments,
+            on_unsafe=self._on_unsafe,
+            clock=self.time.now_s,
+            sleep=self.waits.sleep,
+            told=self.waits.told,
+            on_ending=self._on_ending,
         ) as instruments:
             try:
                 yield instruments
@@ -161,6 +135,8 @@ def open_device(
     on_fault: Callable[[LinkFault], None] = lambda _: None,
     recording: Recording | None = None,
     mock_instruments: Collection[str] = (),
+    check: Callable[[], None] = lambda: None,
+    on_wait: Callable[[RunEvent], None] = lambda _: None,
 ) -> Iterator[OpenDevice]:
     """Open a chip for the length of a ``with`` block, and leave it safe.
 
@@ -189,6 +165,10 @@ def open_device(
         What ``replay://`` plays, where the caller has loaded it.
     mock_instruments
         Names of the bench instruments that a private mock is to have.
+    check
+        Called several times in a second while somebody waits; raises to end the wait.
+    on_wait
+        Told when a wait begins and ends.
 
     Raises
     ------
@@ -201,6 +181,8 @@ def open_device(
         timeout_s=timeout_s, recovery_s=recovery_s, transport=choice, on_fault=on_fault
     )
     addresses: Mapping[str, str] = {}
+    wishes = _Wishes(check)
+    time: BenchTime = RealTime(wishes.check)
     with ExitStack() as stack:
         chip: Chip
         if driver != DEFAULT_DRIVER:
@@ -214,17 +196,36 @@ def open_device(
                 timeout_s=timeout_s,
                 on_fault=on_fault,
             )
+            time = PlayedTime(wishes.check)
         else:
             address = resource
-            if resource.startswith(_MOCK):
-                mock = stack.enter_context(_start_mock(resource, base, seed, mock_instruments))
+            if resource.startswith(MOCK):
+                mock = stack.enter_context(start_mock(resource, base, seed, mock_instruments))
                 address, addresses = mock.resource, mock.instruments
+                if MockResource.parse(resource).has_virtual_time:
+                    keeper = open_virtual_time(addresses[TIME_KEEPER], wishes.check)
+                    time = stack.enter_context(keeper)
                 options = replace(options, recovery_s=min(recovery_s, _MOCK_RECOVERY_S))
             chip = find_chip_driver(driver).open_chip(address, options)
         stack.callback(chip.close)
-        device = OpenDevice(chip, addresses, on_unsafe)
+        device = OpenDevice(chip, addresses, on_unsafe, time, on_wait=on_wait, on_ending=wishes.end)
         stack.callback(device.make_safe)
         yield device
+
+
+class _Wishes:
+    """Whether somebody wants the run to stop; at its end nobody is heard any more."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._is_ending = False
+
+    def check(self) -> None:
+        if not self._is_ending:
+            self._check()
+
+    def end(self) -> None:
+        self._is_ending = True
 
 
 @contextmanager
@@ -244,10 +245,10 @@ def open_mock_instruments(
     ------
     Instrument to resource string; none if none is asked for, or the device is no mock.
     """
-    if not names or not resource.startswith(_MOCK):
+    if not names or not resource.startswith(MOCK):
         yield {}
         return
-    with _start_mock(resource, base, seed, names) as mock:
+    with start_mock(resource, base, seed, names) as mock:
         yield mock.instruments
 
 
@@ -261,30 +262,6 @@ def open_recording(recording: Recording) -> Iterator[AimcBoard]:
         yield chip
     finally:
         chip.close()
-
-
-def _parse_speed(text: str, shown: str) -> float:
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 <= speed < math.inf:
-        raise ValueError(f"{shown}: bench_speed must be a number, 0 or more")
-    return speed
-
-
-def _start_mock(resource: str, base: Path, seed: int, instruments: Collection[str]) -> MockProcess:
-    mock = MockResource.parse(resource)
-    profile = mock.profile if mock.profile in BUILT_IN else str(base / mock.profile)
-    chip_seed = seed if mock.seed is None else mock.seed
-    arguments = ["--profile", profile, "--seed", str(chip_seed)]
-    if mock.truth is not None:
-        arguments += ["--truth", mock.truth]
-    for name in sorted(instruments):
-        arguments += [f"--{name}", _ANY_PORT]
-    if instruments and mock.bench_speed is not None:
-        arguments += ["--bench-speed", str(mock.bench_speed)]
-    return MockProcess(arguments)
 
 
 def _open_plugin(driver: str, resource: str, options: ChipOptions) -> Chip:

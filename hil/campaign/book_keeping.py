@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
+from hil.campaign.estimate_steps import programmings
 from hil.campaign.plan import PlannedStep
 from hil.core.errors import Problem, SafetyLimitError
 from hil.core.readout import ChipIdentity
@@ -88,21 +89,4 @@ def wear_problems(
         If the book cannot be read.
     """
     book = book_of(ChipKey.of(identity), books_folder(data_folder))
-    return check_wear(book.read(), planned_programmings(plan), limits)
-
-
-def planned_programmings(plan: Iterable[PlannedStep]) -> dict[int, int]:
-    """Return how often each core is programmed: whenever a step is of another core than the last.
-
-    Parameters
-    ----------
-    plan
-        Steps in the order they are taken.
-    """
-    planned: dict[int, int] = {}
-    programmed = None
-    for step in plan:
-        if step.key.core != programmed:
-            programmed = step.key.core
-            planned[programmed] = planned.get(programmed, 0) + 1
-    return planned
+    return check_wear(book.read(), programmings(plan), limits)

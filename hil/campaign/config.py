@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,8 +27,12 @@ from hil.campaign.config_resolved import (
     resolved_sha256,
 )
 from hil.campaign.config_source import ConfigSources, read_sources
+from hil.campaign.guards_config import GuardsSection, guard_problems
 from hil.campaign.instrument_config import InstrumentsSection
+from hil.campaign.mock_resource import check_bench_of
 from hil.campaign.notify_config import NotifySection
+from hil.campaign.steps_check import steps_problems
+from hil.campaign.steps_config import StepsSection, SweepSection
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.legible import cut_short, one_line
 from hil.core.nmpu_format import NmpuFormat
@@ -196,6 +200,12 @@ class CampaignConfig(BaseModel):
     """What the campaign may never exceed."""
     notify: NotifySection | None = None
     """Whom to tell how the run goes."""
+    guards: GuardsSection | None = None
+    """What pauses the campaign."""
+    sweep: Annotated[list[SweepSection], Field(min_length=1, max_length=8)] | None = None
+    """Quantities that are taken through several values; every combination is a visit."""
+    steps: StepsSection | None = None
+    """Which kinds of steps are taken; calibrations alone where left out."""
 
     @model_validator(mode="after")
     def _leaves_the_shift_alone(self) -> Self:
@@ -204,15 +214,9 @@ class CampaignConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _has_its_mock_instruments(self) -> Self:
-        if self.device.resource.startswith(("mock://", "replay://")):
-            return self  # a recording keeps the conditions it was recorded in
-        for name, section in self.instruments.items():
-            if section.resource.startswith("mock://"):
-                raise ValueError(
-                    f"instruments.{name}.resource is {section.resource}: only a mock:// device "
-                    "has mock instruments"
-                )
+    def _has_instruments_that_fit(self) -> Self:
+        named = {name: section.resource for name, section in self.instruments.items()}
+        check_bench_of(self.device.resource, named)
         return self
 
 
@@ -245,6 +249,7 @@ def load_campaign(
     *,
     assignments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    chip: str | None = None,
 ) -> Campaign:
     """Read and check a campaign file, with what it includes and what is set besides.
 
@@ -257,6 +262,8 @@ def load_campaign(
     environment
         Environment variables, those of the process where None; ``HIL_SET__SECTION__KEY`` replaces
         what the file says.
+    chip
+        Which chip of ``[devices]``; None where the campaign has one device without a name.
 
     Raises
     ------
@@ -265,7 +272,7 @@ def load_campaign(
     """
     content = read_toml_bytes(path)
     given = os.environ if environment is None else environment
-    sources = read_sources(content, path, assignments=assignments, environment=given)
+    sources = read_sources(content, path, assignments=assignments, environment=given, chip=chip)
     return Campaign(config=_checked(sources), content=content, path=path, sources=sources)
 
 
@@ -298,11 +305,26 @@ def _checked(sources: ConfigSources) -> CampaignConfig:
             CampaignConfig, layers.document, source=sources.source, place_of=layers.place_of
         )
     except ConfigError as error:
-        raise ConfigError(sources.source, [*problems, *error.problems]) from error
+        found = [
+            replace(problem, where=sources.spelled.get(problem.where, problem.where))
+            for problem in error.problems
+        ]
+        raise ConfigError(sources.source, [*problems, *found]) from error
     problems += [] if problems else _widened_quantities(config, sources)
+    problems += _steps_problems(config, sources)
     if problems:
         raise ConfigError(sources.source, problems)
     return config
+
+
+def _steps_problems(config: CampaignConfig, sources: ConfigSources) -> list[Problem]:
+    problems = []
+    guards = guard_problems(config.guards, config.instruments, block=config.vectors.block)
+    for path, message in (*steps_problems(config), *guards):
+        place = sources.layers.place_of(path)
+        source = "" if place.source == sources.source else place.source
+        problems.append(Problem(key_path(path), message, place.line, source))
+    return problems
 
 
 def _widened_quantities(config: CampaignConfig, sources: ConfigSources) -> list[Problem]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from hil.campaign.bench import MockResource
 from hil.campaign.config import Campaign
+from hil.campaign.mock_resource import MockResource
 from hil.campaign.workload import load_workload
 from hil.core.errors import ConfigError, Problem
 from hil.core.toml_file import Place, did_you_mean, key_path
@@ -55,7 +55,10 @@ def _problems_of(
         return []
     # Which file it is says the message; the line is that of the key which names it.
     place = campaign.sources.layers.place_of(key) if campaign.sources else Place("")
-    return [Problem(key_path(key), text, place.line, place.source) for text in texts]
+    where = key_path(key)
+    if campaign.sources is not None:
+        where = campaign.sources.spelled.get(where, where)
+    return [Problem(where, text, place.line, place.source) for text in texts]
 
 
 def _check_driver(campaign: Campaign) -> None:

@@ -57,6 +57,18 @@ class LayeredDocument:
         """Add a setting: it stands in place of what is said already."""
         self._merge(self.document, layer, (), layer.document, self._replace)
 
+    def choose_device(self, table: str, name: str) -> None:
+        """Let the keys of ``[TABLE.NAME]`` replace those of ``[device]``; drop the whole table."""
+        devices = self.document.pop(table)
+        chosen = devices.get(name) if isinstance(devices, dict) else None
+        common = self.document.get("device", {})
+        if isinstance(chosen, dict) and isinstance(common, dict):
+            self.document["device"] = {**common, **chosen}
+        for path in [known for known in self._layers if known[0] == table]:
+            layer = self._layers.pop(path)
+            if path[1:2] == (name,) and (len(path) > 2 or ("device",) not in self._layers):
+                self._layers["device", *path[2:]] = _from_table(layer, (table, name))
+
     def place_of(self, path: KeyPath) -> Place:
         """Return where a key was set, or else the nearest table around it."""
         for length in range(len(path), 0, -1):
@@ -144,6 +156,11 @@ class LayeredDocument:
             del self._layers[inner]
         self._layers[path] = layer
         table[str(path[-1])] = value
+
+
+def _from_table(layer: Layer, table: KeyPath) -> Layer:
+    """Return a layer that is asked for keys of ``device``, and has them in another table."""
+    return Layer(document=layer.document, place_of=lambda path: layer.place_of((*table, *path[1:])))
 
 
 def _are_same(one: Any, other: Any) -> bool:

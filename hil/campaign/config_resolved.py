@@ -33,7 +33,7 @@ def resolved_document(config: BaseModel) -> dict[str, Any]:
     What is not set and has no value is left out, and so is what was only a way to say it:
     ``include``.
     """
-    return config.model_dump(mode="json", exclude_none=True, exclude={"include"})
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"include"})
 
 
 def canonical_json(config: BaseModel) -> bytes:

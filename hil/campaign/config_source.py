@@ -7,18 +7,19 @@ bench to bench. What two files say must not differ; a limit may be made narrower
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hil.campaign.chips.choice import DEVICES, choose_chip, named_chips, spelled_keys
 from hil.campaign.config_layers import Layer, LayeredDocument
 from hil.campaign.config_settings import assigned_settings, environment_settings
 from hil.core.errors import ConfigError, Problem
 from hil.core.toml_file import Place, TomlText, did_you_mean, key_path, read_toml_bytes
 from hil.core.toml_lines import KeyPath
-from hil_mock_device.profile import BUILT_IN
+from hil_mock_device.choices import BUILT_IN
 
-BENCH_SECTIONS = ("device", "instruments", "limits")
+BENCH_SECTIONS = ("device", DEVICES, "instruments", "limits")
 """What a bench file may define."""
 
 _OTHER_BENCH_KEYS = ("schema_version", "include")
@@ -38,10 +39,19 @@ class ConfigSources:
     """The included files."""
     problems: tuple[Problem, ...]
     """What is wrong with how it is put together."""
+    chips: tuple[str, ...] = ()
+    """Names in ``[devices]``; none where there is one device without a name."""
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    """Key of the one device that was chosen to the key that says it in the file."""
 
 
 def read_sources(
-    content: bytes, path: Path, *, assignments: Sequence[str], environment: Mapping[str, str]
+    content: bytes,
+    path: Path,
+    *,
+    assignments: Sequence[str],
+    environment: Mapping[str, str],
+    chip: str | None = None,
 ) -> ConfigSources:
     """Put a campaign together from its file and everything else that sets a key.
 
@@ -55,6 +65,9 @@ def read_sources(
         ``key.path=value`` texts.
     environment
         Environment variables.
+    chip
+        Which chip of ``[devices]``. What sets a key of ``device`` besides the files holds for every
+        chip.
 
     Raises
     ------
@@ -73,14 +86,29 @@ def read_sources(
     for bench in reader.layers:
         layers.include(bench)
     for setting in settings:
-        layers.override(setting)
+        if DEVICES in setting.document:
+            layers.override(setting)
+    chips, spelled = named_chips(layers.document), spelled_keys(layers.document, chip)
+    choice_problems = choose_chip(layers, chip)
+    for setting in settings:
+        if DEVICES not in setting.document:
+            layers.override(setting)
+            for key in _device_keys(setting):
+                spelled.pop(key, None)
     layers.check_hard_limits()
     return ConfigSources(
         source=str(path),
         layers=layers,
         benches=tuple(reader.layers),
-        problems=(*problems, *more, *reader.problems, *layers.problems),
+        problems=(*problems, *more, *reader.problems, *choice_problems, *layers.problems),
+        chips=chips,
+        spelled=spelled,
     )
+
+
+def _device_keys(setting: Layer) -> list[str]:
+    device = setting.document.get("device")
+    return [f"device.{key}" for key in device] if isinstance(device, dict) else []
 
 
 class _IncludeReader:
@@ -147,11 +175,11 @@ class _IncludeReader:
             self._add(
                 text.place(version), version, f"must be 1, got {document['schema_version']!r}"
             )
-        kept = {
-            key: self._moved(value, path) if key == "device" else value
-            for key, value in document.items()
-            if key in BENCH_SECTIONS
-        }
+        kept = {key: value for key, value in document.items() if key in BENCH_SECTIONS}
+        if "device" in kept:
+            kept["device"] = self._moved(kept["device"], path)
+        if isinstance(devices := kept.get(DEVICES), dict):
+            kept[DEVICES] = {name: self._moved(device, path) for name, device in devices.items()}
         self.layers.append(Layer(document=kept, place_of=text.place))
         self.read(Layer(document=document, place_of=text.place), path, chain=chain)
 

@@ -1,7 +1,7 @@
 """What a campaign would do, cost and need, before it does anything; and why it cannot, if so."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from hil.campaign.estimate_storage import (
     storage_need,
 )
 from hil.campaign.estimate_time import TimeEstimate
+from hil.campaign.visits import Visit, visits_of
 from hil.core.errors import Problem
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil_datasets.chip_book.content import BookContent
@@ -59,7 +60,7 @@ class CoreWear:
     core: int
     """Core number."""
     planned: int
-    """By this campaign."""
+    """By this campaign, at most."""
     before: int | None
     """In its life so far, by the chip's book; None where no chip was asked."""
     limit: int | None
@@ -90,6 +91,8 @@ class CampaignPlan:
     """Size of the chip; None if nothing says it."""
     steps: tuple[StepOutline, ...]
     """The steps in their order."""
+    visits: tuple[Visit, ...]
+    """The visits that they belong to."""
     block: int
     """Vectors sent, read and stored at a time."""
     setpoints: tuple[Setpoint, ...]
@@ -103,7 +106,7 @@ class CampaignPlan:
     memory: MemoryNeed | None
     """What it takes of the memory; likewise."""
     wear: tuple[CoreWear, ...]
-    """Programmings per core; none where a recording is played."""
+    """Programmings per core, at most; none where a recording is played."""
     time: TimeEstimate | None = None
     """How long it takes; None where nothing was measured and nothing recorded."""
     misfits: tuple[Problem, ...] = ()
@@ -186,6 +189,7 @@ def outline_plan(
         chip=chip,
         geometry=geometry,
         steps=steps,
+        visits=_visits(campaign, steps),
         block=config.vectors.block,
         setpoints=_setpoints(campaign) if recording is None else (),
         traffic=traffic,
@@ -197,6 +201,11 @@ def outline_plan(
         wear=_wear(planned, book, limit),
         misfits=tuple(_placed(campaign, problem) for problem in misfits),
     )
+
+
+def _visits(campaign: Campaign, steps: Sequence[StepOutline]) -> tuple[Visit, ...]:
+    numbers = {step.key.visit for step in steps}
+    return tuple(visit for visit in visits_of(campaign.config) if visit.number in numbers)
 
 
 def _wear(

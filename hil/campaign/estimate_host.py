@@ -26,7 +26,7 @@ from hil_calibration.quality import is_calibrated, measure_quality
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
 from hil_datasets.schema import STEP_DATASETS
-from hil_datasets.step_writer import describe
+from hil_datasets.step_file import describe
 
 ResultT = TypeVar("ResultT")
 
@@ -202,7 +202,8 @@ def _make_layout() -> None:
     """Make every dataset of a step file, without its content."""
     with h5py.File(io.BytesIO(), "w") as file:
         for spec in STEP_DATASETS:
-            describe(file.create_dataset(spec.path, shape=(1,) * len(spec.axes)), spec)
+            shape = (1,) * len(spec.axes)
+            describe(file.create_dataset(spec.path, shape=shape, dtype=spec.dtype), spec)
 
 
 def _timed(clock: Callable[[], float], operation: Callable[[], ResultT]) -> tuple[ResultT, float]:

@@ -101,7 +101,7 @@ class BoardTraffic:
 
     def step(self, step: StepOutline) -> Traffic:
         """Return what a step moves, without programming its core."""
-        block, has_nmpu = self.block, self.has_nmpu
+        block, has_nmpu = self.block, self.has_nmpu and step.uses_nmpu
         total = _ask("*IDN?") + self._select(step) + _ask("TEMPerature?")
         for vectors, times in _blocks(step.calibration_vectors, block):
             total += self.read_block(step, vectors, is_corrected=False) * times

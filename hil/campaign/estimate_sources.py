@@ -4,14 +4,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from hil.campaign.bench import MockResource, open_device
+from hil.campaign.bench import open_device
 from hil.campaign.config import Campaign
 from hil.campaign.estimate import CampaignPlan, outline_plan
 from hil.campaign.estimate_history import RecordedPace, pace_of, read_pace
 from hil.campaign.estimate_host import measure_host
 from hil.campaign.estimate_probe import ProbedDevice, probe_device
 from hil.campaign.estimate_time import UNKNOWN, TimeEstimate, estimate_time, scaled
-from hil.campaign.replay_resource import ReplayResource, recording_of
+from hil.campaign.mock_resource import MockResource
+from hil.campaign.replay_resource import REPLAY, ReplayResource, recording_of
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil_datasets.chip_book.chip_key import ChipKey
 from hil_datasets.chip_book.content import BookContent
@@ -131,6 +132,7 @@ def _with_time(
         plan.steps,
         plan.geometry,
         campaign.config,
+        visits=() if _waits_for_nothing(campaign.config.device.resource) else plan.visits,
         probed=probed,
         recorded=recorded,
         host=measure_host(campaign.config, plan.geometry, folder=folder),
@@ -139,6 +141,13 @@ def _with_time(
     return replace(
         plan, time=estimate, unknowns=(*plan.unknowns, *_unknown_times(estimate, probed))
     )
+
+
+def _waits_for_nothing(resource: str) -> bool:
+    """Tell whether the time on the bench of a resource is no time that anybody waits for."""
+    if resource.startswith(REPLAY):
+        return True
+    return resource.startswith(_MOCK) and MockResource.parse(resource).has_virtual_time
 
 
 def _unknown_times(estimate: TimeEstimate, probed: ProbedDevice | None) -> list[str]:

@@ -4,21 +4,34 @@
 thing that does not fit. Here nothing is made, and everything that does not fit is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from hil.campaign.config import Campaign
+from hil.campaign.visits import schedule
 from hil.campaign.workload import Tile, Workload, cut_into_tiles, load_workload
 from hil.core.errors import ConfigError, Problem
 from hil.core.readout import ChipGeometry
 from hil_datasets.recording import Recording
-from hil_datasets.step import StepKey
+from hil_datasets.step import StepKey, StepKind
 from hil_drivers.chip_driver import DEFAULT_DRIVER
 from hil_drivers.frames import CRC_BYTES, HEADER_BYTES
 from hil_drivers.link import DEFAULT_LARGEST_BLOCK
 
-KIND = "calibrate"
-"""What every step does: fit, load the registers, verify."""
+
+class ProgramsCores(Protocol):
+    """A planned step, as far as it programs a core."""
+
+    @property
+    def key(self) -> StepKey:
+        """Which step."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """How often its core may be programmed for it, where it is a program step."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +39,26 @@ class StepOutline:
     """One step, without its weights and vectors."""
 
     key: StepKey
-    """Core and read mode."""
+    """Which step."""
     calibration_vectors: int
     """Vectors that the fit sees."""
     verification_vectors: int
-    """Vectors held out."""
+    """Readings of vectors held out."""
     rows_used: int | None
     """Rows that carry inputs; None where the chip's size is not known."""
     columns_used: int | None
     """Columns that carry weights; likewise."""
+    attempts: int = 1
+    """How often its core may be programmed for it, where it is a program step."""
+    is_of_watch: bool = False
+    """Whether it belongs to a drift watch, which may find that it need not be taken."""
+    is_conditional: bool = False
+    """Whether it is taken only where a probe finds that it has to be."""
+
+    @property
+    def uses_nmpu(self) -> bool:
+        """Whether the device's NMPU is loaded for it and reads its held-out vectors."""
+        return self.key.kind in {StepKind.CALIBRATE, StepKind.VERIFY}
 
     @property
     def vectors(self) -> int:
@@ -73,22 +97,25 @@ def outline_steps(
             if geometry is not None:
                 tiles, more = _tiles(campaign, workload, geometry, cores)
                 problems += more
+    used = dict(zip(cores, tiles, strict=False))
     outlines = tuple(
         StepOutline(
-            key=StepKey(core, read_mode),
-            calibration_vectors=config.vectors.calibration,
-            verification_vectors=config.vectors.verification,
-            rows_used=_used(tile, "rows", geometry),
-            columns_used=_used(tile, "columns", geometry),
+            key=step.key,
+            calibration_vectors=step.calibration_vectors,
+            verification_vectors=step.held_out * step.repeats,
+            rows_used=_used(used[step.key.core], "rows", geometry),
+            columns_used=_used(used[step.key.core], "columns", geometry),
+            attempts=step.attempts,
+            is_conditional=step.is_conditional,
+            is_of_watch=step.visit.due_s is not None,
         )
-        for core, tile in zip(cores, tiles, strict=False)
-        for read_mode in config.campaign.read_modes
+        for step in schedule(config, list(used))
     )
     return outlines, problems + _block_problems(campaign, geometry)
 
 
-def programmings(steps: Sequence[StepOutline]) -> dict[int, int]:
-    """Return how often each core is programmed: whenever a step is of another core than the last.
+def programmings(steps: Iterable[ProgramsCores]) -> dict[int, int]:
+    """Return how often each core is programmed at most: once, unless a program step says again.
 
     Parameters
     ----------
@@ -96,11 +123,11 @@ def programmings(steps: Sequence[StepOutline]) -> dict[int, int]:
         Steps in the order they are taken.
     """
     planned: dict[int, int] = {}
-    programmed = None
     for step in steps:
-        if step.key.core != programmed:
-            programmed = step.key.core
-            planned[programmed] = planned.get(programmed, 0) + 1
+        if step.key.kind is StepKind.PROGRAM:
+            planned[step.key.core] = planned.get(step.key.core, 0) + step.attempts
+        else:
+            planned.setdefault(step.key.core, 1)
     return planned
 
 
@@ -109,7 +136,7 @@ def unrecorded_problems(steps: Sequence[StepOutline], recording: Recording) -> l
     return [
         Problem("device.resource", f"step {step.key.name} was not recorded")
         for step in steps
-        if step.key not in recording.keys
+        if step.key not in recording.keys and not step.is_of_watch
     ]
 
 

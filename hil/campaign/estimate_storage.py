@@ -100,7 +100,9 @@ def step_bytes(
         "inl_edge": _INL_BINS + 1,
         "quantity": quantities,
     }
-    data = sum(_dataset_bytes(spec, sizes) for spec in STEP_DATASETS if _is_stored(spec, config))
+    data = sum(
+        _dataset_bytes(spec, sizes) for spec in STEP_DATASETS if _is_stored(spec, step, config)
+    )
     conditions = _CONDITIONS_LAYOUT_BYTES if quantities else 0
     return SEAL_BYTES + _LAYOUT_BYTES + conditions + data
 
@@ -222,8 +224,8 @@ def _dataset_bytes(spec: DatasetSpec, sizes: dict[str, int]) -> int:
     return count * np.dtype(spec.dtype).itemsize
 
 
-def _is_stored(spec: DatasetSpec, config: CampaignConfig) -> bool:
-    return config.device.has_nmpu or spec.path != "verification/outputs"
+def _is_stored(spec: DatasetSpec, step: StepOutline, config: CampaignConfig) -> bool:
+    return (config.device.has_nmpu and step.uses_nmpu) or spec.path != "verification/outputs"
 
 
 def _refusal(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from hil.campaign.config import CampaignConfig
 from hil.campaign.estimate_history import RecordedPace
@@ -9,6 +10,7 @@ from hil.campaign.estimate_host import HostPace
 from hil.campaign.estimate_link import BoardTraffic
 from hil.campaign.estimate_probe import ProbedDevice
 from hil.campaign.estimate_steps import StepOutline, programmings
+from hil.campaign.visits import Visit
 from hil.core.readout import ChipGeometry
 
 MEASURED, RECORDED, UNKNOWN = "measured now", "recorded in earlier runs", "unknown"
@@ -31,6 +33,8 @@ class TimeEstimate:
     """Reading vectors, conversions and link together."""
     host_s: float = 0.0
     """Computing and storing."""
+    wait_s: float = 0.0
+    """Until cores are as old as a drift watch wants them."""
     settle_at_most_s: float = 0.0
     """Instruments: how long they may take to come to rest; not part of the total."""
     reading_is: str = UNKNOWN
@@ -41,7 +45,7 @@ class TimeEstimate:
     @property
     def total_s(self) -> float:
         """Everything; a lower bound if something is not known."""
-        return self.connect_s + self.program_s + self.read_s + self.host_s
+        return self.connect_s + self.program_s + self.read_s + self.host_s + self.wait_s
 
     @property
     def is_lower_bound(self) -> bool:
@@ -54,6 +58,7 @@ def estimate_time(
     geometry: ChipGeometry,
     config: CampaignConfig,
     *,
+    visits: Sequence[Visit] = (),
     probed: ProbedDevice | None,
     recorded: RecordedPace,
     host: HostPace,
@@ -69,6 +74,8 @@ def estimate_time(
         Size of the chip.
     config
         The campaign.
+    visits
+        Its visits; waiting is part of them. None where nobody waits.
     probed
         What a look at the device has found; None without one.
     recorded
@@ -87,7 +94,7 @@ def estimate_time(
     computed_s = sum(
         step.calibration_vectors * host.calibration_vector_s
         + step.verification_vectors * host.verification_vector_s
-        + host.fit_s
+        + (host.fit_s if step.calibration_vectors else 0.0)
         for step in steps
     )
     # The part of a step is synced, its finished file, their folder twice, and a journal line. Its
@@ -98,20 +105,34 @@ def estimate_time(
         program_s=program_one_s * sum(programmings(steps).values()),
         read_s=read_s + _STEP_REQUESTS * latency_s * len(steps),
         host_s=computed_s + stored_s,
-        settle_at_most_s=settle_at_most_s(config),
+        wait_s=max((visit.due_s or 0.0 for visit in visits), default=0.0),
+        settle_at_most_s=settle_at_most_s(config, visits),
         reading_is=reading_is,
         programming_is=programming_is,
     )
 
 
-def settle_at_most_s(config: CampaignConfig) -> float:
-    """Return how long the quantities that a campaign sets may take to come to rest, in all."""
-    return sum(
-        quantity.settle.timeout_s
-        for section in config.instruments.values()
-        for quantity in section.quantities.values()
-        if quantity.value is not None and quantity.settle is not None
-    )
+def settle_at_most_s(config: CampaignConfig, visits: Sequence[Visit]) -> float:
+    """Return how long the quantities that a campaign sets may take to come to rest, in all.
+
+    Parameters
+    ----------
+    config
+        The campaign.
+    visits
+        Its visits, in order: a quantity settles at the first one, and where it changes.
+    """
+    total_s = 0.0
+    for name, section in config.instruments.items():
+        for key, quantity in section.quantities.items():
+            values = [visit.settings.get(f"{name}.{key}", quantity.value) for visit in visits]
+            settle_s = 0.0 if quantity.settle is None else quantity.settle.timeout_s
+            for before, after in pairwise([None, *values]):
+                if after is not None and after != before:
+                    far = 0.0 if before is None else abs(after - before)
+                    ramp = quantity.ramp_per_s
+                    total_s += settle_s + (0.0 if ramp is None else far / ramp)
+    return total_s
 
 
 def scaled(pace: RecordedPace, speed: float) -> RecordedPace:
@@ -159,7 +180,7 @@ def _read_time(
         seconds = blocks * _BLOCK_REQUESTS * latency_s
         seconds += 0.0 if rate is None else (moved.sent_bytes + moved.received_bytes) / rate
         return seconds
-    if traffic.has_nmpu:  # the outputs of the NMPU come besides the counts
+    if traffic.has_nmpu and step.uses_nmpu:  # the outputs of the NMPU come besides the counts
         seconds += -(-step.verification_vectors // traffic.block) * latency_s
         outputs = step.verification_vectors * traffic.geometry.columns
         seconds += 0.0 if rate is None else outputs / rate

@@ -295,7 +295,7 @@ def _have_resources_of_their_own(
 ) -> dict[str, InstrumentSection]:
     names: dict[str, str] = {}
     for name, section in sections.items():
-        first = names.setdefault(_plain_resource(section.resource), name)
+        first = names.setdefault(plain_resource(section.resource), name)
         if first != name:
             raise ValueError(
                 f"{name} has the resource of {first}, {quoted(section.resource)}: its limits would "
@@ -304,7 +304,7 @@ def _have_resources_of_their_own(
     return sections
 
 
-def _plain_resource(resource: str) -> str:
+def plain_resource(resource: str) -> str:
     """Return a resource in one spelling: in upper case, with what VISA lets be left out."""
     interface, *rest = resource.upper().split("::")
     plain = [interface if interface[-1:].isdigit() else f"{interface}0", *rest]

@@ -4,11 +4,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import cast
 
+from hil.campaign.bench_time import bench_clock
 from hil.campaign.instrument_config import MOCK, InstrumentSection
 from hil.campaign.instrument_driver import InstrumentDriver
 from hil.core.errors import ConfigError, HilError, Problem
@@ -46,15 +47,19 @@ class BenchInstruments:
         Open instruments by name, in the order of the campaign file.
     conditions
         What the campaign file sets quantities to: instrument and quantity to value.
+    told
+        Tells what its body waits for, if it does.
     """
 
     def __init__(
         self,
         instruments: Mapping[str, Instrument],
         conditions: Mapping[tuple[str, str], float],
+        told: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.instruments = instruments
         """Open instruments by name."""
+        self._told = told
         self._conditions = dict(conditions)
         self._setpoints: dict[tuple[str, str], float] = {}
 
@@ -88,13 +93,9 @@ class BenchInstruments:
         for key, value in wanted.items():
             quantities[key].check(value)  # all of them, before an hour is spent on the first
         for key, value in wanted.items():
-            if self._setpoints.get(key) == value:
-                quantities[key].hold(value)
-            else:
-                # What fails half-way stands nobody knows where.
-                self._setpoints.pop(key, None)
-                quantities[key].set(value)
-                self._setpoints[key] = value
+            spec = quantities[key].spec
+            with self._told(f"for {spec.name} to settle at {spec.shown(value)}"):
+                self._bring(key, quantities[key], value)
 
     def read(self) -> tuple[InstrumentReading, ...]:
         """Read every quantity, in the order of the campaign file.
@@ -117,6 +118,15 @@ class BenchInstruments:
             for name, instrument in self.instruments.items()
             for key, quantity in instrument.quantities.items()
         )
+
+    def _bring(self, key: tuple[str, str], quantity: Quantity, value: float) -> None:
+        if self._setpoints.get(key) == value:
+            quantity.hold(value)
+        else:
+            # What fails half-way stands nobody knows where.
+            self._setpoints.pop(key, None)
+            quantity.set(value)
+            self._setpoints[key] = value
 
     def _find(self, name: str, key: str) -> Quantity:
         instrument = self.instruments.get(name)
@@ -164,8 +174,10 @@ def open_instruments(
     *,
     mock_addresses: Mapping[str, str],
     on_unsafe: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = bench_clock,
     sleep: Callable[[float], None] = time.sleep,
+    told: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    on_ending: Callable[[], None] = lambda: None,
     is_left_safe: bool = True,
 ) -> Iterator[BenchInstruments]:
     """Open a campaign's instruments for the length of a ``with`` block, and leave them safe.
@@ -185,7 +197,11 @@ def open_instruments(
         Called with the reason for each instrument that could not be made safe, and, from a thread
         of its own, for each signal that would have kept it from being made safe.
     clock, sleep
-        Monotonic seconds, and how to wait for some.
+        Seconds on the bench, and how to wait for some.
+    told
+        Tells what its body waits for, if it does.
+    on_ending
+        Called before one is made safe: what may end waits must not do so from then on.
     is_left_safe
         Whether safe values and stop commands are sent at the end; False for a mere look.
 
@@ -212,8 +228,9 @@ def open_instruments(
             stack.callback(_close, name, instrument, on_unsafe)
             if is_left_safe:
                 stack.callback(_make_safe, name, instrument, on_unsafe)
+                stack.callback(on_ending)
             instruments[name] = instrument
-        yield BenchInstruments(instruments, conditions)
+        yield BenchInstruments(instruments, conditions, told)
 
 
 def _address(name: str, section: InstrumentSection, mock_addresses: Mapping[str, str]) -> str:
@@ -292,46 +309,3 @@ def _close(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) 
         instrument.close()
     except HilError as error:
         on_unsafe(f"instrument {name}: {error}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedInstrument:
-    """What a look at one instrument found."""
-
-    name: str
-    """Name in the campaign file."""
-    identity: str
-    """What it says it is; empty if it could not be opened."""
-    readings: tuple[InstrumentReading, ...]
-    """Its readings; empty if one of them failed."""
-    problem: HilError | None
-    """What went wrong."""
-
-
-def check_instruments(
-    sections: Mapping[str, InstrumentSection], *, mock_addresses: Mapping[str, str]
-) -> Iterator[CheckedInstrument]:
-    """Look at each instrument: open, identify, read; nothing is set, started or stopped.
-
-    Parameters
-    ----------
-    sections, mock_addresses
-        As in `open_instruments`.
-    """
-    for name, section in sections.items():
-        looked_at = {name: section.model_copy(update={"start": []})}
-        identity = ""
-        readings: tuple[InstrumentReading, ...] = ()
-        problem: HilError | None = None
-        try:
-            with open_instruments(
-                looked_at,
-                mock_addresses=mock_addresses,
-                on_unsafe=lambda _: None,
-                is_left_safe=False,
-            ) as bench:
-                identity = bench.instruments[name].identity
-                readings = bench.read()
-        except HilError as error:
-            problem = error
-        yield CheckedInstrument(name=name, identity=identity, readings=readings, problem=problem)

@@ -1,4 +1,4 @@
-"""One step: stream the readouts, fit, quantise, load the registers back, verify, store."""
+"""A calibration: stream the readouts, fit, quantise, load the registers back, verify, store."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.campaign.config import CampaignConfig
+from hil.campaign.guards.block_guard import BlockGuard, Unguarded
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_clock import StepWatch
 from hil.core.correction import ColumnQuality
@@ -46,13 +47,20 @@ class StepBench:
     """Notes when each block is read."""
     whole: Callable[[], AbstractContextManager[None]] = nullcontext
     """Encloses what an interruption waits for."""
+    guard: BlockGuard = Unguarded()  # noqa: RUF009 - it holds nothing
+    """Looks whether what was read can be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _HeldOut:
+class HeldOut:
+    """Readouts of the vectors held out."""
+
     counts: npt.NDArray[np.uint16]
+    """Shape (vector, polarity, column)."""
     expected: npt.NDArray[np.int32]
+    """Shape (vector, column)."""
     outputs: IntArray8 | None
+    """What the device's NMPU made of them, shape (vector, column), if it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +71,7 @@ class _Calibrated:
 
 
 def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
-    """Take one step.
+    """Take one step that calibrates.
 
     Raises
     ------
@@ -75,8 +83,8 @@ def measure_step(step: PlannedStep, bench: StepBench) -> StepConclusion:
     calibrated = _calibrate(step, bench)
     calibration = calibrated.calibration
     if bench.config.device.has_nmpu:
-        _load_registers(step, bench, calibration.fmt, calibration.registers)
-    held_out = _read_held_out(step, bench)
+        load_registers(step, bench, calibration.fmt, calibration.registers)
+    held_out = read_held_out(step, bench)
     quality = _measure_quality(step, bench, calibrated, held_out)
     return _conclude(step, calibration, held_out, quality)
 
@@ -107,21 +115,28 @@ def _calibrate(step: PlannedStep, bench: StepBench) -> _Calibrated:
         sample_counts=counts,
         sample_expected=np.concatenate(sample_expected),
         largest_expected=largest,
-        clip_code=_clip_code(bench),
+        clip_code=clip_code(bench),
         headroom=config.calibration.headroom,
         limits=config.calibration.limits,
     )
     return _Calibrated(calibration=calibration, sample_counts=counts)
 
 
-def _clip_code(bench: StepBench) -> int:
+def clip_code(bench: StepBench) -> int:
     """Return the lowest count that the NMPU's input clips or the counter could not hold."""
     return min(1 << bench.config.nmpu.in_bits, (1 << bench.counter_bits) - 1)
 
 
-def _load_registers(
+def load_registers(
     step: PlannedStep, bench: StepBench, fmt: NmpuFormat, registers: NmpuRegisters
 ) -> None:
+    """Load a correction into the device's NMPU and read it back.
+
+    Raises
+    ------
+    DeviceError
+        If what is read back differs, or the device refuses.
+    """
     key = step.key
     bench.chip.write_nmpu(key.core, key.read_mode, fmt, registers)
     if bench.chip.read_nmpu(key.core, key.read_mode) != (fmt, registers):
@@ -132,7 +147,8 @@ def _load_registers(
         )
 
 
-def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
+def read_held_out(step: PlannedStep, bench: StepBench) -> HeldOut:
+    """Read the vectors of a step that no fit sees."""
     work = step.work
     all_counts, all_expected, all_outputs = [], [], []
     for first in range(step.calibration_vectors, len(work.inputs), bench.config.vectors.block):
@@ -142,7 +158,7 @@ def _read_held_out(step: PlannedStep, bench: StepBench) -> _HeldOut:
         all_expected.append(block.expected)
         all_outputs.append(block.outputs)
     known = [outputs for outputs in all_outputs if outputs is not None]
-    return _HeldOut(
+    return HeldOut(
         counts=np.concatenate(all_counts),
         expected=np.concatenate(all_expected),
         outputs=np.concatenate(known) if len(known) == len(all_outputs) else None,
@@ -171,6 +187,7 @@ def _take_block(step: PlannedStep, bench: StepBench, first: int, stop: int) -> S
             times=bench.watch.last_block,
         )
     bench.on_vectors(stop - first)
+    bench.guard.after_block(stop)
     return StoredBlock(counts=counts, expected=expected, outputs=outputs)
 
 
@@ -183,14 +200,14 @@ def _read_block(
     registers it was recorded with.
     """
     key = step.key
-    if not bench.config.device.has_nmpu:
+    if not (bench.config.device.has_nmpu and step.uses_nmpu):
         return None, bench.chip.read_counts(key.core, key.read_mode, inputs)
     readout = bench.chip.read_corrected_with_counts(key.core, key.read_mode, inputs)
     return readout.outputs, readout.counts
 
 
 def _measure_quality(
-    step: PlannedStep, bench: StepBench, calibrated: _Calibrated, held_out: _HeldOut
+    step: PlannedStep, bench: StepBench, calibrated: _Calibrated, held_out: HeldOut
 ) -> ColumnQuality:
     """Judge the columns on the held-out readouts, and on those of vectors that came twice."""
     calibration, sample = calibrated.calibration, calibrated.sample_counts
@@ -203,7 +220,7 @@ def _measure_quality(
         held_out.counts,
         held_out.expected / calibration.output_lsb,
         calibration.correction,
-        clip_code=_clip_code(bench),
+        clip_code=clip_code(bench),
         noise=None if repeats is None else measure_noise(repeats),
         condition=calibration.condition,
         glitch_share=calibration.glitch_share,
@@ -213,7 +230,7 @@ def _measure_quality(
 def _conclude(
     step: PlannedStep,
     calibration: CoreCalibration,
-    held_out: _HeldOut,
+    held_out: HeldOut,
     quality: ColumnQuality,
 ) -> StepConclusion:
     expected = held_out.expected / calibration.output_lsb

@@ -16,6 +16,12 @@ _BLOCKS, _STEPS = 64, 8
 """How many of the last ones make the pace."""
 _SLOW = 4.0
 """A longer time than so many medians is one of a fault: it counts as this."""
+_LATE_SHARE = 0.5
+"""Of what a step takes besides its vectors, what comes when all are read: codes, file, journal."""
+_CLOSING_SHARE = 0.125
+"""Of the same, what the end of the run takes for each step: the index opens its file again."""
+_FIRST_REST_S = 0.2
+"""What a step of 256 x 256 takes besides its vectors, about; until one has ended here."""
 
 
 class Pace:
@@ -60,16 +66,26 @@ class Pace:
         Returns None if nothing is known at all.
         """
         paces = {mode: self.vector_s(mode) for mode in self._blocks}
-        rests = {mode: self.rest_s(mode) for mode in self._rests}
         known = [pace for pace in paces.values() if pace is not None]
         if not known:
             return None
-        longest_rest = max((rest for rest in rests.values() if rest is not None), default=0.0)
         total = 0.0
         for step, vectors in steps:
-            pace, rest = paces.get(step.read_mode), rests.get(step.read_mode)
+            pace = paces.get(step.read_mode)
             total += vectors * (max(known) if pace is None else pace)
             if step.vectors:
-                # Programming, at its begin, and the fit, at its end, are taken as spread over it.
-                total += (longest_rest if rest is None else rest) * vectors / step.vectors
+                # Programming, at its begin, and the fit, later, are taken as spread over it.
+                left = max(_LATE_SHARE, vectors / step.vectors)
+                total += self._expected_rest_s(step.read_mode) * left
         return total
+
+    def closing_s(self, steps: int) -> float:
+        """Return how long the end of a run of so many steps takes."""
+        return steps * _CLOSING_SHARE * self._expected_rest_s("")
+
+    def _expected_rest_s(self, read_mode: str) -> float:
+        rest = self.rest_s(read_mode)
+        if rest is not None:
+            return rest
+        rests = [self.rest_s(mode) for mode in self._rests]
+        return max((rest for rest in rests if rest is not None), default=_FIRST_REST_S)

@@ -1,19 +1,22 @@
 """From a campaign and a chip's size to the steps to take, with their weights and vectors."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.campaign.config import Campaign, CampaignConfig
+from hil.campaign.visits import ScheduledStep, schedule
 from hil.campaign.workload import Tile, Workload, cut_into_tiles, load_workload
 from hil.core.errors import ConfigError, Problem
-from hil.core.readout import ChipGeometry
+from hil.core.readout import ChipGeometry, ReadMode
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
+from hil_datasets.circumstance import Circumstance
 from hil_datasets.recording import Recording
-from hil_datasets.step import StepKey
+from hil_datasets.step import StepKey, StepKind
 from hil_datasets.step_conditions import Condition
 from hil_datasets.step_timing import StepTiming
 
@@ -45,17 +48,39 @@ class PlannedStep:
     """One step to take."""
 
     key: StepKey
-    """Core and read mode."""
+    """Which step."""
     work: CoreWork
     """What the core holds and is asked."""
     calibration_vectors: int
     """How many of the vectors, from the first, the fit sees."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """What its visit sets quantities to, by ``INSTRUMENT.QUANTITY``."""
+    due_s: float | None = None
+    """How old the core has to be, in seconds; None if that does not matter."""
+    next_due_s: float | None = None
+    """How old at the visit after it; None if there is none."""
+    repeats: int = 1
+    """How often its vectors are read, all of them in turn."""
+    attempts: int = 1
+    """How often the core may be programmed for it."""
+    is_conditional: bool = False
+    """Whether it is taken only if the probe of its visit is beyond its limit."""
+    noise_place: int = 0
+    """Readings of its core in its read mode that are planned before it: where the noise of a
+    simulated chip goes on."""
     measured_utc: str | None = None
     """When it was measured, where it is replayed."""
     timing: StepTiming | None = None
     """When its blocks were, where it is replayed and that is known."""
     conditions: tuple[Condition, ...] = ()
     """What the bench instruments showed, where it is replayed."""
+    circumstance: Circumstance | None = None
+    """Under what it was taken, where it is replayed."""
+
+    @property
+    def uses_nmpu(self) -> bool:
+        """Whether its held-out vectors go through the device's NMPU, if it has one."""
+        return self.key.kind in {StepKind.CALIBRATE, StepKind.VERIFY}
 
 
 def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedStep]:
@@ -74,21 +99,50 @@ def plan_campaign(campaign: Campaign, geometry: ChipGeometry) -> list[PlannedSte
         if config.campaign.workload is None
         else _workload_works(config, cores, geometry, folder / config.campaign.workload)
     )
-    return [
-        PlannedStep(
-            key=StepKey(core, read_mode),
-            work=work,
-            calibration_vectors=config.vectors.calibration,
+    return _with_works(config, dict(works))
+
+
+def _with_works(config: CampaignConfig, works: Mapping[int, CoreWork]) -> list[PlannedStep]:
+    """Return the scheduled steps with what their cores hold and are asked."""
+    steps: list[PlannedStep] = []
+    parts: dict[tuple[int, int, int, int], CoreWork] = {}  # the same for many visits
+    readings: dict[tuple[int, ReadMode], int] = defaultdict(int)
+    for scheduled in schedule(config, list(works)):
+        key, visit = scheduled.key, scheduled.visit
+        asked = (scheduled.calibration_vectors, scheduled.held_out, scheduled.repeats)
+        if (key.core, *asked) not in parts:
+            parts[key.core, *asked] = _part_of(works[key.core], scheduled, config)
+        steps.append(
+            PlannedStep(
+                key=key,
+                work=parts[key.core, *asked],
+                calibration_vectors=scheduled.calibration_vectors,
+                settings=visit.settings,
+                due_s=visit.due_s,
+                next_due_s=visit.next_due_s,
+                repeats=scheduled.repeats,
+                attempts=scheduled.attempts,
+                is_conditional=scheduled.is_conditional,
+                noise_place=readings[key.core, key.read_mode],
+            )
         )
-        for core, work in works
-        for read_mode in config.campaign.read_modes
-    ]
+        readings[key.core, key.read_mode] += scheduled.readings
+    return steps
+
+
+def _part_of(work: CoreWork, step: ScheduledStep, config: CampaignConfig) -> CoreWork:
+    """Return the part of a core's vectors that a step reads."""
+    calibration = config.vectors.calibration
+    if step.calibration_vectors:
+        return work
+    held_out = work.inputs[calibration : calibration + step.held_out]
+    return replace(work, inputs=np.tile(held_out, (step.repeats, 1)))
 
 
 def plan_replay(recording: Recording) -> list[PlannedStep]:
     """Plan exactly the recorded steps, with the recorded weights and vectors."""
     steps = []
-    for key in recording.keys:
+    for key in sorted(recording.keys, key=lambda key: _replay_order(key, recording)):
         record = recording.record(key)
         origin = record.origin
         tile = Tile(
@@ -100,12 +154,33 @@ def plan_replay(recording: Recording) -> list[PlannedStep]:
                 key=key,
                 work=CoreWork(weights=record.weights, inputs=record.inputs, tile=tile),
                 calibration_vectors=origin.calibration_vectors,
+                repeats=_repeats(key, record.inputs),
                 measured_utc=origin.measured_utc,
                 timing=record.timing,
                 conditions=record.conditions,
+                circumstance=origin.circumstance,
             )
         )
     return steps
+
+
+def _replay_order(key: StepKey, recording: Recording) -> tuple[int, int, str, float]:
+    """Return the order in which steps were taken: a probe before the calibration it brought on."""
+    place = float(key.kind.place)
+    source = recording.record(key).origin.circumstance.correction_of
+    own = replace(key, kind=StepKind.CALIBRATE).name
+    if key.kind is StepKind.PROBE and source is not None and source.step != own:
+        place = StepKind.CALIBRATE.place - 0.5
+    return key.visit, key.core, key.read_mode, place
+
+
+def _repeats(key: StepKey, inputs: npt.NDArray[np.int8]) -> int:
+    """Return how often the vectors of a characterisation come, all of them in turn."""
+    if key.kind is not StepKind.CHARACTERISE:
+        return 1
+    again = (place for place in range(1, len(inputs)) if np.array_equal(inputs[place], inputs[0]))
+    period = next(again, len(inputs))
+    return len(inputs) // period
 
 
 def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) -> list[PlannedStep]:
@@ -116,8 +191,9 @@ def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) ->
     steps = []
     for step in plan:
         if step.key not in recording.keys:
-            steps.append(step)  # it will be refused, by name
-            continue
+            if step.due_s is None:
+                steps.append(step)  # it will be refused, by name
+            continue  # a drift watch takes what it needs, and that was recorded
         record = recording.record(step.key)
         origin = record.origin
         is_same = step.calibration_vectors == origin.calibration_vectors and np.array_equal(
@@ -129,6 +205,8 @@ def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) ->
                 measured_utc=origin.measured_utc,
                 timing=record.timing if is_same else None,
                 conditions=record.conditions,
+                circumstance=origin.circumstance,
+                is_conditional=False,
             )
         )
     return steps

@@ -9,11 +9,13 @@ from typing import Any
 
 from hil.campaign.process_identity import ProcessIdentity
 from hil.campaign.run_events import RunEnded, RunEvent, RunStarted, RunState
-from hil.campaign.run_progress import CurrentStep, RunProgress, RunTally, utc_text
+from hil.campaign.run_progress import CurrentStep, CurrentWait, RunProgress, RunTally, utc_text
 from hil_datasets.durable import PART_SUFFIX
 
 PROGRESS_FILE = "progress.json"
 _EVERY_S = 0.5
+_WAITING_EVERY_S = 5.0
+"""Nothing but the time left changes while the run waits, for days perhaps."""
 _SCHEMA_VERSION = 1
 _LARGEST_BYTES = 4 << 20
 
@@ -59,7 +61,8 @@ class ProgressFile:
 
     def tick(self) -> None:
         """Write what is not written yet, if it is time to."""
-        if self._is_stale and self._clock() >= self._due_s:
+        is_old = self._tally.is_waiting and self._clock() >= self._due_s + _WAITING_EVERY_S
+        if is_old or (self._is_stale and self._clock() >= self._due_s):
             self._write()
 
     def close(self) -> None:
@@ -112,7 +115,7 @@ def read_progress(folder: Path) -> StoredProgress | None:
             writer=ProcessIdentity.from_json(value.get("writer")),
             utc=str(value.get("utc", "")),
         )
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 
@@ -131,6 +134,17 @@ def _progress_of(value: Mapping[str, Any]) -> RunProgress:
     for number in [*numbers, *(number for number in optional if number is not None)]:
         if not isinstance(number, int | float):
             raise TypeError(f"{number!r} is no number")
-    known = {name: value[name] for name in (item.name for item in fields(RunProgress))}
+    # A file of a version that knew less of a run lacks what came later.
+    known = {item.name: value[item.name] for item in fields(RunProgress) if item.name in value}
     current = tuple(CurrentStep(**step) for step in value["current"])
-    return RunProgress(**{**known, "state": RunState(value["state"]), "current": current})
+    made = {"state": RunState(value["state"]), "current": current, "waiting": _wait_of(value)}
+    return RunProgress(**{**known, **made})
+
+
+def _wait_of(value: Mapping[str, Any]) -> CurrentWait | None:
+    match value.get("waiting"):
+        case None:
+            return None
+        case {"reason": str(reason), "left_s": None | int() | float() as left_s}:
+            return CurrentWait(reason=reason, left_s=left_s)
+    raise TypeError("waiting is no wait")

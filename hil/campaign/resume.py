@@ -7,6 +7,7 @@ from typing import Any
 
 from hil.campaign.config import Campaign, load_stored_campaign
 from hil.campaign.config_resolved import FIRST_CONFIG, resolved_document, store_resolved
+from hil.campaign.run_job import Programming, programmings_in
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil_datasets.durable import MAKING_SUFFIX, finished_file, names_failed_writes
@@ -30,9 +31,11 @@ class RunHistory:
     is_complete: bool
     """Whether nothing is left to do."""
     finished: frozenset[StepKey]
-    """Finished steps."""
-    programmed: Mapping[int, str]
-    """Cores that it has programmed, and the digest of the weights that they got last."""
+    """Finished steps, skipped ones among them."""
+    skipped: frozenset[StepKey]
+    """Steps that a drift watch has found need not be taken."""
+    programmed: Mapping[int, Programming]
+    """Cores that it has programmed, and what they got last."""
     beginnings: int
     """How many processes have worked on it."""
 
@@ -59,17 +62,15 @@ class RunHistory:
         if problem or start is None:
             raise DatasetError(str(run.journal_path), [Problem("", problem)])
         stop = last_stop(events)
+        skipped = frozenset(run.skipped_steps())
         return cls(
             run=run,
             start=start,
             last=last_beginning(events),
             is_complete=stop is not None and stop.get("status") == "complete",
-            finished=frozenset(run.finished_steps()),
-            programmed={
-                event["core"]: event["weights"]
-                for event in events
-                if event["event"] == "program" and {"core", "weights"} <= event.keys()
-            },
+            finished=skipped.union(run.finished_steps()),
+            skipped=skipped,
+            programmed=programmings_in(events),
             beginnings=sum(event["event"] in {"start", "resume"} for event in events),
         )
 
@@ -147,6 +148,26 @@ def refuse_unaccepted(history: RunHistory, changes: list[str], *, accepts: bool)
         problems = [Problem("", change) for change in changes]
         hint = Problem("", "go on all the same with --accept-changes, which the journal records")
         raise ConfigError(f"{history.run.path}: changed since the run", [*problems, hint])
+
+
+def config_in_use(history: RunHistory, changed: Campaign | None) -> dict[str, str]:
+    """Return how a journal names the configuration that a run goes on with, if not the first one.
+
+    Parameters
+    ----------
+    history
+        The run so far.
+    changed
+        Another configuration, which is stored; None for the one that it went on with last.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be written.
+    """
+    if changed is not None:
+        return {"config": store_changed(history, changed)}
+    return {"config": history.last["config"]} if "config" in history.last else {}
 
 
 def store_changed(history: RunHistory, campaign: Campaign) -> str:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -52,6 +53,13 @@ class StepWatch:
         began_s = self._clock() - self._began_s
         yield
         self._blocks.append((first_vector, began_s, self._clock() - self._began_s))
+
+    def go_back_to(self, vector: int) -> None:
+        """Forget the blocks from a vector on: they are read again."""
+        self._blocks = [block for block in self._blocks if block[0] < vector]
+        self._faults = [
+            replace(fault, block=min(fault.block, len(self._blocks))) for fault in self._faults
+        ]
 
     @property
     def last_block(self) -> tuple[float, float]:
@@ -102,7 +110,7 @@ class RunClock:
     ) -> None:
         self.now = now
         self._clock = clock
-        self._began_s = clock()
+        self._began_s = self._made_s = clock()
         self._watch: StepWatch | None = None
         self._untold: list[tuple[str, LinkFault]] = []
         self._counts: Counter[FaultKind] = Counter()
@@ -110,6 +118,10 @@ class RunClock:
     def utc(self) -> str:
         """Return the time as the files of a run write it."""
         return self.now().isoformat(timespec="seconds")
+
+    def working_s(self) -> float:
+        """Return for how long this process has worked on the run."""
+        return self._clock() - self._made_s
 
     def go_on(self, began_utc: str) -> None:
         """Count from when the run began in another process; ignore a clock that was set back."""

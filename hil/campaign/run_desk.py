@@ -105,6 +105,8 @@ def open_bench(
             on_fault=desk.events.on_fault,
             recording=recording,
             mock_instruments=named_mock_instruments(sections),
+            check=desk.switch.check,
+            on_wait=desk.events.tell,
         ) as device,
         device.instruments(sections) as instruments,
     ):

@@ -108,6 +108,16 @@ class StepFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepSkipped:
+    """A step need not be taken: a drift watch has found so."""
+
+    step: str
+    """Its name."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultMet:
     """The link failed and was mended, or was given up."""
 
@@ -132,6 +142,23 @@ class RunPaused:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContinued:
     """A paused run goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The run waits for time to pass on the bench."""
+
+    reason: str
+    """What for: ``until core 0 is 3 h old``, ``for chamber.temperature to settle at 40 degC``."""
+    now_s: float
+    """When the wait began, seconds on the bench."""
+    until_s: float | None
+    """When it ends, likewise; None if nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitEnded:
+    """The run waits no longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +201,12 @@ RunEvent = (
     | VectorsRead
     | StepFinished
     | StepFailed
+    | StepSkipped
     | FaultMet
     | RunPaused
     | RunContinued
+    | Waiting
+    | WaitEnded
     | StopAsked
     | LeftUnsafe
     | Noted

@@ -1,17 +1,20 @@
 """A run under way: what it works with, and where it writes down what happens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hil.campaign.bench_time import BenchTime, RealTime
 from hil.campaign.config import Campaign
+from hil.campaign.guards.fault_rate import FaultRate
 from hil.campaign.instruments import BenchInstruments
 from hil.campaign.interruption import StopSwitch
 from hil.campaign.observers import Observers
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_clock import RunClock
 from hil.campaign.run_events import FaultMet, RunEvent
+from hil.campaign.waits import Waits
 from hil.core.readout import ChipIdentity
 from hil_datasets.chip_book.campaign_book import BookKeeper
 from hil_datasets.run_directory import RunDirectory
@@ -28,6 +31,31 @@ class RunOutcome:
     """Where it is."""
     failed: tuple[str, ...]
     """Steps that could not be calibrated, and why; empty if all could."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programming:
+    """A programming of a core, as the journal tells it."""
+
+    weights: str
+    """Digest of the weights."""
+    utc: str
+    """When, ISO 8601."""
+    step: str
+    """Name of the program step that did it; empty if the core was to be programmed anyway."""
+
+
+def programmings_in(events: Iterable[Mapping[str, Any]]) -> dict[int, Programming]:
+    """Return the last programming of each core among the events of a journal."""
+    return {
+        event["core"]: Programming(
+            weights=event["weights"],
+            utc=str(event.get("utc", "")),
+            step=str(event.get("step", "")),
+        )
+        for event in events
+        if event["event"] == "program" and {"core", "weights"} <= event.keys()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +89,21 @@ class RunJob:
     beginning: Mapping[str, Any]
     """What the event with which this process begins says besides."""
     finished: frozenset[StepKey] = frozenset()
-    """Steps that were finished before."""
-    programmed: Mapping[int, str] = field(default_factory=dict)
-    """Cores that the run has programmed before, and the digest of their weights."""
+    """Steps that were finished before, skipped ones among them."""
+    skipped: set[StepKey] = field(default_factory=set)
+    """Those that need not be taken, of this process and those before."""
+    programmed: Mapping[int, Programming] = field(default_factory=dict)
+    """Cores that the run has programmed before, and what they got last."""
+    time: BenchTime = field(default_factory=RealTime)
+    """The time that passes for the chip and the instruments."""
+    waits: Waits = field(default_factory=lambda: Waits(RealTime()))
+    """How to let it pass."""
+    play: Callable[[StepKey], None] = lambda _: None
+    """Has a recording answer for a step from now on."""
     plays_recording: bool = False
     """Whether the device is a recording, which measures nothing."""
+    fault_rate: FaultRate = field(default_factory=FaultRate)
+    """Faults of the link among the last vectors."""
 
     @property
     def is_resumed(self) -> bool:

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_events import RunStarted, StepSize
 from hil.campaign.run_job import RunJob, RunOutcome, absolute
-from hil.campaign.step_taking import take_step
+from hil.campaign.step_taking import StepTaker
 from hil.core.errors import HilError
-from hil_datasets.chip_book.facts import digest_weights
 from hil_datasets.index import write_index
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import hash_work
-from hil_drivers.link_fault import FaultKind
 
 
 def take_steps(job: RunJob) -> RunOutcome:
@@ -22,20 +20,21 @@ def take_steps(job: RunJob) -> RunOutcome:
     Raises
     ------
     HilError
-        As `take_step`.
+        As `StepTaker.take`.
     RunInterruptedError
         If the run shall stop.
     """
     _begin(job)
-    programmer = _Programmer(job)
+    taker = StepTaker(job)
     failed: list[str] = []
     try:
         job.chip.reset()
         for step in job.plan:
             if step.key in job.finished:
+                taker.pass_by(step)
                 continue
             job.switch.check()
-            problem = take_step(job, step, programmer.program)
+            problem = taker.take(step)
             if problem:
                 failed.append(f"{step.key.name}: {problem}")
         job.switch.end()
@@ -98,38 +97,6 @@ def _begin(job: RunJob) -> None:
             finished=frozenset(key.name for key in job.finished),
         )
     )
-
-
-class _Programmer:
-    """Programs each core once, and not at all if it has kept what this run programmed before."""
-
-    def __init__(self, job: RunJob) -> None:
-        self._job = job
-        self._core: int | None = None
-
-    def program(self, step: PlannedStep) -> None:
-        core, weights = step.key.core, step.work.weights
-        if self._core == core:
-            return
-        digest = digest_weights(weights)
-        if not self._is_kept(step, digest):
-            job = self._job
-            with job.switch.whole():
-                job.note("program", core=core, weights=digest)
-                begun = self._begun_in_vain()
-                with job.book.programming(core, digest) as pulse:
-                    job.chip.program(core, weights)
-                    pulse.repeated(self._begun_in_vain() - begun)
-        self._core = core
-
-    def _is_kept(self, step: PlannedStep, digest: str) -> bool:
-        holds = getattr(self._job.chip, "holds", None)  # a plug-in need not have it
-        if holds is None or self._job.programmed.get(step.key.core) != digest:
-            return False
-        return bool(holds(step.key.core, step.work.weights))
-
-    def _begun_in_vain(self) -> int:
-        return self._job.clock.fault_counts.get(FaultKind.HALF_PROGRAMMED.value, 0)
 
 
 def _index_finished(run: RunDirectory) -> None:

@@ -21,9 +21,12 @@ from hil.campaign.run_events import (
     StepFailed,
     StepFinished,
     StepSize,
+    StepSkipped,
     StepStarted,
     StopAsked,
     VectorsRead,
+    WaitEnded,
+    Waiting,
 )
 
 
@@ -39,6 +42,16 @@ class CurrentStep:
     """Vectors planned."""
     chip: str = ""
     """Which of several chips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentWait:
+    """A wait for time to pass on the bench."""
+
+    reason: str
+    """What for, such as ``until core 0 is 3 h old``."""
+    left_s: float | None
+    """How much longer; None if nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +96,8 @@ class RunProgress:
     """The last one in words."""
     unsafe: str = ""
     """What could not be left safe, and why; empty if everything could."""
+    waiting: CurrentWait | None = None
+    """What the run waits for; None if it does not."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -115,6 +130,8 @@ class RunTally:
         self._worst: dict[str, float] = {}
         self._faults: Counter[str] = Counter()
         self._last_fault = self._unsafe = ""
+        self._wait: Waiting | None = None
+        self._wait_began_s = 0.0
 
     def hear(self, event: RunEvent) -> None:
         """Take note of an event."""
@@ -125,9 +142,8 @@ class RunTally:
                 self._begin_step(name, done)
             case VectorsRead(step=name, vectors=vectors):
                 self._read(name, vectors)
-            case StepFinished(step=name, errors=errors):
-                self._end_step(name)
-                self._note_errors(name, errors)
+            case StepFinished() | StepSkipped():
+                self._leave_step(event)
             case StepFailed(step=name, reason=reason):
                 self._end_step(name)
                 self._failed[name] = reason
@@ -136,6 +152,8 @@ class RunTally:
                 self._last_fault = f"{kind}: {detail} ({request})"
             case LeftUnsafe(reason=reason):
                 self._unsafe = reason
+            case Waiting() | WaitEnded():
+                self._change_wait(event)
             case RunPaused() | RunContinued() | StopAsked() | RunEnded():
                 self._change_state(event)
 
@@ -162,6 +180,11 @@ class RunTally:
         if seconds is not None:
             self._pace(taken.size.chip).note_block(taken.size.read_mode, vectors, seconds)
 
+    def _leave_step(self, event: StepFinished | StepSkipped) -> None:
+        self._end_step(event.step)
+        if isinstance(event, StepFinished):
+            self._note_errors(event.step, event.errors)
+
     def _end_step(self, name: str) -> None:
         taken = self._taken.pop(name, None)
         self._finished.add(name)
@@ -172,6 +195,28 @@ class RunTally:
         if vector_s is not None:
             rest_s = taken.rest_s(self._clock(), vector_s)
             pace.note_rest(taken.size.read_mode, rest_s)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run waits for time to pass on the bench."""
+        return self._wait is not None
+
+    def _change_wait(self, event: Waiting | WaitEnded) -> None:
+        self._wait = event if isinstance(event, Waiting) else None
+        self._wait_began_s = self._clock()
+        if self._wait is None:
+            for taken in self._taken.values():
+                taken.forget_pause(self._clock())
+
+    def _waiting(self) -> CurrentWait | None:
+        wait = self._wait
+        if wait is None or self._state.is_over:
+            return None
+        if wait.until_s is None:
+            return CurrentWait(reason=wait.reason, left_s=None)
+        passed_s = self._clock() - self._wait_began_s
+        left_s = max(0.0, wait.until_s - wait.now_s - passed_s)
+        return CurrentWait(reason=wait.reason, left_s=left_s)
 
     def _note_errors(self, name: str, errors: Mapping[str, float]) -> None:
         self._failed.pop(name, None)
@@ -217,7 +262,10 @@ class RunTally:
         known = [seconds for seconds in each if seconds is not None]
         if len(known) < len(each):
             return None
-        return max(known, default=0.0)  # chips are driven at the same time
+        ends = (pace.closing_s(len(self._sizes)) for pace in self._paces.values())
+        left_s = max(known, default=0.0) + max(ends, default=0.0)  # chips go at the same time
+        wait = self._waiting()
+        return left_s if wait is None else left_s + (wait.left_s or 0.0)
 
     def progress(self) -> RunProgress:
         """Return how far the run is."""
@@ -243,6 +291,7 @@ class RunTally:
             faults=dict(sorted(self._faults.items())),
             last_fault=self._last_fault,
             unsafe=self._unsafe,
+            waiting=self._waiting(),
         )
 
     def _vectors_per_s(self) -> dict[str, float]:

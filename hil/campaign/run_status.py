@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hil.campaign.guards.known_answer_file import KnownAnswerCheck, last_known_answer
 from hil.campaign.process_identity import ProcessIdentity, ProcessTable, Whereabouts
 from hil.campaign.progress_file import StoredProgress, read_progress
 from hil.campaign.run_events import RunState
@@ -30,6 +31,11 @@ class RunStatus:
     """Title of the campaign."""
     chip: str
     """Who the device said it was."""
+    serial: str
+    """Its serial number; empty if the journal does not say it by itself."""
+    replay_of: str | None
+    """Folder of the run that it replays, empty if its journal does not name it; None if it was
+    measured."""
     state: RunState
     """How it is, or how it ended."""
     reason: str
@@ -50,6 +56,8 @@ class RunStatus:
     """How long ago that was."""
     progress: RunProgress | None
     """What the progress file says; None if there is none."""
+    known_answer: KnownAnswerCheck | None
+    """The last check of the known answers; None if there was none."""
 
 
 def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatus:
@@ -78,6 +86,8 @@ def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatu
         path=str(folder),
         title=start.get("title", "" if progress is None else progress.title),
         chip=start.get("chip", "" if progress is None else progress.chip),
+        serial=start.get("identity", {}).get("serial", ""),
+        replay_of=start.get("replayed_run", "") if "replay_of" in start else None,
         state=state,
         reason=reason,
         note="; ".join(filter(None, (note, more))),
@@ -88,6 +98,7 @@ def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatu
         updated_utc="" if stored is None else stored.utc,
         updated_s_ago=None if stored is None else _seconds_since(stored.utc, now),
         progress=progress,
+        known_answer=last_known_answer(folder),
     )
 
 

@@ -1,26 +1,28 @@
 """From a campaign to a run: on its device, again from a recording, or from where it was left."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from hil.campaign.bench import open_recording
+from hil.campaign.bench import OpenDevice, open_recording
 from hil.campaign.config import START_PLACEHOLDER, Campaign
 from hil.campaign.config_resolved import store_resolved
 from hil.campaign.instruments import BenchInstruments
-from hil.campaign.plan import plan_replay
+from hil.campaign.plan import PlannedStep, plan_replay
 from hil.campaign.replay_resource import recording_of
 from hil.campaign.resume import (
     RunHistory,
     changed_settings,
     changed_work,
     check_same_chip,
+    config_in_use,
     refuse_unaccepted,
-    store_changed,
     tidy_up,
 )
 from hil.campaign.run_desk import (
+    RunDesk,
     begin_book,
     check_wear_limits,
     named_instruments,
@@ -34,10 +36,11 @@ from hil.campaign.run_job import RunJob, RunOutcome
 from hil.campaign.run_loop import take_steps, work_hashes
 from hil.campaign.software import software_versions
 from hil.core.errors import DatasetError, Problem
-from hil_datasets.chip_book.campaign_book import UnwrittenBook
+from hil_datasets.chip_book.campaign_book import BookKeeper, UnwrittenBook
 from hil_datasets.journal import last_beginning
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import RunDirectory, create_run, make_run_folder, open_run
+from hil_drivers.chip import Chip
 
 __all__ = ["RunOutcome", "replay_run", "resume_run", "run_campaign", "utc_now"]
 
@@ -85,28 +88,21 @@ def run_campaign(
                 campaign.config.campaign.out.replace(START_PLACEHOLDER, _stamp(now()))
             )
             plan = plan_steps(campaign, device.chip, recording, folder=out)
-            identity = device.chip.identify()
-            is_played = plays_recording(device.chip)
-            if not is_played:
-                check_wear_limits(campaign, identity, plan)
+            if not plays_recording(device.chip):
+                check_wear_limits(campaign, device.chip.identify(), plan)
             desk.lock(make_run_folder(out))
             run = create_run(out, campaign.content)
             store_resolved(run, campaign.config)
-            job = RunJob(
-                campaign=campaign,
-                plan=plan,
-                run=run,
-                chip=device.chip,
-                identity=identity,
-                resource=campaign.config.device.resource,
-                software=software_versions(),
-                events=desk.events,
-                clock=desk.clock,
+            job = _job_on_device(
+                campaign,
+                desk,
+                run,
+                plan,
+                device=device,
                 instruments=instruments,
-                switch=desk.switch,
+                recording=recording,
                 book=begin_book(campaign, desk, device.chip, run, plan),
                 beginning=named_instruments(instruments),
-                plays_recording=is_played,
             )
             return take_steps(job)
 
@@ -163,45 +159,46 @@ def resume_run(
         tidy_up(run)
         recording = recording_of(campaign.config.device.resource, campaign.path.parent)
         with open_bench(campaign, desk, recording) as (device, instruments):
-            identity = device.chip.identify()
-            changes = check_same_chip(history, identity, device.chip.geometry())
-            plan = plan_steps(
-                campaign, device.chip, recording, folder=path, finished=history.finished
+            plan, left, changes = _what_is_left(
+                campaign, history, device.chip, recording, compares_work=not settings
             )
-            if not settings:
-                changes += changed_work(history, work_hashes(plan))
             refuse_unaccepted(history, changes, accepts=accepts_changes)
-            left = [step for step in plan if step.key not in history.finished]
-            is_played = plays_recording(device.chip)
-            if not is_played:
-                check_wear_limits(campaign, identity, left)
-            name = {"config": store_changed(history, campaign)} if settings else {}
-            kept = {"config": history.last["config"]} if "config" in history.last else {}
-            job = RunJob(
-                campaign=campaign,
-                plan=plan,
-                run=run,
-                chip=device.chip,
-                identity=identity,
-                resource=campaign.config.device.resource,
-                software=software_versions(),
-                events=desk.events,
-                clock=desk.clock,
+            if not plays_recording(device.chip):
+                check_wear_limits(campaign, device.chip.identify(), left)
+            job = _job_on_device(
+                campaign,
+                desk,
+                run,
+                plan,
+                device=device,
                 instruments=instruments,
-                switch=desk.switch,
-                book=begin_book(campaign, desk, device.chip, run, left, is_resumed=True),
+                recording=recording,
                 beginning={
                     "event": "resume",
                     "accepted": settings + changes,
                     **named_instruments(instruments),
-                    **kept,
-                    **name,
+                    **config_in_use(history, campaign if settings else None),
                 },
-                finished=history.finished,
-                programmed=history.programmed,
-                plays_recording=is_played,
+                book=begin_book(campaign, desk, device.chip, run, left, is_resumed=True),
+                history=history,
             )
             return take_steps(job)
+
+
+def _what_is_left(
+    campaign: Campaign,
+    history: RunHistory,
+    chip: Chip,
+    recording: Recording | None,
+    *,
+    compares_work: bool,
+) -> tuple[list[PlannedStep], list[PlannedStep], list[str]]:
+    """Return all steps of a run, those that are left, and what has changed of chip and work."""
+    changes = check_same_chip(history, chip.identify(), chip.geometry())
+    plan = plan_steps(campaign, chip, recording, folder=history.run.path, finished=history.finished)
+    if compares_work:
+        changes += changed_work(history, work_hashes(plan))
+    return plan, [step for step in plan if step.key not in history.finished], changes
 
 
 def replay_run(
@@ -269,10 +266,49 @@ def replay_run(
             instruments=BenchInstruments({}, {}),
             switch=desk.switch,
             book=UnwrittenBook(),
-            beginning={"replay_of": replayed},
+            beginning={"replay_of": replayed, "replayed_run": str(source)},
             plays_recording=True,
+            play=recording.play,
         )
         return take_steps(job)
+
+
+def _job_on_device(
+    campaign: Campaign,
+    desk: RunDesk,
+    run: RunDirectory,
+    plan: Sequence[PlannedStep],
+    *,
+    device: OpenDevice,
+    instruments: BenchInstruments,
+    recording: Recording | None,
+    book: BookKeeper,
+    beginning: Mapping[str, Any],
+    history: RunHistory | None = None,
+) -> RunJob:
+    """Return a run that begins, or goes on where a history ends."""
+    return RunJob(
+        campaign=campaign,
+        plan=plan,
+        run=run,
+        chip=device.chip,
+        identity=device.chip.identify(),
+        resource=campaign.config.device.resource,
+        software=software_versions(),
+        events=desk.events,
+        clock=desk.clock,
+        instruments=instruments,
+        switch=desk.switch,
+        book=book,
+        beginning=beginning,
+        finished=frozenset() if history is None else history.finished,
+        skipped=set() if history is None else set(history.skipped),
+        programmed={} if history is None else history.programmed,
+        time=device.time,
+        waits=device.waits,
+        plays_recording=plays_recording(device.chip),
+        play=(lambda _: None) if recording is None else recording.play,
+    )
 
 
 def _check_unchanged(recorded: RunDirectory, campaign: Campaign, measured_with: str) -> None:

@@ -1,242 +1,312 @@
-"""Taking one step: from the beginning, from where it was left, or from its whole file."""
+"""Taking steps: from the beginning, from where they were left, or from their whole file."""
 
-import platform
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from hil.campaign.instruments import conditions_between
+from hil.campaign.corrections_in_use import CorrectionInUse, CorrectionsInUse
+from hil.campaign.drift_watch import wait_until_due, why_not_needed, why_too_late
+from hil.campaign.guards.step_guard import guard_step
+from hil.campaign.instruments import InstrumentReading, conditions_between
+from hil.campaign.judge import judge_step
 from hil.campaign.measure import StepBench, measure_step
 from hil.campaign.plan import PlannedStep
-from hil.campaign.run_events import StepFailed, StepFinished, StepStarted, VectorsRead
+from hil.campaign.programming import Programmer
+from hil.campaign.run_clock import StepWatch
+from hil.campaign.run_events import (
+    StepFailed,
+    StepFinished,
+    StepSkipped,
+    StepStarted,
+    VectorsRead,
+)
 from hil.campaign.run_job import RunJob
-from hil.core.errors import CalibrationError, DatasetError, FrameError
-from hil_calibration.quality import is_calibrated
-from hil_datasets.chip_book.facts import summarize_calibration
-from hil_datasets.durable import PART_SUFFIX
-from hil_datasets.step import StepConclusion, StepOrigin, StepRecord
-from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
-from hil_datasets.step_reader import read_step
+from hil.campaign.step_origin import note_in_book, step_origin
+from hil.campaign.step_remains import find_part, find_whole, forget_part, step_layout
+from hil.core.errors import CalibrationError
+from hil_datasets.step import StepConclusion, StepKind, StepOrigin
+from hil_datasets.step_part import StepPart
 from hil_datasets.step_writer import StepWriter
 
 
-def take_step(
-    job: RunJob, step: PlannedStep, program_core: Callable[[PlannedStep], None]
-) -> str | None:
-    """Take a step; return what is wrong with it, if anything is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A step that is about to be read."""
+
+    step: PlannedStep
+    in_use: CorrectionInUse | None
+    """The correction that it judges."""
+    origin: StepOrigin
+    watch: StepWatch
+    part: StepPart | None
+    """What an earlier process has read of it."""
+
+
+class StepTaker:
+    """Takes the steps of a run, one after the other in the order of its plan.
 
     Parameters
     ----------
     job
         The run.
-    step
-        The step.
-    program_core
-        Sees that the core holds the weights of a step.
-
-    Raises
-    ------
-    FrameError
-        If the chip is another one than at the beginning, or answers nonsense.
-    TransportError, DeviceError
-        If the device is lost or refuses.
-    SafetyLimitError, InstrumentError
-        If the conditions do not come about.
-    DatasetError
-        If the step cannot be stored.
-    RunInterruptedError
-        If the run shall stop.
     """
-    whole = _find_whole(job, step) if job.is_resumed else None
-    if whole is not None:
-        job.events.tell(StepStarted(step=step.key.name, vectors_done=len(whole.inputs)))
-        return _conclude(job, step, whole.conclusion, whole.raw_sha256, whole.origin)
-    part = _find_part(job, step)
-    watch = job.clock.begin_step() if part is None else job.clock.continue_step(part)
-    done = 0 if part is None else part.extent.vectors
-    job.events.tell(StepStarted(step=step.key.name, vectors_done=done))
-    job.instruments.prepare_step()
-    program_core(step)
-    origin = _origin(job, step, part)
-    writer = StepWriter(
-        job.run.step_path(step.key),
-        key=step.key,
-        origin=origin,
-        weights=step.work.weights,
-        # What a part says of its process would leave its traces in the finished bytes.
-        layout=None if job.plays_recording else _layout(job, step),
-        began=watch.began,
-        part=part,
-    )
-    with writer:
-        bench = StepBench(
-            chip=job.chip,
-            writer=writer,
-            config=job.campaign.config,
-            counter_bits=origin.counter_bits,
-            on_vectors=lambda vectors: _tell_vectors(job, step, vectors, watch.last_block),
-            watch=watch,
-            whole=job.switch.whole,
+
+    def __init__(self, job: RunJob) -> None:
+        self._job = job
+        self._programmer = Programmer(job)
+        self._corrections = CorrectionsInUse(job.run, job.plan, job.finished - job.skipped)
+        self._refused: dict[int, str] = {}
+
+    def take(self, step: PlannedStep) -> str | None:
+        """Take a step; return what is wrong with it, if anything is.
+
+        Raises
+        ------
+        FrameError
+            If the chip is another one than at the beginning, or answers nonsense.
+        TransportError, DeviceError
+            If the device is lost or refuses.
+        SafetyLimitError, InstrumentError
+            If the conditions do not come about, or programming would wear a core too much.
+        DatasetError
+            If the step cannot be stored.
+        RunInterruptedError
+            If the run shall stop.
+        """
+        in_use = self._in_use(step)
+        source = None if in_use is None else in_use.source
+        whole = find_whole(self._job, step, source)
+        if whole is not None:
+            self.pass_by(step)
+            started = StepStarted(step=step.key.name, vectors_done=len(whole.inputs))
+            self._job.events.tell(started)
+            return self._conclude(step, whole.conclusion, whole.raw_sha256, whole.origin)
+        kind, refused = step.key.kind, self._refused.get(step.key.core)
+        if refused is not None and kind is not StepKind.PROGRAM:
+            return self._fail(step, refused)
+        reason = self._why_skipped(step)
+        if reason:
+            self._skip(step, reason)
+            return None
+        if kind in {StepKind.PROBE, StepKind.VERIFY} and in_use is None:
+            problem = "there is no correction to judge: no calibration before it has succeeded"
+            return self._fail(step, problem)
+        if kind is StepKind.PROGRAM:
+            return self._take_program(step)
+        return self._take_new(step, in_use)
+
+    def pass_by(self, step: PlannedStep) -> None:
+        """Bring about what a finished step did to the bench, where its time begins anew.
+
+        A mock in virtual time begins at 0 with every process. Cores have to be as old, and
+        instruments as they were, when the run goes on: so everything but the readouts is repeated.
+        """
+        job, key = self._job, step.key
+        if not job.time.is_virtual or job.plays_recording:
+            return
+        if key in job.skipped and key.kind is not StepKind.PROBE:
+            return
+        self._await_due(step)
+        if key not in job.skipped:
+            if key.kind is StepKind.PROGRAM:
+                self._prepare(step)
+                self._programmer.program_again(step)
+            self._prepare(step)
+            self._programmer.program(step)
+            for _ in ("before", "after"):
+                job.instruments.read()
+
+    def _in_use(self, step: PlannedStep) -> CorrectionInUse | None:
+        if step.key.kind in {StepKind.PROGRAM, StepKind.CALIBRATE}:
+            return None
+        return self._corrections.before(step.key)
+
+    def _why_skipped(self, step: PlannedStep) -> str:
+        if self._job.plays_recording:
+            return ""
+        if step.is_conditional:
+            return why_not_needed(self._job, step, self._corrections)
+        return (
+            ""
+            if self._await_due(step)
+            else why_too_late(step, self._programmer.age_s(step.key.core))
         )
-        before = job.instruments.read()
-        if done:
-            _continue_noise(job, step, done)
-        try:
-            conclusion = measure_step(step, bench)
-        except CalibrationError as error:
-            return _fail(job, step, error)
+
+    def _await_due(self, step: PlannedStep) -> bool:
+        """Wait until the core of a drift watch's probe is old enough; say whether that took a wait.
+
+        The conditions come about before, since they take their time as well.
+        """
+        if step.due_s is None or step.key.kind is not StepKind.PROBE:
+            return False
+        self._prepare(step)
+        self._programmer.program(step)
+        return wait_until_due(self._job, step, self._programmer)
+
+    def _skip(self, step: PlannedStep, reason: str) -> None:
+        job, key = self._job, step.key
+        job.note("skip", step=key.name, reason=reason, **_journal_key(step))
+        job.skipped.add(key)
+        job.events.tell(StepSkipped(step=key.name, reason=reason))
+
+    def _take_program(self, step: PlannedStep) -> str | None:
+        """Program a core until it holds its weights, as often as the campaign allows."""
+        self._prepare(step)
+        self._programmer.program_for(step)
+        problem = self._take_new(step, None)
+        for _ in range(1, step.attempts):
+            if problem is None:
+                break
+            forget_part(self._job, step)
+            self._programmer.program_again(step)
+            problem = self._take_new(step, None)
+        if problem is not None:
+            self._refused[step.key.core] = f"{step.key.name}: {problem}"
+        return problem
+
+    def _prepare(self, step: PlannedStep) -> None:
+        """Bring the instruments to what a step wants; a recording keeps what was recorded."""
+        settings = {} if self._job.plays_recording else _quantities(step)
+        self._job.instruments.prepare_step(settings)
+
+    def _take_new(self, step: PlannedStep, in_use: CorrectionInUse | None) -> str | None:
+        """Take a step, from where an earlier process has left it."""
+        job = self._job
+        part = find_part(job, step, None if in_use is None else in_use.source)
+        watch = job.clock.begin_step() if part is None else job.clock.continue_step(part)
+        done = 0 if part is None else part.extent.vectors
+        job.events.tell(StepStarted(step=step.key.name, vectors_done=done))
+        self._prepare(step)
+        self._programmer.program(step)
+        job.play(step.key)
+        age_s = self._programmer.age_s(step.key.core)
+        origin = step_origin(job, step, part, in_use, age_s=age_s)
+        return self._measure(
+            _Begun(step=step, in_use=in_use, origin=origin, watch=watch, part=part)
+        )
+
+    def _measure(self, begun: _Begun) -> str | None:
+        """Read what is missing of a step, conclude from it and store both."""
+        job, step, watch, part = self._job, begun.step, begun.watch, begun.part
+        writer = StepWriter(
+            job.run.step_path(step.key),
+            key=step.key,
+            origin=begun.origin,
+            weights=step.work.weights,
+            # What a part says of its process would leave its traces in the finished bytes.
+            layout=None if job.plays_recording else step_layout(job, step),
+            began=watch.began,
+            part=part,
+        )
+        with writer:
+            guard = guard_step(
+                job,
+                step,
+                writer=writer,
+                watch=watch,
+                continue_noise=lambda vector: continue_noise(job, step, vector),
+            )
+            bench = StepBench(
+                chip=job.chip,
+                writer=writer,
+                config=job.campaign.config,
+                counter_bits=begun.origin.counter_bits,
+                on_vectors=lambda vectors: _tell_vectors(job, step, vectors, watch.last_block),
+                watch=watch,
+                whole=job.switch.whole,
+                guard=guard,
+            )
+            before = job.instruments.read()
+            done = 0 if part is None else part.extent.vectors
+            if step.noise_place + done:
+                continue_noise(job, step, done)
+            try:
+                conclusion = guard.run(lambda: _measured(begun, bench))
+            except CalibrationError as error:
+                return self._fail(step, str(error))
+            return self._store(begun, writer, conclusion, before)
+
+    def _store(
+        self,
+        begun: _Begun,
+        writer: StepWriter,
+        conclusion: StepConclusion,
+        before: tuple[InstrumentReading, ...],
+    ) -> str | None:
+        job, step = self._job, begun.step
         # A replay has the times and the conditions of the measurement, not its own.
         is_replayed = step.measured_utc is not None
         conditions = conditions_between(before, job.instruments.read())
         with job.switch.whole():
             raw_sha256 = writer.finish(
                 conclusion,
-                step.timing if is_replayed else watch.timing(),
+                step.timing if is_replayed else begun.watch.timing(),
                 step.conditions if is_replayed else conditions,
             )
-            return _conclude(job, step, conclusion, raw_sha256, origin)
+            return self._conclude(step, conclusion, raw_sha256, begun.origin)
+
+    def _fail(self, step: PlannedStep, reason: str) -> str:
+        job = self._job
+        job.note_faults(step.key.name)
+        job.note("failure", step=step.key.name, reason=reason)
+        job.events.tell(StepFailed(step=step.key.name, reason=reason))
+        return reason
+
+    def _conclude(
+        self, step: PlannedStep, conclusion: StepConclusion, raw_sha256: str, origin: StepOrigin
+    ) -> str | None:
+        """Write a stored step into journal and chip's book; return what is wrong with it."""
+        job, key = self._job, step.key
+        job.note_faults(key.name)
+        job.note(
+            "step",
+            **_journal_key(step),
+            file=str(job.run.step_path(key).relative_to(job.run.path)),
+            raw_sha256=raw_sha256,
+            errors=conclusion.errors,
+        )
+        self._corrections.note(key, conclusion, raw_sha256)
+        if key.kind is StepKind.CALIBRATE:
+            note_in_book(job, step, conclusion, raw_sha256, origin)
+        job.events.tell(StepFinished(step=key.name, errors=conclusion.errors))
+        if not conclusion.nmpu_mismatches:
+            return None
+        problem = (
+            f"{conclusion.nmpu_mismatches} outputs of the device's NMPU differ from the integer "
+            "model; the step is stored, its coefficients are not to be trusted on this device"
+        )
+        job.events.tell(StepFailed(step=key.name, reason=problem))
+        return problem
+
+
+def continue_noise(job: RunJob, step: PlannedStep, vector: int) -> None:
+    """Have a simulated chip read a vector of a step with the noise that it has in a quiet run."""
+    ask = getattr(job.chip, "continue_at", None)  # a plug-in need not have it
+    if ask is not None and not job.plays_recording:
+        ask(step.key.core, step.key.read_mode, step.noise_place + vector)
+
+
+def _measured(begun: _Begun, bench: StepBench) -> StepConclusion:
+    if begun.step.key.kind is StepKind.CALIBRATE:
+        return measure_step(begun.step, bench)
+    return judge_step(begun.step, bench, None if begun.in_use is None else begun.in_use.conclusion)
+
+
+def _quantities(step: PlannedStep) -> dict[tuple[str, str], float]:
+    settings = {}
+    for quantity, value in step.settings.items():
+        instrument, _, name = quantity.partition(".")
+        settings[instrument, name] = value
+    return settings
+
+
+def _journal_key(step: PlannedStep) -> dict[str, object]:
+    """Return what tells a step from others, as its line in the journal says it."""
+    key = step.key
+    visit = {"visit": key.visit} if key.visit else {}
+    kind = {} if key.kind is StepKind.CALIBRATE else {"kind": str(key.kind)}
+    return {"core": key.core, "read_mode": str(key.read_mode), **visit, **kind}
 
 
 def _tell_vectors(job: RunJob, step: PlannedStep, vectors: int, block: tuple[float, float]) -> None:
     began_s, ended_s = block
     job.book.vectors(step.key.core, vectors, seconds=ended_s - began_s)
     job.events.tell(VectorsRead(step=step.key.name, vectors=vectors))
-
-
-def _layout(job: RunJob, step: PlannedStep) -> StepLayout:
-    block, vectors = job.campaign.config.vectors.block, len(step.work.inputs)
-    return StepLayout(
-        blocks=(
-            *range(0, step.calibration_vectors, block),
-            *range(step.calibration_vectors, vectors, block),
-        ),
-        keeps_outputs=job.campaign.config.device.has_nmpu,
-        config_sha256=job.campaign.resolved_sha256,
-    )
-
-
-def _find_part(job: RunJob, step: PlannedStep) -> StepPart | None:
-    """Return what is there of a step that was begun; a recording is always played whole."""
-    if not job.is_resumed or job.plays_recording:
-        return None
-    path = job.run.step_path(step.key)
-    wanted = WantedStep(
-        key=step.key,
-        chip=job.identity,
-        weights=step.work.weights,
-        inputs=step.work.inputs,
-        calibration_vectors=step.calibration_vectors,
-        layout=_layout(job, step),
-    )
-    return read_part(path.with_name(path.name + PART_SUFFIX), wanted)
-
-
-def _find_whole(job: RunJob, step: PlannedStep) -> StepRecord | None:
-    """Return a step whose file got its name, but not its line in the journal."""
-    path = job.run.step_path(step.key)
-    if not path.exists():
-        return None
-    try:
-        record = read_step(path)
-    except DatasetError:
-        return None
-    origin = record.origin
-    is_the_step = (
-        record.key == step.key
-        and origin.chip == job.identity
-        and origin.campaign_sha256 == job.campaign.sha256
-        and origin.calibration_vectors == step.calibration_vectors
-        and np.array_equal(record.weights, step.work.weights)
-        and np.array_equal(record.inputs, step.work.inputs)
-    )
-    if not is_the_step:
-        return None
-    path.with_name(path.name + PART_SUFFIX).unlink(missing_ok=True)
-    return record
-
-
-def _continue_noise(job: RunJob, step: PlannedStep, vector: int) -> None:
-    """Have a simulated chip go on as if the run had not been interrupted."""
-    continue_at = getattr(job.chip, "continue_at", None)  # a plug-in need not have it
-    if continue_at is not None:
-        continue_at(step.key.core, step.key.read_mode, vector)
-
-
-def _fail(job: RunJob, step: PlannedStep, error: CalibrationError) -> str:
-    job.note_faults(step.key.name)
-    job.note("failure", step=step.key.name, reason=str(error))
-    job.events.tell(StepFailed(step=step.key.name, reason=str(error)))
-    return str(error)
-
-
-def _conclude(
-    job: RunJob,
-    step: PlannedStep,
-    conclusion: StepConclusion,
-    raw_sha256: str,
-    origin: StepOrigin,
-) -> str | None:
-    """Write a stored step into the journal and the chip's book; return what is wrong with it."""
-    key = step.key
-    job.note_faults(key.name)
-    job.note(
-        "step",
-        core=key.core,
-        read_mode=str(key.read_mode),
-        file=str(job.run.step_path(key).relative_to(job.run.path)),
-        raw_sha256=raw_sha256,
-        errors=conclusion.errors,
-    )
-    job.book.calibrated(
-        summarize_calibration(
-            conclusion,
-            is_calibrated(conclusion.flags),
-            core=key.core,
-            read_mode=key.read_mode,
-            step=key.name,
-            raw_sha256=raw_sha256,
-            temperature_c=origin.temperature_c,
-        )
-    )
-    job.events.tell(StepFinished(step=key.name, errors=conclusion.errors))
-    if not conclusion.nmpu_mismatches:
-        return None
-    problem = (
-        f"{conclusion.nmpu_mismatches} outputs of the device's NMPU differ from the integer "
-        "model; the step is stored, its coefficients are not to be trusted on this device"
-    )
-    job.events.tell(StepFailed(step=key.name, reason=problem))
-    return problem
-
-
-def _origin(job: RunJob, step: PlannedStep, part: StepPart | None) -> StepOrigin:
-    chip = job.chip.identify()
-    if chip != job.identity:
-        raise FrameError(
-            f"the device was {job.identity} when the run began and says now that it is {chip}"
-        )
-    config = job.campaign.config
-    temperature_c = job.chip.temperature_c(step.key.core, step.key.read_mode)
-    job.book.temperature(temperature_c, core=step.key.core)
-    origin = StepOrigin(
-        title=config.campaign.title,
-        campaign_sha256=job.campaign.sha256,
-        resource=job.resource,
-        chip=chip,
-        counter_bits=job.chip.geometry().counter_bits,
-        measured_utc=step.measured_utc or job.clock.utc(),
-        temperature_c=temperature_c,
-        seed=config.campaign.seed,
-        calibration_vectors=step.calibration_vectors,
-        verification_vectors=len(step.work.inputs) - step.calibration_vectors,
-        rows_used=step.work.rows_used,
-        columns_used=step.work.columns_used,
-        first_row=step.work.tile.rows.start,
-        first_column=step.work.tile.columns.start,
-        software=dict(job.software),
-        host=platform.node(),
-    )
-    if part is None:
-        return origin
-    return replace(origin, measured_utc=part.measured_utc, temperature_c=part.temperature_c)

@@ -78,7 +78,15 @@ def _end_interrupted(*_: Any) -> None:
     os._exit(130)
 
 
+def _multiply_on_one_core() -> None:
+    # numpy reads this when it is imported. The products of a block take less than a millisecond;
+    # spread over all cores, their threads wait for each other and for the mock's process: on two
+    # busy cores a campaign on the mock took two to three times as long. The user's own value holds.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def main() -> None:
     """Run the command line: the entry point ``hil``."""
     _begin_quietly()
+    _multiply_on_one_core()
     command_line()

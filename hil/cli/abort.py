@@ -1,17 +1,20 @@
 """``hil abort``: stop a run that another process writes."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hil.campaign.control import StopKind, StopOutcome, StopReport, StopTools, stop_run
 from hil.campaign.process_identity import ProcessTable
-from hil.campaign.run_status import RunStatus, read_status
-from hil.campaign.runner import utc_now
 from hil.cli.errors import ExitCode, reports_errors
-from hil.cli.status import status_lines
 from hil.core.legible import printable
+
+if TYPE_CHECKING:
+    from hil.campaign.run_status import RunStatus
 
 
 @click.command()
@@ -31,11 +34,21 @@ def command(run: Path, *, at_once: bool, wait_s: float) -> None:
 
     The run finishes the block of vectors that it is reading, makes the chip safe and ends; hil
     resume goes on from there. Exits with 1 if the run has not stopped in time. It is never killed.
+    Where RUN holds the runs of several chips, all of them are stopped.
     """
+    from hil.campaign.chips.chips_folder import is_chips_folder
+    from hil.campaign.run_status import read_status
+    from hil.campaign.runner import utc_now
+
     table = ProcessTable()
-    before = read_status(run, now=utc_now(), table=table)
     tools = StopTools(table=table, now=utc_now, clock=time.monotonic, sleep=time.sleep)
     kind = StopKind.AT_ONCE if at_once else StopKind.AFTER_BLOCK
+    if is_chips_folder(run):
+        from hil.cli.chips_status import abort_chips
+
+        abort_chips(run, lambda path: stop_run(path, kind, wait_s=wait_s, tools=tools))
+        return
+    before = read_status(run, now=utc_now(), table=table)
     report = stop_run(run, kind, wait_s=wait_s, tools=tools)
     after = read_status(run, now=utc_now(), table=table)
     click.echo("\n".join(_lines(report, before, after)))
@@ -44,6 +57,8 @@ def command(run: Path, *, at_once: bool, wait_s: float) -> None:
 
 
 def _lines(report: StopReport, before: RunStatus, after: RunStatus) -> list[str]:
+    from hil.cli.status import status_lines
+
     match report.outcome:
         case StopOutcome.NOT_RUNNING:
             first = f"nothing to stop: the run is {before.state}"

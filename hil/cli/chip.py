@@ -1,20 +1,22 @@
 """``hil chip``: the books of the chips that this computer has worked with."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from hil.cli.errors import ExitCode, reports_errors
-from hil.report.chip_history import print_books, print_history
-from hil_datasets.chip_book.content import BookContent
-from hil_datasets.chip_book.entry import CampaignStarted, ProgrammingEnded
-from hil_datasets.chip_book.library import StoredBook, find_book, list_books
-from hil_datasets.chip_book.place import books_folder, user_data_folder
-from hil_datasets.chip_book.totals import seconds_above, total, without_mock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from hil_datasets.chip_book.content import BookContent
+    from hil_datasets.chip_book.library import StoredBook
 
 _NARROWEST_PIPE = 140
 """Characters that the tables get where there is no terminal with a width of its own."""
@@ -40,6 +42,10 @@ def command() -> None:
 @reports_errors
 def list_command(*, as_json: bool, with_mock: bool) -> None:
     """List every chip that has a book."""
+    from hil.report.chip_history import print_books
+    from hil_datasets.chip_book.library import list_books
+    from hil_datasets.chip_book.place import books_folder, user_data_folder
+
     folder = books_folder(user_data_folder())
     books = [(book, _asked_for(book.content, with_mock=with_mock)) for book in list_books(folder)]
     shown = [
@@ -78,6 +84,11 @@ def history_command(
     with_mock: bool,
 ) -> None:
     """Print the book of the chip with the serial number SERIAL, and what it adds up to."""
+    from hil.report.chip_history import print_history
+    from hil_datasets.chip_book.library import find_book
+    from hil_datasets.chip_book.place import books_folder, user_data_folder
+    from hil_datasets.chip_book.totals import seconds_above
+
     folder = books_folder(user_data_folder())
     book = find_book(folder, serial, manufacturer=manufacturer, model=model)
     content = _asked_for(book.content, with_mock=with_mock, core=core)
@@ -98,6 +109,9 @@ def history_command(
 
 def _asked_for(content: BookContent, *, with_mock: bool, core: int | None = None) -> BookContent:
     """Return a book without mock chips, and without other cores than one, if that is asked for."""
+    from hil_datasets.chip_book.entry import ProgrammingEnded
+    from hil_datasets.chip_book.totals import without_mock
+
     chosen = content if with_mock else without_mock(content)
     if core is None:
         return chosen
@@ -116,6 +130,9 @@ def _asked_for(content: BookContent, *, with_mock: bool, core: int | None = None
 
 
 def _summary(book: StoredBook, content: BookContent) -> dict[str, Any]:
+    from hil_datasets.chip_book.entry import CampaignStarted
+    from hil_datasets.chip_book.totals import total
+
     key = book.content.key
     sources = {
         str(numbered.entry.source)
@@ -133,6 +150,8 @@ def _summary(book: StoredBook, content: BookContent) -> dict[str, Any]:
 
 
 def _print(draw: Callable[[Console], None]) -> None:
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(console.width, _NARROWEST_PIPE))

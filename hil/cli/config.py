@@ -1,20 +1,20 @@
 """``hil config``: check a campaign file, show what it says in all, print its form."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hil.campaign.config import Campaign, load_campaign
-from hil.campaign.config_files import check_files
-from hil.campaign.config_resolved import DEFAULT_REMARK, commented_toml, resolved_document
-from hil.campaign.config_schema import bench_schema, campaign_schema
-from hil.cli.assignments import takes_assignments
+from hil.cli.assignments import takes_assignments, takes_chip
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError
-from hil.core.toml_file import key_path
-from hil.core.toml_lines import KeyPath
+
+if TYPE_CHECKING:
+    from hil.campaign.config import Campaign
+    from hil.core.toml_lines import KeyPath
 
 _CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -32,35 +32,57 @@ def command() -> None:
 @reports_errors
 def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's
     """Look for every problem of the file CAMPAIGN and of what it includes and names."""
+    from hil.campaign.chips.campaigns import chip_names, load_chips
+    from hil.campaign.config import load_campaign
+    from hil.campaign.config_files import check_files
+
+    hashes = {}
     try:
-        loaded = load_campaign(campaign, assignments=assignments)
-        check_files(loaded)
+        if chip_names(campaign, assignments=assignments):
+            several = load_chips(campaign, assignments=assignments)
+            hashes = {name: each.resolved_sha256 for name, each in several.items()}
+        else:
+            loaded = load_campaign(campaign, assignments=assignments)
+            check_files(loaded)
+            hashes = {"": loaded.resolved_sha256}
     except ConfigError as error:
         if not as_json:
             raise
         click.echo(json.dumps({"is_valid": False, "problems": _described(error)}, indent=1))
         raise SystemExit(ExitCode.CONFIG) from None
     if as_json:
-        found = {"is_valid": True, "problems": [], "resolved_sha256": loaded.resolved_sha256}
+        found = {"is_valid": True, "problems": [], "resolved_sha256": hashes.get("", hashes)}
         click.echo(json.dumps(found, indent=1))
-    else:
-        click.echo(f"{campaign}: no problem; resolved SHA-256 {loaded.resolved_sha256}")
+        return
+    for name, sha256 in hashes.items():
+        of_chip = f"{name}: " if name else ""
+        click.echo(f"{campaign}: {of_chip}no problem; resolved SHA-256 {sha256}")
 
 
 @command.command("show")
 @_CAMPAIGN
 @click.option("--resolved", "is_resolved", is_flag=True, help="Show defaults as well.")
+@takes_chip
 @takes_assignments
 @_JSON
 @reports_errors
 def show_command(
-    *, campaign: Path, is_resolved: bool, assignments: tuple[str, ...], as_json: bool
+    *,
+    campaign: Path,
+    is_resolved: bool,
+    chip: str | None,
+    assignments: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Print what the file CAMPAIGN says with its includes, the environment and --set.
 
     As TOML that can be run, with the place that each value is from.
     """
-    loaded = load_campaign(campaign, assignments=assignments)
+    from hil.campaign.config import load_campaign
+    from hil.campaign.config_resolved import commented_toml, resolved_document
+    from hil.core.toml_file import key_path
+
+    loaded = load_campaign(campaign, assignments=assignments, chip=chip)
     document = resolved_document(loaded.config)
     if not is_resolved:
         document = _given(loaded, document, ())
@@ -83,6 +105,8 @@ def show_command(
 @reports_errors
 def schema_command(is_bench: bool) -> None:  # noqa: FBT001 - click's
     """Print the JSON Schema of the campaign file, for editors."""
+    from hil.campaign.config_schema import bench_schema, campaign_schema
+
     schema = bench_schema() if is_bench else campaign_schema()
     click.echo(json.dumps(schema, indent=1))
 
@@ -100,6 +124,8 @@ def _described(error: ConfigError) -> list[dict[str, Any]]:
 
 
 def _remark(campaign: Campaign, path: KeyPath) -> str:
+    from hil.campaign.config_resolved import DEFAULT_REMARK
+
     sources = campaign.sources
     if sources is None or not sources.layers.is_set(path):
         return DEFAULT_REMARK

@@ -8,12 +8,7 @@ import click
 
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError, Problem
-from hil.diagnosis.doctor import diagnose_link
 from hil.diagnosis.finding import Finding, Part, Report, Verdict
-from hil.diagnosis.installation import diagnose_installation
-from hil.diagnosis.latencies import histogram_lines
-from hil.diagnosis.opening import opened
-from hil.diagnosis.storage import check_folder, check_hdf5
 
 _STDOUT = "-"
 _INDENT = " " * 8
@@ -55,6 +50,11 @@ def command(
     Without RESOURCE only the installation is tested. Nothing is programmed; the device is left as
     it was, and safe.
     """
+    from hil.diagnosis.doctor import diagnose_link
+    from hil.diagnosis.installation import diagnose_installation
+    from hil.diagnosis.opening import opened
+    from hil.diagnosis.storage import check_folder, check_hdf5
+
     if json_path is not None and json_path != _STDOUT and Path(json_path).exists():
         raise ConfigError("--json", [Problem("", f"{json_path} is there already")])
     is_quiet = json_path == _STDOUT
@@ -93,6 +93,8 @@ def _end(report: Report, json_path: str | None) -> None:
 
 
 def _lines(finding: Finding) -> Iterator[str]:
+    from hil.diagnosis.latencies import histogram_lines
+
     yield f"{finding.verdict:<8}{finding.check}: {finding.evidence}"
     edges_s = finding.figures.get("histogram_edges_s")
     if edges_s is not None:

@@ -1,32 +1,20 @@
 """``hil drivers``: plug-ins that are installed, and whether a chip driver keeps its promises."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import numpy as np
-import numpy.typing as npt
-from rich.console import Console
 
-from hil.campaign.bench import MockResource
 from hil.cli.errors import ExitCode, reports_errors
 from hil.cli.publish import publish
-from hil.core.errors import ConfigError, Problem
-from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
-from hil.report.conformance import conformance_document, finding_line, verdict
-from hil_calibration.nmpu import apply_nmpu
-from hil_drivers.chip_driver import DEFAULT_DRIVER, ChipDriver, find_chip_driver
-from hil_drivers.conformance.check import Finding
-from hil_drivers.conformance.kit import run_checks
-from hil_drivers.conformance.workbench import Programming, TestPlan
 from hil_drivers.plugins import Plugin, PluginError, PluginGroup, find_plugin, list_plugins
-from hil_mock_device.launch import MockProcess
 
-_MOCK = "mock://"
-_NARROWEST_PIPE = 160
-"""Evidence is one line in a pipe, however long."""
+
+def _default_driver() -> str:
+    from hil_drivers.chip_driver import DEFAULT_DRIVER
+
+    return DEFAULT_DRIVER
 
 
 @click.group()
@@ -90,7 +78,7 @@ def info_command(name: str, group: str, as_json: bool) -> None:  # noqa: FBT001 
 
 
 @command.command("test")
-@click.argument("name", default=DEFAULT_DRIVER)
+@click.argument("name", default=_default_driver)
 @click.option("--resource", required=True, help="Where the device is; mock://PROFILE starts one.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write a report there.")
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
@@ -127,66 +115,16 @@ def conformance_command(
     Every promise that a campaign relies on is tried. The weights of a core are replaced, and its
     devices wear a little, unless --no-program is given.
     """
-    driver = find_chip_driver(name)
-    programming = {
-        None: Programming.ONE_CORE,
-        True: Programming.EVERY_CORE,
-        False: Programming.NOTHING,
-    }[may_program]
-    with _address(resource, driver, name) as address:
-        plan = TestPlan(
-            driver=driver,
-            resource=address,
-            correct=_correct,
-            timeout_s=timeout_s,
-            core=core,
-            programming=programming,
+    from hil.cli.driver_trial import Subject, try_driver
+
+    document = try_driver(
+        Subject(
+            name=name, resource=resource, may_program=may_program, core=core, timeout_s=timeout_s
         )
-        click.echo(f"testing {name} at {address}; may program {programming.value}", err=True)
-        findings = _make_checks(plan)
-    click.echo(verdict(findings))
-    document = conformance_document(
-        findings, driver=name, resource=resource, programming=programming.value
     )
     if json_file is not None:
         publish(json.dumps(document, indent=1).encode(), json_file, may_replace=force)
     raise SystemExit(ExitCode.DONE if document["passed"] else ExitCode.SOME_FAILED)
-
-
-def _make_checks(plan: TestPlan) -> list[Finding]:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_NARROWEST_PIPE)
-    findings = []
-    for finding in run_checks(plan):
-        console.print(finding_line(finding), soft_wrap=not console.is_terminal)
-        findings.append(finding)
-    return findings
-
-
-@contextmanager
-def _address(resource: str, driver: ChipDriver, name: str) -> Iterator[str]:
-    """Give the address of a device; a mock is served for the length of the block."""
-    with ExitStack() as stack:
-        try:
-            if resource.startswith(_MOCK) and name == DEFAULT_DRIVER:
-                mock = MockResource.parse(resource)
-                arguments = ["--profile", mock.profile]
-                if mock.seed is not None:
-                    arguments += ["--seed", str(mock.seed)]
-                if mock.truth is not None:
-                    arguments += ["--truth", mock.truth]
-                resource = stack.enter_context(MockProcess(arguments)).resource
-            driver.check_resource(resource)
-        except ValueError as error:
-            raise ConfigError("--resource", [Problem("", str(error))]) from error
-        yield resource
-
-
-def _correct(
-    counts: npt.NDArray[np.uint16], fmt: NmpuFormat, registers: NmpuRegisters
-) -> npt.NDArray[np.int8]:
-    return apply_nmpu(counts[:, 0], counts[:, 1], registers, fmt)
 
 
 def _described(plugin: Plugin) -> dict[str, str]:

@@ -1,28 +1,24 @@
 """``hil explore``."""
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import click
-from rich.console import Console
-from rich.progress import MofNCompleteColumn
 
-from hil.campaign.runner import utc_now
 from hil.cli.errors import reports_errors
-from hil.cli.progress import ProgressBar, draw_bar
 from hil.core.errors import CalibrationError, ConfigError, Problem
 from hil.core.readout import ReadMode
-from hil.explore.evaluate import FormatResult
-from hil.explore.grid import DEFAULT_GRID, enumerate_formats, load_grid, parse_axes
-from hil.explore.source import default_folder, is_campaign, run_once
-from hil.explore.study import read_study, run_study
-from hil.explore.summary import StudySummary, summarize_study
-from hil.report.precision_plot import check_plot, plot_study
-from hil.report.precision_table import print_study
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hil.explore.evaluate import FormatResult
+    from hil.explore.summary import StudySummary
 
 _NARROWEST = 100
 """Characters that the widest line needs; a pipe has no width of its own."""
@@ -32,6 +28,10 @@ class _StudyBar:
     """A `StudyObserver` that draws a bar with the time left; silent if stderr is no terminal."""
 
     def __init__(self, out: Path) -> None:
+        from rich.progress import MofNCompleteColumn
+
+        from hil.cli.progress import draw_bar
+
         self._out = out
         self._progress = draw_bar(MofNCompleteColumn())
         self._task = self._progress.add_task("reading", total=None)
@@ -117,16 +117,19 @@ def command(
     CAMPAIGN.toml, made first), measures its error on the held-out vectors, and prints the formats
     worth their bits. The same command goes on where it was stopped.
     """
+    from hil.explore.grid import DEFAULT_GRID, enumerate_formats, load_grid, parse_axes
+    from hil.explore.source import default_folder
+    from hil.explore.study import read_study, run_study
+    from hil.explore.summary import summarize_study
+    from hil.report.precision_plot import check_plot, plot_study
+
     if grid is not None and axes:
         raise ConfigError("--grid", [Problem("", "and --axis exclude each other; use one")])
     sweeps = load_grid(grid) if grid else parse_axes(axes) if axes else DEFAULT_GRID
     for plot in plots:
         check_plot(plot)
     folder = out or default_folder(source)
-    run = source
-    if is_campaign(source):
-        with ProgressBar() as progress:
-            run = run_once(source, out=folder, observer=progress, now=utc_now).path
+    run = _recorded(source, folder)
     study = read_study(run, cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
     candidates = enumerate_formats(study.base, sweeps, source=_grid_name(grid, axes))
     with _StudyBar(folder) as bar:
@@ -147,6 +150,18 @@ def command(
         raise CalibrationError(f"no format holds this chip: {summary.refused[0].reason}")
 
 
+def _recorded(source: Path, folder: Path) -> Path:
+    """Return the run to study; of a campaign it is made first, once."""
+    from hil.campaign.runner import utc_now
+    from hil.cli.progress import ProgressBar
+    from hil.explore.source import is_campaign, run_once
+
+    if not is_campaign(source):
+        return source
+    with ProgressBar() as progress:
+        return run_once(source, out=folder, observer=progress, now=utc_now).path
+
+
 def _grid_name(grid: Path | None, axes: tuple[str, ...]) -> str:
     return str(grid) if grid else " ".join(f"--axis {axis}" for axis in axes) or "default grid"
 
@@ -155,6 +170,10 @@ def _echo(summary: StudySummary, folder: Path, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=1))
         return
+    from rich.console import Console
+
+    from hil.report.precision_table import print_study
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(console.width, _NARROWEST))

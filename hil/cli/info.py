@@ -5,8 +5,6 @@ from pathlib import Path
 import click
 
 from hil.cli.errors import reports_errors
-from hil.cli.output import echo_run
-from hil_datasets.run_directory import open_run
 
 
 @click.command()
@@ -15,4 +13,7 @@ from hil_datasets.run_directory import open_run
 @reports_errors
 def command(run: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Print what the folder RUN holds: chip, steps, errors, flagged columns, files."""
+    from hil.cli.output import echo_run
+    from hil_datasets.run_directory import open_run
+
     echo_run(open_run(run), as_json=as_json)

@@ -1,17 +1,21 @@
 """``hil init``: a first campaign file, from a few questions."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hil.campaign.new_campaign import Answers
 from hil.cli.errors import reports_errors
 from hil.cli.publish import publish
 from hil.core.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from hil.campaign.new_campaign import Answers
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -47,6 +51,8 @@ def command(file: Path, *, takes_defaults: bool, force: bool) -> None:
 
     Answers may come through a pipe, one a line; an empty one is the default.
     """
+    from hil.campaign.new_campaign import Answers
+
     if file.exists() and not force:  # before anybody has answered anything
         raise ConfigError(str(file), [Problem("", "exists; use --force to replace it")])
     answers = Answers()

@@ -1,22 +1,22 @@
 """``hil instruments``: looking at a campaign's bench instruments."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hil.campaign.bench import open_mock_instruments
-from hil.campaign.config import load_campaign
-from hil.campaign.instrument_config import InstrumentSection, QuantitySection
-from hil.campaign.instruments import (
-    CheckedInstrument,
-    check_instruments,
-    named_mock_instruments,
-)
+from hil.cli.assignments import takes_chip
 from hil.cli.errors import ExitCode, exit_code_of, reports_errors
 from hil.core.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hil.campaign.instrument_check import CheckedInstrument
+    from hil.campaign.instrument_config import InstrumentSection, QuantitySection
 
 
 @click.group()
@@ -26,14 +26,20 @@ def command() -> None:
 
 @command.command("check")
 @click.argument("campaign", type=click.Path(path_type=Path))
+@takes_chip
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
-def check_command(campaign: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
+def check_command(campaign: Path, chip: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's
     """Open, identify and read the instruments of the file CAMPAIGN, and show their limits.
 
     Nothing is set: no start command, no value, no safe value is sent.
     """
-    config = load_campaign(campaign).config
+    from hil.campaign.bench import open_mock_instruments
+    from hil.campaign.config import load_campaign
+    from hil.campaign.instrument_check import check_instruments
+    from hil.campaign.instruments import named_mock_instruments
+
+    config = load_campaign(campaign, chip=chip).config
     sections = config.instruments
     if not sections:
         raise ConfigError(str(campaign), [Problem("instruments", "there are none to check")])

@@ -1,31 +1,11 @@
 """``hil mock``: serving and describing the mock chip."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import click
 
 from hil.cli.errors import reports_errors
-from hil.core.errors import ConfigError, Problem
-from hil_datasets.recording import Recording
-from hil_datasets.run_directory import open_run
-from hil_mock_device.bench_instruments.choice import BenchChoice
-from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.device import MockDevice
-from hil_mock_device.faults.fault_script import load_fault_script
-from hil_mock_device.faults.faulty_device import FaultyDevice
-from hil_mock_device.faults.outage import ControlListener, interrupted
-from hil_mock_device.firmware.dispatch import Firmware
-from hil_mock_device.listeners.address import TcpAddress
-from hil_mock_device.listeners.choice import choose_listeners
-from hil_mock_device.listeners.listener import Listener, MakeConversation
-from hil_mock_device.listeners.tcp import TcpListener
-from hil_mock_device.profile import BUILT_IN, LARGEST_SEED, built_in_text, load_profile
-from hil_mock_device.replay_conversation import ReplayInstrument, Tempo
-from hil_mock_device.server import serve
-from hil_mock_device.silicon import Silicon
+from hil_mock_device.choices import BUILT_IN, LARGEST_SEED, LONGEST_VECTOR_S, built_in_text
 
 _DEFAULT = "127.0.0.1:5025"
 
@@ -95,6 +75,11 @@ def command() -> None:
     type=float,
     help="Seconds that pass for these two in a second; 1 if left out, 0 to stand still.",
 )
+@click.option(
+    "--vector-s",
+    type=click.FloatRange(min=0, max=LONGEST_VECTOR_S),
+    help="Seconds that the simulated chip takes for a vector; as fast as it can if left out.",
+)
 @reports_errors
 def serve_command(
     *,
@@ -113,6 +98,7 @@ def serve_command(
     chamber: str | None,
     supply: str | None,
     bench_speed: float | None,
+    vector_s: float | None,
 ) -> None:
     """Run the mock by itself until Ctrl-C.
 
@@ -124,102 +110,21 @@ def serve_command(
     --chamber and --supply are instruments of their own, at their own addresses, and act on the
     simulated chip.
     """
-    choice = BenchChoice(chamber=chamber, supply=supply, speed=bench_speed)
-    if replay is None:
-        if (speed, faults) != (None, None):
-            raise ConfigError("--speed, --faults", [Problem("", "only a recording has these")])
-        device = _simulated(profile, seed, choice, fault_script=fault_script, control=control)
-    elif (profile, seed, truth, fault_script, control, *choice.addresses) != (None,) * 5:
-        message = (
-            "a recording has no --profile, --seed, --truth, --fault-script, --control, --chamber "
-            "and --supply"
-        )
-        raise ConfigError("--replay", [Problem("", message)])
-    else:
-        device = _recorded(replay, speed=speed or "1", faults=faults or "on")
-    listeners = device.interrupted(
-        choose_listeners(
-            device.firmware,
-            default=TcpAddress.parse(_DEFAULT),
-            tcp=tcp,
-            hislip=hislip,
-            pty=pty,
-            baud=baud,
-        )
-    )
+    from hil.cli.mock_served import ChipOptions, ListenOptions, ReplayOptions, serve_chosen
+    from hil_mock_device.bench_instruments.choice import BenchChoice
 
-    def announce(resources: Sequence[str]) -> None:
-        if truth is not None and isinstance(device.silicon, ChipModel):
-            # Only now: a start that fails leaves no file behind.
-            device.silicon.write_truth(truth)
-        names = [*([device.name] * len(listeners)), *device.beside]
-        for name, resource in zip(names, resources, strict=True):
-            click.echo(f"serving {name} at {resource} (Ctrl-C ends it)")
-
-    served = [*listeners, *device.beside.values()]
-    serve(served, device.make_conversation, on_ready=announce)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Served:
-    name: str
-    silicon: Silicon
-    firmware: Firmware
-    make_conversation: MakeConversation
-    beside: Mapping[str, Listener] = field(default_factory=dict)
-    interrupted: Callable[[list[Listener]], Sequence[Listener]] = list
-
-
-def _simulated(
-    profile: str | None,
-    seed: int | None,
-    choice: BenchChoice,
-    *,
-    fault_script: Path | None,
-    control: str | None,
-) -> _Served:
-    chosen = load_profile(profile or BUILT_IN[0], base=Path())
-    if seed is not None:
-        chosen = chosen.model_copy(update={"seed": seed})
-    chip = ChipModel(chosen)
-    beside: dict[str, Listener] = {}
-    if fault_script is None and control is None:
-        firmware = Firmware(chip)
-        make_conversation: MakeConversation = partial(MockDevice, firmware)
-        interruption: Callable[[list[Listener]], Sequence[Listener]] = list
-    else:
-        script = None if fault_script is None else load_fault_script(fault_script)
-        faulty = FaultyDevice(chip, script)
-        firmware, make_conversation = faulty.firmware, faulty.converse
-        interruption = partial(interrupted, injector=faulty.injector)
-        if control is not None:
-            listener = TcpListener(TcpAddress.parse(control))
-            beside["the mock's control channel"] = ControlListener(listener, faulty.control)
-    bench = choice.around(chip, seed=chosen.seed)
-    if bench is not None:
-        make_conversation = bench.around(make_conversation)
-        beside |= {f"the mock {name}": listener for name, listener in bench.listeners.items()}
-    return _Served(
-        name=str(chip.identity),
-        silicon=chip,
-        firmware=firmware,
-        make_conversation=make_conversation,
-        beside=beside,
-        interrupted=interruption,
-    )
-
-
-def _recorded(folder: Path, *, speed: str, faults: str) -> _Served:
-    try:
-        tempo = Tempo.parse(speed=speed, faults=faults)
-    except ValueError as error:
-        raise ConfigError("--speed", [Problem("", str(error))]) from error
-    recorded = ReplayInstrument(Recording(open_run(folder).read_steps()), tempo)
-    return _Served(
-        name=f"a recording of {folder}, {recorded.silicon.identity}",
-        silicon=recorded.silicon,
-        firmware=recorded.firmware,
-        make_conversation=recorded.conversation,
+    serve_chosen(
+        ChipOptions(
+            profile=profile,
+            seed=seed,
+            truth=truth,
+            fault_script=fault_script,
+            control=control,
+            vector_s=vector_s,
+        ),
+        BenchChoice(chamber=chamber, supply=supply, speed=bench_speed),
+        ReplayOptions(folder=replay, speed=speed, faults=faults),
+        ListenOptions(default=_DEFAULT, tcp=tcp, hislip=hislip, pty=pty, baud=baud),
     )
 
 

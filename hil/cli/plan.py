@@ -1,25 +1,23 @@
 """``hil plan``."""
 
+from __future__ import annotations
+
 import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
-from hil.campaign.config import START_PLACEHOLDER, Campaign, load_campaign
-from hil.campaign.config_files import check_files
-from hil.campaign.estimate import CampaignPlan, check_plan
-from hil.campaign.estimate_sources import plan_with_device, plan_without_device
-from hil.campaign.estimate_steps import KIND, StepOutline
-from hil.campaign.runner import utc_now
-from hil.cli.assignments import takes_assignments
+from hil.cli.assignments import takes_assignments, takes_chip
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError, Problem
-from hil.report.plan_table import print_plan
-from hil_datasets.chip_book.place import user_data_folder
+
+if TYPE_CHECKING:
+    from hil.campaign.config import Campaign
+    from hil.campaign.estimate import CampaignPlan
+    from hil.campaign.estimate_steps import StepOutline
 
 _NARROWEST_PIPE = 100
 
@@ -29,6 +27,7 @@ _NARROWEST_PIPE = 100
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Output folder, as hil run is given it."
 )
+@takes_chip
 @takes_assignments
 @click.option("--no-device", is_flag=True, help="Open no device; use files alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -37,6 +36,7 @@ def command(
     *,
     campaign: Path,
     out: Path | None,
+    chip: str | None,
     assignments: tuple[str, ...],
     no_device: bool,
     as_json: bool,
@@ -46,28 +46,28 @@ def command(
     Looks at the device without programming it. Ends with 3 and every reason if the campaign cannot
     be run so.
     """
-    loaded = load_campaign(campaign, assignments=assignments)
+    from hil.campaign.chips.campaigns import chip_names, load_chips
+    from hil.campaign.config import load_campaign
+    from hil.campaign.config_files import check_files
+    from hil.campaign.estimate import check_plan
+
+    if chip is None and chip_names(campaign, assignments=assignments):
+        from hil.cli.chips_plan import show_plans
+
+        plans = {
+            name: _plan(each, _output_folder(each, out) / name, no_device=no_device)
+            for name, each in load_chips(campaign, assignments=assignments).items()
+        }
+        show_plans(plans, campaign, document_of=_document if as_json else None, echo=_echo)
+        return
+    loaded = load_campaign(campaign, assignments=assignments, chip=chip)
     check_files(loaded)
-    folder = _output_folder(loaded, out)
-    if no_device:
-        plan = plan_without_device(loaded, folder=folder)
-    else:
-        plan = plan_with_device(
-            loaded,
-            folder=folder,
-            data_folder=user_data_folder(),
-            start_s=time.process_time(),  # hil run imports as much
-        )
+    plan = _plan(loaded, _output_folder(loaded, out), no_device=no_device)
     problems = check_plan(plan)
     if as_json:
         click.echo(json.dumps(_document(plan, problems), indent=1, allow_nan=False))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=max(console.width, _NARROWEST_PIPE))
-        with console.capture() as captured:
-            print_plan(plan, console)
-        click.echo(captured.get(), nl=False)
+        _echo(plan)
         if not problems:
             click.echo("nothing stands against it")
     if problems:
@@ -75,13 +75,52 @@ def command(
         raise SystemExit(ExitCode.CONFIG)
 
 
+def _echo(plan: CampaignPlan) -> None:
+    from rich.console import Console
+
+    from hil.report.plan_table import print_plan
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, _NARROWEST_PIPE))
+    with console.capture() as captured:
+        print_plan(plan, console)
+    click.echo(captured.get(), nl=False)
+
+
+def _plan(campaign: Campaign, folder: Path, *, no_device: bool) -> CampaignPlan:
+    from hil.campaign.estimate_sources import plan_with_device, plan_without_device
+    from hil_datasets.chip_book.place import user_data_folder
+
+    if no_device:
+        return plan_without_device(campaign, folder=folder)
+    return plan_with_device(
+        campaign,
+        folder=folder,
+        data_folder=user_data_folder(),
+        start_s=time.process_time(),  # hil run imports as much
+    )
+
+
 def _output_folder(campaign: Campaign, out: Path | None) -> Path:
+    from hil.campaign.config import START_PLACEHOLDER
+    from hil.campaign.runner import utc_now
+
     stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")
     return out or Path(campaign.config.campaign.out.replace(START_PLACEHOLDER, stamp))
 
 
 def _document(plan: CampaignPlan, problems: list[Problem]) -> dict[str, Any]:
     document = asdict(plan)
+    document["visits"] = [
+        {
+            "number": visit.number,
+            "settings": dict(visit.settings),
+            "kinds": [str(kind) for kind in visit.kinds],
+            "age_s": visit.due_s,
+        }
+        for visit in plan.visits
+    ]
     document["steps"] = [_step_document(step) for step in plan.steps]
     document["vectors"] = plan.vectors
     if plan.storage is not None:
@@ -102,7 +141,8 @@ def _document(plan: CampaignPlan, problems: list[Problem]) -> dict[str, Any]:
 def _step_document(step: StepOutline) -> dict[str, Any]:
     return {
         "name": step.key.name,
-        "kind": KIND,
+        "visit": step.key.visit,
+        "kind": str(step.key.kind),
         "core": step.key.core,
         "read_mode": str(step.key.read_mode),
         "rows": step.rows_used,

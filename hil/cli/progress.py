@@ -26,7 +26,14 @@ from hil.campaign.run_events import (
     StopAsked,
 )
 from hil.campaign.run_progress import RunTally
-from hil.cli.progress_words import current_words, duration_words, line_of, link_words, percent
+from hil.cli.progress_words import (
+    current_words,
+    duration_words,
+    line_of,
+    link_words,
+    percent,
+    wait_words,
+)
 from hil.core.legible import printable
 
 _BETWEEN_LINES_S = 10.0
@@ -131,6 +138,7 @@ class ProgressBar:
             return
         number = min(progress.steps_done + len(progress.failed) + 1, progress.steps)
         details = [
+            wait_words(progress),
             f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
             f"error {percent(progress.last_errors.get('nmpu'))}" if progress.last_errors else "",
             link_words(progress.faults) if progress.faults else "",

@@ -73,6 +73,27 @@ def current_words(progress: RunProgress) -> str:
     )
 
 
+def wait_words(progress: RunProgress) -> str:
+    """Return what a run waits for; empty if it does not.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from hil.campaign.run_progress import CurrentWait, RunTally
+    >>> progress = RunTally(clock=lambda: 0.0).progress()
+    >>> wait_words(progress)
+    ''
+    >>> wait = CurrentWait(reason="until core 0 is 3 h old", left_s=7980.0)
+    >>> wait_words(replace(progress, waiting=wait))
+    'waits 2 h 13 min until core 0 is 3 h old'
+    """
+    wait = progress.waiting
+    if wait is None:
+        return ""
+    left = "" if wait.left_s is None else f"{duration_words(wait.left_s)} "
+    return f"waits {left}{printable(wait.reason)}"
+
+
 def line_of(progress: RunProgress) -> str:
     """Return how far a run is, as one plain line."""
     share = progress.vectors_done / progress.vectors if progress.vectors else 0.0
@@ -80,6 +101,7 @@ def line_of(progress: RunProgress) -> str:
         f"{progress.steps_done}/{progress.steps} steps",
         f"{100 * share:.0f} %",
         current_words(progress),
+        wait_words(progress),
         f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
         f"error {percent(progress.last_errors['nmpu'])}" if "nmpu" in progress.last_errors else "",
         link_words(progress.faults) if progress.faults else "",

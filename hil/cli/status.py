@@ -1,19 +1,16 @@
 """``hil status``: how a run stands, from any terminal."""
 
+from __future__ import annotations
+
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from hil.campaign.process_identity import ProcessTable
-from hil.campaign.run_status import RunStatus, read_status
-from hil.campaign.runner import utc_now
 from hil.cli.errors import reports_errors
 from hil.cli.progress_words import (
     current_words,
@@ -22,8 +19,15 @@ from hil.cli.progress_words import (
     line_of,
     link_words,
     percent,
+    wait_words,
 )
 from hil.core.legible import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.campaign.guards.known_answer_file import KnownAnswerCheck
+    from hil.campaign.run_status import RunStatus
 
 _LOOK_EVERY_S = 0.5
 _BETWEEN_LINES_S = 10.0
@@ -42,24 +46,48 @@ def command(run: Path, *, watch: bool, as_json: bool) -> None:
     Nothing is written, and the run is not disturbed. Says so if the process that wrote the run is
     gone.
     """
+    from hil.campaign.chips.chips_folder import is_chips_folder
+
+    if is_chips_folder(run):
+        from hil.cli.chips_status import show_chips
+
+        show_chips(run, watch=watch, as_json=as_json)
+        return
     table = ProcessTable()
     if not watch:
-        status = read_status(run, now=utc_now(), table=table)
+        status = _look(run, table)
         click.echo(_json(status, indent=1) if as_json else "\n".join(status_lines(status)))
     elif as_json:
         _watch_as_lines(run, table, as_json=True)
-    elif (console := Console()).is_terminal:
-        with Live(console=console, refresh_per_second=4) as live:
-            for status in _looks(run, table):
-                live.update(Text("\n".join(status_lines(status))))
     else:
+        _watch(run, table)
+
+
+def _watch(run: Path, table: ProcessTable) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
         _watch_as_lines(run, table, as_json=False)
+        return
+    with Live(console=console, refresh_per_second=4) as live:
+        for status in _looks(run, table):
+            live.update(Text("\n".join(status_lines(status))))
+
+
+def _look(run: Path, table: ProcessTable) -> RunStatus:
+    from hil.campaign.run_status import read_status
+    from hil.campaign.runner import utc_now
+
+    return read_status(run, now=utc_now(), table=table)
 
 
 def _looks(run: Path, table: ProcessTable) -> Iterator[RunStatus]:
     """Yield how a run stands, again and again, until it is over."""
     while True:
-        status = read_status(run, now=utc_now(), table=table)
+        status = _look(run, table)
         yield status
         if status.state.is_over:
             return
@@ -99,11 +127,21 @@ def status_lines(status: RunStatus) -> list[str]:
         lines.append(f"  chip      {printable(status.chip)}")
     lines.append(f"  steps     {status.steps_done} of {status.steps} finished")
     lines += _progress_lines(status)
+    if status.known_answer is not None:
+        lines.append(f"  known     {_known_answer_words(status.known_answer)}")
     if status.writer is not None:
         seen = status.updated_s_ago
         ago = "" if seen is None else f", last seen {duration_words(seen)} ago"
         lines.append(f"  writer    {printable(str(status.writer))}{ago}")
     return lines
+
+
+def _known_answer_words(check: KnownAnswerCheck) -> str:
+    alarm = "ALARM, " if check.is_alarm else ""
+    return (
+        f"answers {alarm}{check.score:+.1f} sigma off, CUSUM {check.upper:.1f} up and "
+        f"{check.lower:.1f} down ({printable(check.step)}, vector {check.vector})"
+    )
 
 
 def _progress_lines(status: RunStatus) -> list[str]:
@@ -114,6 +152,8 @@ def _progress_lines(status: RunStatus) -> list[str]:
     if not status.state.is_over:
         if progress.current:
             lines.append(f"  now       {current_words(progress)}")
+        if progress.waiting is not None:
+            lines.append(f"  wait      {wait_words(progress)}")
         lines.append(f"  time      {duration_words(progress.elapsed_s)} so far, ")
         lines[-1] += f"{duration_words(progress.eta_s)} left"
     if progress.last_errors:

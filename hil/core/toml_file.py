@@ -328,7 +328,7 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
         if isinstance(part, str):
             # Names of the user's own choosing are no keys: below them lies the values' kind.
-            inner = get_type_hints(inner).get(part, inner) if _keys_of(inner) else inner
+            inner = _hints_by_key(inner).get(part, inner) if _keys_of(inner) else inner
         inner = next((kind for kind in _leaves(inner) if _keys_of(kind)), None)
     return _keys_of(inner)
 
@@ -344,4 +344,11 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 def _keys_of(kind: Any) -> list[str]:
     if is_dataclass(kind):
         return [field.name for field in fields(kind)]
-    return list(getattr(kind, "model_fields", {}))
+    known = getattr(kind, "model_fields", {})
+    return [field.alias or name for name, field in known.items()]
+
+
+def _hints_by_key(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    known = getattr(kind, "model_fields", {})
+    return hints | {field.alias: hints[name] for name, field in known.items() if field.alias}

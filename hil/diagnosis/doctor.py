@@ -73,25 +73,34 @@ def diagnose_link(
     def make() -> Transport:
         return open_transport(resource, timeout_s=timeout_s)
 
+    link = _opened(make, timeout_s, add)
+    if link is not None:
+        try:
+            _Examination(link, seconds, add).examine()
+        finally:
+            link.session.close()
+    return tuple(findings)
+
+
+def _opened(
+    make: Callable[[], Transport], timeout_s: float, add: Callable[[Finding], Finding]
+) -> TestedLink | None:
+    """Open the link to a device that speaks the protocol; None if it does not come to that."""
     start = time.perf_counter()
     try:
         transport = make()
     except HilError as error:
         add(_opens(Verdict.FAIL, without_hint(error), open_advice(error)))
-        return tuple(findings)
+        return None
     add(_opens(Verdict.OK, f"in {shown_time(time.perf_counter() - start)}", ""))
     try:
         link = TestedLink(transport, timeout_s=timeout_s)
     except HilError as error:
         transport.close()
         add(_speaks_otherwise(error, make, timeout_s))
-        return tuple(findings)
-    try:
-        add(_speaks(Verdict.OK, f"version {PROTOCOL_VERSION}; {link.identity}", ""))
-        _Examination(link, seconds, add).examine()
-    finally:
-        link.session.close()
-    return tuple(findings)
+        return None
+    add(_speaks(Verdict.OK, f"version {PROTOCOL_VERSION}; {link.identity}", ""))
+    return link
 
 
 class _Examination:

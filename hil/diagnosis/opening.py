@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hil.campaign.bench import MockResource, check_resource
+from hil.campaign.bench import check_resource
+from hil.campaign.mock_resource import MockResource
 from hil.campaign.replay_resource import REPLAY
 from hil.core.errors import ConfigError, Problem
 from hil_drivers.chip_driver import DEFAULT_DRIVER

@@ -19,6 +19,7 @@ from typing import Any
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.explore.evaluate import FormatResult
 from hil_datasets.durable import PART_SUFFIX, finished_file, names_failed_writes, sync_file
+from hil_datasets.regular_file import read_regular
 
 ResultKey = tuple[str, str]
 """Format text and content hash of a step: what tells one result from another."""
@@ -117,13 +118,7 @@ class StudyFolder:
         """Return the results, and how many bytes of the file they fill."""
         if not self._path.exists():
             return [], 0
-        try:
-            lines = self._path.read_bytes().splitlines(keepends=True)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DatasetError(
-                str(self._path), [Problem("", f"cannot be read: {reason}")]
-            ) from error
+        lines = read_regular(self._path).splitlines(keepends=True)
         found: list[FormatResult] = []
         length = 0
         for number, line in enumerate(lines, start=1):
@@ -156,9 +151,9 @@ def open_study(path: Path, subject: StudySubject) -> StudyFolder:
             part.write_text(json.dumps(wanted, indent=1) + "\n")
         return StudyFolder(path)
     try:
-        found = json.loads(said.read_bytes())
+        found = json.loads(read_regular(said))
         differing = [name for name in wanted if found.get(name) != wanted[name]]
-    except (OSError, ValueError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:
         raise DatasetError(str(said), [Problem("", f"is no study: {error}")]) from error
     if differing:
         what = {

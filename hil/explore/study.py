@@ -14,8 +14,9 @@ from hil.explore.evaluate import CalibrationSettings, FormatResult, Task
 from hil.explore.grid import Candidate
 from hil.explore.store import ResultKey, StudyFolder, StudySubject, open_study
 from hil.explore.workers import evaluate_all
+from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.run_directory import RunDirectory, open_run
-from hil_datasets.step import StepKey
+from hil_datasets.step import StepKey, StepKind
 
 
 class StudyObserver(Protocol):
@@ -81,7 +82,7 @@ class StudyOutcome:
 def read_study(
     path: Path, *, cores: Sequence[int] = (), read_modes: Sequence[ReadMode] = ()
 ) -> Study:
-    """Take up a run for study.
+    """Take up the newest calibration of each core and read mode of a run.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def read_study(
     run = open_run(path)
     campaign = load_stored_campaign(run)
     steps, titles, chips = [], set(), set()
-    for record in run.read_steps():
+    newest = newest_calibrations(run.finished_steps())
+    for record in run.read_steps(kinds=(StepKind.CALIBRATE,), keys=newest):
         origin = record.origin
         if origin.campaign_sha256 != campaign.sha256:
             problem = Problem("", "was changed since the run: its hash differs from the recorded")

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.campaign.estimate import CampaignPlan, CoreWear
-from hil.campaign.estimate_steps import KIND
 from hil.campaign.estimate_storage import shown_bytes
 from hil.campaign.estimate_time import TimeEstimate
+from hil.campaign.visits import Visit
 from hil.core.legible import printable
 
 _MOST_STEPS = 48
@@ -48,6 +48,8 @@ def _parts(plan: CampaignPlan) -> Iterator[RenderableType]:
             f"chip: {size.cores} cores of {size.rows} x {size.columns}, counters of "
             f"{size.counter_bits} bits, at most {size.max_vectors} vectors at once"
         )
+    if len(plan.visits) > 1:
+        yield _visit_table(plan)
     if plan.steps:
         yield _step_table(plan)
     for point in plan.setpoints:
@@ -61,6 +63,33 @@ def _parts(plan: CampaignPlan) -> Iterator[RenderableType]:
         yield Text(f"not known: {printable(unknown)}", style="yellow")
 
 
+def _visit_table(plan: CampaignPlan) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+    quantities = list(dict.fromkeys(name for visit in plan.visits for name in visit.settings))
+    has_ages = any(visit.due_s is not None for visit in plan.visits)
+    for heading in ("visit", *quantities, *(["age"] if has_ages else [])):
+        table.add_column(f" {heading}", justify="right")
+    table.add_column(" does")
+    for visit in plan.visits[:_MOST_STEPS]:
+        values = [visit.settings.get(name) for name in quantities]
+        age = [] if visit.due_s is None else [shown_seconds(visit.due_s)]
+        table.add_row(
+            str(visit.number),
+            *("" if value is None else f"{value:g}" for value in values),
+            *(age or ([""] if has_ages else [])),
+            f" {_shown_kinds(visit)}",
+        )
+    if len(plan.visits) > _MOST_STEPS:
+        table.add_row(f"and {len(plan.visits) - _MOST_STEPS} more")
+    return table
+
+
+def _shown_kinds(visit: Visit) -> str:
+    if visit.due_s is None:
+        return ", ".join(visit.kinds)
+    return "probe, then calibrate where the error is beyond its limit"
+
+
 def _step_table(plan: CampaignPlan) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
     for heading in ("step", "kind", "read mode"):
@@ -70,7 +99,7 @@ def _step_table(plan: CampaignPlan) -> Table:
     for step in plan.steps[:_MOST_STEPS]:
         table.add_row(
             step.key.name,
-            KIND,
+            str(step.key.kind),
             str(step.key.read_mode),
             "?" if step.rows_used is None else str(step.rows_used),
             "?" if step.columns_used is None else str(step.columns_used),
@@ -84,8 +113,10 @@ def _step_table(plan: CampaignPlan) -> Table:
 
 def _total_lines(plan: CampaignPlan) -> Iterator[Text]:
     blocks = sum(step.blocks(plan.block) for step in plan.steps)
+    conditional = sum(step.is_conditional for step in plan.steps)
+    at_most = f", {conditional} of them only where needed" if conditional else ""
     yield Text(
-        f"steps: {len(plan.steps)}; vectors: {plan.vectors} in {blocks} blocks of at most "
+        f"steps: {len(plan.steps)}{at_most}; vectors: {plan.vectors} in {blocks} blocks of at most "
         f"{plan.block}"
     )
     if plan.traffic is not None:
@@ -117,6 +148,8 @@ def _time_lines(time: TimeEstimate) -> Iterator[Text]:
         f"{shown_seconds(time.read_s)} ({time.reading_is}), computing and storing "
         f"{shown_seconds(time.host_s)}"
     )
+    if time.wait_s:
+        yield Text(f"  waiting for cores to age {shown_seconds(time.wait_s)}")
     if time.settle_at_most_s:
         yield Text(f"  instruments: up to {shown_seconds(time.settle_at_most_s)} more to settle")
 
@@ -125,5 +158,5 @@ def _wear_lines(wear: tuple[CoreWear, ...]) -> Iterator[Text]:
     for core in wear:
         after = "" if core.before is None else f", {core.before + core.planned} in its life"
         limit = "" if core.limit is None else f" of at most {core.limit}"
-        times = "once" if core.planned == 1 else f"{core.planned} times"
+        times = "once" if core.planned == 1 else f"at most {core.planned} times"
         yield Text(f"wear: core {core.core} programmed {times}{after}{limit}")

@@ -18,11 +18,13 @@ from hil.report.run_facts import (
     summarize_conditions,
     summarize_link,
 )
+from hil.report.visits import VisitedStep, VisitSummary, summarize_visits
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
+from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.journal import last_stop
 from hil_datasets.run_directory import RunDirectory
-from hil_datasets.step import StepRecord
+from hil_datasets.step import StepKey, StepKind, StepRecord
 from hil_datasets.step_conditions import Condition
 
 _WELL_KNOWN = 0.1
@@ -56,6 +58,14 @@ class StepSummary:
     """Core number."""
     read_mode: str
     """Read mode."""
+    visit: int
+    """Number of the visit."""
+    kind: str
+    """What the step does."""
+    age_s: float
+    """Seconds since the core was programmed; NaN if that is not known."""
+    correction_of: str | None
+    """Name of the calibration whose correction it carries; None if it made its own."""
     measured_utc: str
     """When it was measured."""
     temperature_c: float
@@ -105,6 +115,9 @@ class RunSummary:
     """Who the device said it was."""
     resource: str
     """Resource string."""
+    replay_of: str | None
+    """Folder of the run that it replays, empty if its journal does not name it; None if it was
+    measured."""
     started_utc: str
     """When the run began."""
     instruments: dict[str, str]
@@ -121,10 +134,31 @@ class RunSummary:
     """Steps that failed, and why."""
     steps: tuple[StepSummary, ...]
     """Finished steps."""
+    visits: tuple[VisitSummary, ...]
+    """What each visit found; empty if all the run did was to calibrate once."""
     quality: QualitySummary | None
-    """Effective bits and INL over the calibrated columns of all steps."""
+    """Effective bits and INL over the calibrated columns of the newest calibrations."""
     layer: dict[str, dict[str, float]]
-    """Per read mode, the relative L2 error of a layer that is spread over several cores."""
+    """Per read mode, the relative L2 error of a layer that is spread over several cores, in the
+    last visit in which all of them were calibrated."""
+
+    @property
+    def calibrations(self) -> tuple[StepSummary, ...]:
+        """The newest calibration of each core and read mode."""
+        calibrations = [step for step in self.steps if step.kind == StepKind.CALIBRATE]
+        newest: dict[tuple[int, str], int] = {}
+        for step in calibrations:
+            tile = (step.core, step.read_mode)
+            newest[tile] = max(step.visit, newest.get(tile, 0))
+        return tuple(
+            step for step in calibrations if step.visit == newest[step.core, step.read_mode]
+        )
+
+    @property
+    def steps_left(self) -> int:
+        """How many planned steps were neither finished nor skipped."""
+        skipped = sum(len(visit.skipped) for visit in self.visits)
+        return self.steps_planned - len(self.steps) - skipped
 
 
 def summarize_run(run: RunDirectory) -> RunSummary:
@@ -141,11 +175,16 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
     stop = last_stop(events)
     steps: list[StepSummary] = []
+    visited: dict[StepKey, VisitedStep] = {}
     columns, layer = [], _LayerSum()
-    if run.finished_steps():
-        for record in run.read_steps():
-            steps.append(summarize_step(record))
+    finished = run.finished_steps()
+    newest, layer_visit = newest_calibrations(finished), _layer_visit(finished)
+    for record in run.read_steps() if finished else ():
+        steps.append(summarize_step(record))
+        visited[record.key] = VisitedStep.of(record)
+        if record.key in newest:
             columns.append(CalibratedColumns.of(record))
+        if record.key.kind is StepKind.CALIBRATE and record.key.visit == layer_visit:
             layer.add(record)
     failures = () if stop is None else tuple(stop.get("failed", ()))
     status = "unfinished" if stop is None else str(stop.get("status", ""))
@@ -155,6 +194,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         status=status,
         chip=str(start.get("chip", "")),
         resource=str(start.get("resource", "")),
+        replay_of=start.get("replayed_run", "") if "replay_of" in start else None,
         started_utc=str(start.get("utc", "")),
         instruments=start.get("instruments", {}),
         conditions=summarize_conditions(step.conditions for step in steps),
@@ -163,6 +203,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         reason="" if stop is None else str(stop.get("reason", "")),
         failures=failures,
         steps=tuple(steps),
+        visits=summarize_visits([visited[key] for key in finished], run.skipped_steps()),
         quality=summarize_quality(columns),
         layer=layer.errors() if status == "complete" else {},
     )
@@ -177,10 +218,15 @@ def summarize_step(record: StepRecord) -> StepSummary:
     uncertain = np.concatenate([conclusion.a_p_se[is_live], conclusion.a_n_se[is_live]])
     # The reciprocal of a number that is hardly known says nothing of the chip.
     gains = 1 / np.abs(fitted[np.abs(fitted) > uncertain / _WELL_KNOWN])
+    source = origin.circumstance.correction_of
     spread = float(gains.std() / gains.mean()) if len(gains) else float("nan")
     return StepSummary(
         core=record.key.core,
         read_mode=str(record.key.read_mode),
+        visit=record.key.visit,
+        kind=str(record.key.kind),
+        age_s=origin.circumstance.age_s,
+        correction_of=None if source is None else source.step,
         measured_utc=origin.measured_utc,
         temperature_c=origin.temperature_c,
         conditions=record.conditions,
@@ -212,6 +258,16 @@ def _flagged(record: StepRecord) -> Iterable[FlaggedColumn]:
                 residual_rms=float(conclusion.residual_rms[column]),
                 saturated_counts=int(conclusion.saturated_counts[column]),
             )
+
+
+def _layer_visit(keys: Iterable[StepKey]) -> int | None:
+    """Return the last visit in which every core and read mode was calibrated that ever was."""
+    tiles_of_visit: dict[int, set[tuple[int, ReadMode]]] = defaultdict(set)
+    for key in keys:
+        if key.kind is StepKind.CALIBRATE:
+            tiles_of_visit[key.visit].add((key.core, key.read_mode))
+    tiles = {tile for has in tiles_of_visit.values() for tile in has}
+    return max((visit for visit, has in tiles_of_visit.items() if has == tiles), default=None)
 
 
 class _LayerSum:

@@ -8,8 +8,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hil.core.legible import printable
 from hil.report.quality import WorstColumn
 from hil.report.summary import RunSummary, StepSummary
+from hil.report.visit_table import visit_parts
 from hil_calibration.verify import CORRECTIONS
 
 _HEADINGS = {
@@ -32,12 +34,17 @@ def print_summary(summary: RunSummary, console: Console) -> None:
 def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield Text(f"{summary.title}: {summary.status}", style="bold")
     yield Text(f"{summary.chip} ({summary.resource})")
+    if summary.replay_of is not None:
+        yield Text(
+            f"replay of {printable(summary.replay_of) or 'another run'}: nothing was measured"
+        )
     if summary.conditions:
         yield Text(f"conditions: {'; '.join(map(str, summary.conditions))}")
     if summary.link.faults:
         yield Text(f"link: {summary.link}", style="yellow" if summary.link.not_recovered else "")
-    if summary.steps:
+    if summary.calibrations:
         yield _error_table(summary)
+    yield from visit_parts(summary.visits)
     yield from _quality_lines(summary)
     yield from _costly_format_lines(summary)
     yield from _flagged_lines(summary)
@@ -45,13 +52,13 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
         yield Text(f"FAILED {failure}", style="red")
     if summary.reason:
         yield Text(f"stopped by {summary.reason}", style="red")
-    left = summary.steps_planned - len(summary.steps)
+    left = summary.steps_left
     if left > 0 and summary.status in {"aborted", "unfinished"}:
         yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")
 
 
 def _error_table(summary: RunSummary) -> Table:
-    first = summary.steps[0]
+    first = summary.calibrations[0]
     table = Table(
         title=f"Relative L2 error in %, on {first.verification_vectors} held-out vectors "
         f"(fitted on {first.calibration_vectors})",
@@ -64,7 +71,7 @@ def _error_table(summary: RunSummary) -> Table:
         table.add_column(heading, justify="left" if heading == "read mode" else "right")
     for heading in ("gain\nspread", "columns", "shift", "NMPU\non chip"):
         table.add_column(heading, justify="right")
-    for step in summary.steps:
+    for step in summary.calibrations:
         table.add_row(
             str(step.core),
             step.read_mode,
@@ -99,18 +106,23 @@ def _place(worst: WorstColumn) -> str:
 
 
 def _costly_format_lines(summary: RunSummary) -> Iterator[Text]:
-    for step in summary.steps:
-        cost = step.errors["nmpu"] - step.errors["float"]
-        if cost > _COSTLY_FORMAT:
-            yield Text(
-                f"core {step.core} {step.read_mode}: this NMPU format costs {100 * cost:.0f} "
-                "points over float; hil explore finds one that does not",
-                style="yellow",
-            )
+    costs = [(step, step.errors["nmpu"] - step.errors["float"]) for step in summary.calibrations]
+    lines = [
+        f"core {step.core} {step.read_mode}: this NMPU format costs {100 * cost:.0f} points over "
+        "float; hil explore finds one that does not"
+        for step, cost in costs
+        if cost > _COSTLY_FORMAT
+    ]
+    for line in lines[:_MOST_FLAGGED]:
+        yield Text(line, style="yellow")
+    if len(lines) > _MOST_FLAGGED:
+        yield Text(f"and {len(lines) - _MOST_FLAGGED} more like this", style="yellow")
 
 
 def _caption(summary: RunSummary) -> str:
     lines = "core: over its calibrated columns"
+    if len({step.visit for step in summary.calibrations}) > 1 or summary.calibrations[0].visit:
+        lines += ", as calibrated last"
     return lines + ("; sum: whole layer, all columns" if summary.layer else "")
 
 
@@ -119,10 +131,10 @@ def _flagged_lines(summary: RunSummary) -> Iterator[Text]:
         f"core {step.core} {step.read_mode} column {flagged.column}: {', '.join(flagged.flags)} "
         f"(R^2 {flagged.r_squared:.3f}, residual {flagged.residual_rms:.2f} LSB, "
         f"{flagged.saturated_counts} clipped)"
-        for step in summary.steps
+        for step in summary.calibrations
         for flagged in step.flagged
     ]
-    if not lines and summary.steps:
+    if not lines and summary.calibrations:
         yield Text("no column is flagged")
     if lines:
         yield Text(f"{len(lines)} flagged:", style="yellow")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from hil.core.errors import HilError
 from hil_mock_device.bench_instruments.choice import BenchChoice
@@ -21,6 +22,7 @@ from hil_mock_device.firmware.dispatch import Firmware
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.choice import choose_listeners
 from hil_mock_device.listeners.listener import MakeConversation
+from hil_mock_device.paced_chip import PacedChip, VectorPace
 from hil_mock_device.profile import load_profile, parse_seed
 from hil_mock_device.server import serve
 
@@ -38,6 +40,7 @@ def main() -> int:
     parser.add_argument("--chamber")
     parser.add_argument("--supply")
     parser.add_argument("--bench-speed", type=float)
+    parser.add_argument("--vector-s", type=float)
     arguments = parser.parse_args()
     try:
         return _serve(arguments)
@@ -52,7 +55,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         profile = load_profile(arguments.profile, base=Path())
         if arguments.seed is not None:
             profile = profile.model_copy(update={"seed": arguments.seed})
-        chip = ChipModel(profile)
+        pace = None if arguments.vector_s is None else VectorPace(arguments.vector_s, monotonic)
+        chip = ChipModel(profile) if pace is None else PacedChip(profile, pace)
         bench = BenchChoice(
             chamber=arguments.chamber, supply=arguments.supply, speed=arguments.bench_speed
         ).around(chip, seed=profile.seed)
@@ -75,6 +79,8 @@ def _serve(arguments: argparse.Namespace) -> int:
             _announce(resources=chip_resources, instruments=dict(instruments))
 
         make_conversation: MakeConversation = partial(MockDevice, firmware)
+        if pace is not None:
+            make_conversation = pace.around(make_conversation)
         serve(
             [*listeners, *instrument_listeners.values()],
             make_conversation if bench is None else bench.around(make_conversation),

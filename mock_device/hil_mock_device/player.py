@@ -7,7 +7,6 @@ from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_datasets.recording import NotRecordedError, Recording
-from hil_datasets.step import StepKey
 from hil_drivers.scpi import ScpiError
 from hil_mock_device.chip_model import largest_request
 from hil_mock_device.replay_schedule import ReplaySchedule
@@ -58,8 +57,8 @@ class RecordedChip:
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:
         """Return the recorded counts of exactly these inputs."""
-        key = StepKey(core, read_mode)
         try:
+            key = self._recording.playing(core, read_mode, inputs)
             counts = self._recording.counts(key, inputs)
         except NotRecordedError as error:
             raise _refusal(error) from error
@@ -77,15 +76,17 @@ class RecordedChip:
     ) -> npt.NDArray[np.int8]:
         """Return the recorded outputs, if they were recorded with these registers."""
         try:
-            return self._recording.outputs(StepKey(core, read_mode), fmt, registers)
+            key = self._recording.playing(core, read_mode)
+            return self._recording.outputs(key, fmt, registers)
         except NotRecordedError as error:
             raise _refusal(error) from error
 
     def temperature_c(self, core: int, read_mode: ReadMode) -> float:
         """Return the recorded temperature of a step."""
-        key = StepKey(core, read_mode)
-        if key not in self._recording.keys:
-            raise _refusal(NotRecordedError(f"{key.name} was not recorded"))
+        try:
+            key = self._recording.playing(core, read_mode)
+        except NotRecordedError as error:
+            raise _refusal(error) from error
         return self._recording.record(key).origin.temperature_c
 
 

@@ -1,7 +1,6 @@
 """What kind of chip the mock is: every magnitude of its physics, as a TOML file."""
 
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,11 +12,10 @@ from hil.core.errors import ConfigError, Problem
 from hil.core.legible import one_line, quoted
 from hil.core.npz_file import read_npz
 from hil.core.toml_file import parse_toml, read_toml_bytes
+from hil_mock_device.choices import BUILT_IN, LARGEST_SEED, built_in_text
 
 _MOST_COUNTS = 65535.0
 """What the widest counter holds; no magnitude in counts means anything beyond it."""
-LARGEST_SEED = 2**63 - 1
-"""Seeds are stored as signed 64-bit integers."""
 
 
 def _fits_identity(word: str) -> str:
@@ -231,15 +229,6 @@ class MockProfile(BaseModel):
     """An ``.npz`` with ``gain_p, gain_n`` (relative to nominal) and ``offset_p, offset_n``
     (counts), shape (core, column), that replaces the drawn ones: somebody's measured chip. A truth
     file of the mock is one, too."""
-
-
-BUILT_IN = ("quickstart", "hermes-like", "single-ended", "stress")
-"""Names of the profiles that ship with the mock."""
-
-
-def built_in_text(name: str) -> str:
-    """Return the TOML text of a built-in profile."""
-    return resources.files("hil_mock_device").joinpath(f"profiles/{name}.toml").read_text("utf-8")
 
 
 def parse_seed(text: str) -> int:

@@ -1,5 +1,6 @@
 """A format is refused for most columns of a core, never for an odd one."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,43 +15,43 @@ from hil_calibration.quality import QualityLimits
 from synthetic_chip import SyntheticColumns, synthetic_columns
 
 
-def require(fmt: NmpuFormat, *, b: list[float], dead: int = 0) -> None:
-    """Judge columns of gain 0.3, the first `dead` of which are not calibrated."""
+def refusal(fmt: NmpuFormat, *, b: list[float], dead: int = 0) -> str:
+    """Return why columns of gain 0.3, the first `dead` not calibrated, are refused, or nothing."""
     columns = len(b)
     gain = np.full(columns, 0.3)
-    require_format_of_most(
-        Correction(a_p=gain, a_n=gain, b=np.array(b)),
-        fmt,
-        is_calibrated=np.arange(columns) >= dead,
-        counts=np.full((1, 2, columns), 400, np.uint16),
-        saturated_share=0.0,
-        headroom=1.5,
-    )
+    try:
+        require_format_of_most(
+            Correction(a_p=gain, a_n=gain, b=np.array(b)),
+            fmt,
+            is_calibrated=np.arange(columns) >= dead,
+            counts=np.full((1, 2, columns), 400, np.uint16),
+            saturated_share=0.0,
+            headroom=1.5,
+        )
+    except CalibrationError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("b", [[0.0] * 4, [70.0, 0, 0, 0], [70.0, -70.0, 0, 0]])
 def test_half_of_the_columns_may_fall_short(b: list[float]) -> None:
-    require(NmpuFormat(), b=b)
+    assert refusal(NmpuFormat(), b=b) == ""
 
 
 def test_more_than_half_may_not_and_the_smallest_format_is_named() -> None:
-    with pytest.raises(
-        CalibrationError, match=r"offset .* of column 3 .*off_int = 8, off_bits = 9"
-    ):
-        require(NmpuFormat(), b=[0.0, 70.0, -66.0, 100.0])
+    words = refusal(NmpuFormat(), b=[0.0, 70.0, -66.0, 100.0])
+    assert re.search(r"offset .* of column 3 .*off_int = 8, off_bits = 9", words)
 
 
 def test_columns_without_a_correction_do_not_vote() -> None:
-    require(NmpuFormat(), b=[0.0, 0.0, 70.0, 0.0], dead=2)
-    with pytest.raises(CalibrationError, match="off_int = 8"):
-        require(NmpuFormat(), b=[0.0, 0.0, 70.0, 70.0], dead=1)
+    assert refusal(NmpuFormat(), b=[0.0, 0.0, 70.0, 0.0], dead=2) == ""
+    assert "off_int = 8" in refusal(NmpuFormat(), b=[0.0, 0.0, 70.0, 70.0], dead=1)
 
 
 def test_an_offset_before_the_shift_is_judged_with_the_shift() -> None:
     fmt = NmpuFormat(offset_at=OffsetAt.BEFORE_SHIFT)
-    require(fmt, b=[20.0, 20.0])
-    with pytest.raises(CalibrationError, match="register's -16 to 15"):
-        require(fmt.with_shift(2), b=[20.0, 20.0])
+    assert refusal(fmt, b=[20.0, 20.0]) == ""
+    assert "register's -16 to 15" in refusal(fmt.with_shift(2), b=[20.0, 20.0])
 
 
 def test_the_largest_counts_may_be_clipped_up_to_the_share() -> None:

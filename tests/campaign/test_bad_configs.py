@@ -4,7 +4,11 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,30 @@ from hil.core.errors import ConfigError
 
 CORPUS = Path(__file__).with_name("bad_configs")
 NAMES = sorted(path.stem for path in CORPUS.glob("*.toml"))
+TOUCHES = frozenset({"socket.connect", "socket.sendto", "subprocess.Popen", "os.posix_spawn"})
+"""What Python tells its audit hooks when a device is connected to or a mock's process started."""
+_listening: list[list[str]] = []
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    """Take note of what may touch a device; a hook stays until the process ends."""
+    if event in TOUCHES or (event == "open" and str(arguments[0]).startswith("/dev/tty")):
+        for heard in _listening:
+            heard.append(f"{event} {arguments[:2]}")
+
+
+sys.addaudithook(_hear)
+
+
+@contextmanager
+def touches() -> Iterator[list[str]]:
+    """Give a list of what touches a device, or may, while the block runs."""
+    heard: list[str] = []
+    _listening.append(heard)
+    try:
+        yield heard
+    finally:
+        _listening.remove(heard)
 
 
 def expected(name: str) -> str:
@@ -47,9 +75,17 @@ def test_corpus_is_no_smaller_than_it_shall_be() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_configuration_gives_its_message(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CORPUS)
-    with pytest.raises(ConfigError) as caught:
+    with touches() as heard, pytest.raises(ConfigError) as caught:
         check(name)
     assert str(caught.value) == expected(name)
+    assert heard == []
+
+
+def test_touch_of_a_device_would_be_heard() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, touches() as heard:
+        socket.create_connection(listener.getsockname()).close()
+        subprocess.run([sys.executable, "-c", ""], check=True)
+    assert [words.split()[0] for words in heard] == ["socket.connect", "subprocess.Popen"]
 
 
 @pytest.mark.parametrize("name", ["several_problems", "include_wider_limit", "broken_not_utf8"])

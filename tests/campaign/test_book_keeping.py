@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from book_samples import Clock
-from hil.campaign.book_keeping import keep_book, planned_programmings
+from hil.campaign.book_keeping import keep_book
 from hil.core.errors import SafetyLimitError
 from hil.core.readout import ReadMode
 from hil_datasets.chip_book.facts import CampaignFacts, digest_weights
@@ -40,10 +40,6 @@ def keep(chip: Any, folder: Path, plan: list[Any], *, limit: int | None = None) 
         monotonic=clock.monotonic,
         on_failure=pytest.fail,
     )
-
-
-def test_core_is_programmed_once_for_the_steps_that_follow_each_other() -> None:
-    assert planned_programmings(plan_of(0, 0, 3, 3, 0)) == {0: 2, 3: 1}
 
 
 def test_device_is_programmed_with_what_its_book_tells(tmp_path: Path) -> None:

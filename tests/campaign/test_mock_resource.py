@@ -2,7 +2,7 @@
 
 import pytest
 
-from hil.campaign.bench import MockResource
+from hil.campaign.mock_resource import MockResource
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,17 @@ def test_speed_of_the_bench_is_a_number(speed: str) -> None:
         MockResource.parse(f"mock://quickstart?bench_speed={speed}")
 
 
+def test_time_passes_by_the_clock_unless_it_is_virtual() -> None:
+    assert MockResource.parse("mock://quickstart?time=virtual").has_virtual_time
+    assert not MockResource.parse("mock://quickstart").has_virtual_time
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ("time=", "time must be virtual, or left out"),
+        ("time=real", "time must be virtual, or left out"),
+        ("time=virtual&bench_speed=300", "a virtual time has no bench_speed"),
         ("seed=1&seed=2", "gives an option twice"),
         ("truth=a&seed=1&truth=a", "gives an option twice"),
         ("seed=9223372036854775808", "must be a number, 0 to 2\\^63 - 1"),
@@ -49,6 +57,9 @@ def test_speed_of_the_bench_is_a_number(speed: str) -> None:
         ("truth", "truth must name a new file"),
     ],
     ids=[
+        "no time",
+        "real time",
+        "two times",
         "seed twice",
         "truth twice",
         "2^63",

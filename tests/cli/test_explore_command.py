@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -162,20 +163,27 @@ def test_plots_are_a_png_and_an_svg_and_the_same_each_time(
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_interrupted_study_keeps_what_is_done_and_goes_on(run: Path, tmp_path: Path) -> None:
-    axes = ("--axis", "scale_bits=3..8", "--axis", "off_bits=4..9", "--axis", "in_bits=9..12")
-    out = tmp_path / "study"
+def start_study(run: Path, *axes: str, out: Path) -> subprocess.Popen[str]:
+    """Start a study with two workers, and wait until some results are stored."""
     study = start_hil("explore", run, *axes, "--out", out, "--workers", 2)
     deadline = time.monotonic() + 60
     results = out / "results.jsonl"
-    while not (results.exists() and results.stat().st_size > 2000) and time.monotonic() < deadline:
+    while not (results.exists() and results.stat().st_size > 2000):
+        assert time.monotonic() < deadline, "no results in time"
         time.sleep(0.01)
+    return study
+
+
+def test_interrupted_study_keeps_what_is_done_and_goes_on(run: Path, tmp_path: Path) -> None:
+    axes = ("--axis", "scale_bits=3..8", "--axis", "off_bits=4..9", "--axis", "in_bits=9..12")
+    out = tmp_path / "study"
+    study = start_study(run, *axes, out=out)
     os.killpg(study.pid, signal.SIGINT)
     _, words = study.communicate(timeout=30)
     assert study.returncode == 130, words
     assert words.endswith("the same command goes on\ninterrupted\n")
     assert "Traceback" not in words
-    kept = [json.loads(line) for line in results.read_bytes().splitlines()]
+    kept = [json.loads(line) for line in (out / "results.jsonl").read_bytes().splitlines()]
     assert 2 <= len(kept) < 288  # 6 x 6 x 4 formats, 2 steps
     first = kept[1]["format_text"].replace(",", "\n").split()
     stored = [word for text in first if "shift" not in text for word in ("--axis", text)]
@@ -200,11 +208,8 @@ def worker_of(study: int) -> int:
 def test_study_whose_worker_was_killed_says_so_and_goes_on(run: Path, tmp_path: Path) -> None:
     axes = ("--axis", "scale_bits=3..8", "--axis", "off_bits=4..9", "--axis", "in_bits=9,10")
     out = tmp_path / "study"
-    study = start_hil("explore", run, *axes, "--out", out, "--workers", 2)
-    deadline = time.monotonic() + 60
     results = out / "results.jsonl"
-    while not (results.exists() and results.stat().st_size > 2000) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    study = start_study(run, *axes, out=out)
     os.kill(worker_of(study.pid), signal.SIGKILL)
     stdout, words = study.communicate(timeout=30)
     assert (study.returncode, stdout) == (1, "")

@@ -144,14 +144,49 @@ def test_list_names_every_run_below(tmp_path: Path) -> None:
     (damaged / "journal.jsonl").write_text("?\n")
     listed = hil("list", "runs", cwd=tmp_path)
     assert listed.code == 0, listed.stderr
-    first, second = listed.stdout.splitlines()
-    assert first == (
-        "runs/a  2026-01-31T12:00:00+00:00  complete  1/1 steps  "
-        "maker model, serial 7, firmware 1  Written"
-    )
-    assert second.startswith("runs/b?[2J  DAMAGED: line 1: is no JSON")
+    first, details, second, problem = listed.stdout.splitlines()
+    assert (first, details) == ("runs/a", "    2026-01-31 12:00:00  complete  1/1 steps  Written")
+    assert second == "runs/b?[2J"
+    assert problem.startswith("    DAMAGED: line 1: is no JSON")
     as_json = hil("list", "runs", "--json", cwd=tmp_path).json
     assert [run["problem"] == "" for run in as_json] == [True, False]
+
+
+@pytest.fixture
+def replays(tmp_path: Path) -> Path:
+    """A folder with runs `a`, `b`, `c`: a replay, one of long names, and a measurement."""
+    measured = {
+        "event": "start",
+        "utc": "2026-01-31T12:00:00+00:00",
+        "title": "Drift",
+        "identity": {"serial": "quickstart-1"},
+    }
+    replay = measured | {"replay_of": {"core00_one_phase": "ab"}}
+    starts = {
+        "a": replay | {"replayed_run": "/data/first"},
+        "b": replay | {"replayed_run": f"/data/{'x' * 100}"},
+        "c": measured,
+    }
+    for name, start in starts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "campaign.toml").touch()
+        (tmp_path / name / "journal.jsonl").write_text(json.dumps(start) + "\n")
+    return tmp_path
+
+
+def test_list_names_what_a_replay_is_of_and_fits_a_terminal(replays: Path) -> None:
+    beginning = "    2026-01-31 12:00:00  killed  0/0 steps  quickstart-1  "
+    a, a_words, b, b_words, c, c_words = hil("list", replays).stdout.splitlines()
+    assert [a, b, c] == [str(replays / name) for name in "abc"]
+    assert (a_words, c_words) == (f"{beginning}replay of first", f"{beginning}Drift")
+    assert b_words.startswith(f"{beginning}replay of xxx")
+    assert b_words.endswith("x...")
+    assert len(b_words) <= 100
+
+
+def test_info_names_what_a_replay_is_of(replays: Path) -> None:
+    assert "\nreplay of /data/first: nothing was measured\n" in hil("info", replays / "a").stdout
+    assert "replay of" not in hil("info", replays / "c").stdout
 
 
 @pytest.mark.parametrize("command", ["status", "abort", "list"])

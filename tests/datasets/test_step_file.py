@@ -238,6 +238,7 @@ def test_file_holds_the_schema_and_nothing_else(step_path: Path) -> None:
             "/verification",
             "/timing",
             "/conditions",
+            "/circumstance",
         ):
             attributes += [f"{owner}/{name}".replace("//", "/")[1:] for name in file[owner].attrs]
     assert sorted(found) == sorted(DATASET_IDS)

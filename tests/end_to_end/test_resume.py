@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kill import ServedChip, differences
+from benchmarks.run_differences import differences
+from benchmarks.served_chip import ServedChip
 from command_line import HIL, campaign_file, hil, start_hil
 
 PROFILE = """schema_version = 1
@@ -67,6 +68,22 @@ def start_and_reach_part(campaign: Path, run: Path, *, steps: int = 1) -> subpro
     process = start_hil("run", campaign, "--out", run)
     wait_until(lambda: len(events_of(run, "step")) >= steps and has_part(run))
     return process
+
+
+def killed_run(campaign: Path, folder: Path, *, steps: int = 1) -> Path:
+    """Return a run that was killed in a step, when so many were finished."""
+    process = start_and_reach_part(campaign, folder / "run", steps=steps)
+    process.kill()
+    process.communicate()
+    return folder / "run"
+
+
+def interrupted_run(campaign: Path, folder: Path) -> Path:
+    """Return a run that somebody has stopped in a step."""
+    process = start_and_reach_part(campaign, folder / "run")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    return folder / "run"
 
 
 def wait_until_begun(run: Path, *, times: int) -> None:
@@ -153,10 +170,7 @@ def test_damaged_part_is_measured_again(
     quiet: tuple[Path, Path], tmp_path: Path, damage: str
 ) -> None:
     campaign, reference = quiet
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
-    process.kill()
-    process.communicate()
+    run = killed_run(campaign, tmp_path)
     for part in run.glob("steps/*.part"):
         content = bytearray(part.read_bytes())
         if damage == "flipped bit":
@@ -173,10 +187,7 @@ def test_whole_file_without_its_line_in_the_journal_is_taken_over(
     quiet: tuple[Path, Path], tmp_path: Path
 ) -> None:
     campaign, reference = quiet
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run, steps=2)
-    process.kill()
-    process.communicate()
+    run = killed_run(campaign, tmp_path, steps=2)
     lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
     last = max(place for place, line in enumerate(lines) if b'"event": "step"' in line)
     file = run / json.loads(lines[last])["file"]
@@ -268,10 +279,7 @@ def test_weights_are_not_programmed_again_where_the_chip_has_kept_them(
 
 def test_other_chip_is_refused_whatever_is_accepted(chip: ServedChip, tmp_path: Path) -> None:
     campaign = campaign_file(tmp_path, resource=chip.resource, vectors=VECTORS)
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    run = interrupted_run(campaign, tmp_path)
     before = events(run)
     chip.kill()
     (tmp_path / "small1.toml").write_text(PROFILE.format(seed=2))
@@ -287,10 +295,7 @@ def test_changed_campaign_is_refused_unless_it_is_accepted(
     quiet: tuple[Path, Path], tmp_path: Path
 ) -> None:
     campaign, _ = quiet
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    run = interrupted_run(campaign, tmp_path)
     changed = campaign.with_name("changed.toml")
     changed.write_text(campaign.read_text() + "[calibration]\nheadroom = 2\n")
     refused = hil("resume", run, "--campaign", changed)
@@ -311,10 +316,7 @@ def test_same_campaign_in_other_words_is_no_change(
     quiet: tuple[Path, Path], tmp_path: Path
 ) -> None:
     campaign, reference = quiet
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
-    process.kill()
-    process.communicate()
+    run = killed_run(campaign, tmp_path)
     same = campaign.with_name("same.toml")
     same.write_text("# a remark\n" + campaign.read_text())
     assert hil("resume", run, "--campaign", same).code == 0
@@ -332,10 +334,7 @@ def test_run_into_the_folder_of_one_that_was_killed_says_how_it_goes_on(
     quiet: tuple[Path, Path], tmp_path: Path
 ) -> None:
     campaign, _ = quiet
-    run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
-    process.kill()
-    process.communicate()
+    run = killed_run(campaign, tmp_path)
     refused = hil("run", campaign, "--out", run)
     assert refused.code == 3
     assert f"hil resume {run} goes on" in refused.stderr

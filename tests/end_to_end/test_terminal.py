@@ -30,6 +30,30 @@ def test_run_can_be_named_by_a_dot(run: Path) -> None:
     assert len(list(run.parent.glob("run-replay-*"))) == 1
 
 
+@pytest.mark.parametrize(("options", "is_shown"), [((), True), (("--quiet",), False)])
+def test_quiet_run_shows_no_bar_on_a_terminal(
+    tmp_path: Path, options: tuple[str, ...], *, is_shown: bool
+) -> None:
+    ours, theirs = os.openpty()
+    done = subprocess.run(
+        [str(HIL), "run", str(campaign_file(tmp_path, campaign="cores = [0]")), *options],
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.set_blocking(ours, False)
+    try:
+        shown = os.read(ours, 65536)
+    except BlockingIOError:
+        shown = b""
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 0, shown
+    assert "Test: complete" in done.stdout
+    assert bool(shown) == is_shown
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_full_disk_behind_stdout_is_a_clear_error(run: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -91,6 +91,19 @@ def test_description_that_is_damaged_is_named(tmp_path: Path) -> None:
         open_study(tmp_path / "study", SUBJECT)
 
 
+@pytest.mark.parametrize(
+    ("name", "largest"), [("results.jsonl", 1073741824), ("study.json", 67108864)]
+)
+def test_file_that_is_too_large_is_refused_unread(tmp_path: Path, name: str, largest: int) -> None:
+    open_study(tmp_path, SUBJECT)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(largest + 1)  # no block of it is on the disk
+    with pytest.raises(
+        DatasetError, match=f"{name}: has .* bytes or more: must be at most {largest}"
+    ):
+        open_study(tmp_path, SUBJECT).results()
+
+
 def test_second_study_in_the_same_folder_is_refused_while_one_works(tmp_path: Path) -> None:
     study = study_with(tmp_path)
     other = StudyFolder(tmp_path / "study")

@@ -6,9 +6,11 @@ from benchmarks.fault_bench import CountingChip, make_chip
 from faulty_device import device, said
 from hil.core.readout import ReadMode
 from hil_drivers.scpi import encode_block
+from hil_mock_device.bench_instruments.bench import MockBench
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.conversation import Conversation
 from hil_mock_device.faults.faulty_device import FaultyDevice
+from mock_bench import OwnTime
 from small_profiles import ideal_profile
 
 NO_ERROR = '0,"No error"'
@@ -94,6 +96,18 @@ def test_script_that_is_wrong_is_refused_and_the_old_one_holds() -> None:
     assert error.startswith('-224,"Illegal parameter value; script')
     assert "fault[0].kind: is missing" in error
     assert ask(control, "FAULt:SCRipt?") == '"kind=stale,every=3"'
+
+
+def test_time_moves_the_bench_around_the_chip_too() -> None:
+    chip = ChipModel(ideal_profile())
+    faulty, bench = FaultyDevice(chip), MockBench(chip, seed=1, time=OwnTime())
+    faulty.share_time(bench.let_pass)
+    assert tell(faulty.control(), "MOCK:TIME:ADV 600") == NO_ERROR
+    assert (chip.elapsed_s, bench.chamber.air_c()) == (600.0, 25.0)
+    bench.chamber.set(45.0)
+    assert tell(faulty.control(), "MOCK:TIME:ADV 3600") == NO_ERROR
+    assert tell(faulty.control(), "MOCK:TIME:ADV -1").startswith("-222,")
+    assert (chip.elapsed_s, round(bench.chamber.air_c(), 6)) == (4200.0, 45.0)
 
 
 def test_time_and_temperature_of_the_chip_are_moved() -> None:

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from command_line import PROJECT, campaign_file, hil
 from hil.campaign.config import CampaignConfig
+from hil.campaign.instrument_check import check_instruments
 from hil.campaign.instrument_config import (
     InstrumentSection,
     InstrumentsSection,
     QuantitySection,
     SettleSection,
 )
-from hil.campaign.instruments import BenchInstruments, check_instruments, open_instruments
+from hil.campaign.instruments import BenchInstruments, open_instruments
 from hil.core.errors import (
     ConfigError,
     InstrumentError,

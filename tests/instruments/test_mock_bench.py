@@ -145,7 +145,7 @@ def test_commands_of_the_chamber_move_its_time() -> None:
     assert say(bench, "chamber", "TEMP:SETP 60;:TEMP:SETP?") == ["60.0"]
     say(bench, "chamber", "SIM:TIME:ADV 3600")
     assert chip.temperatures_c[-1] == pytest.approx(60.0, abs=1e-6)
-    assert say(bench, "chamber", "SIM:TIME?") == ["3600.000000"]
+    assert say(bench, "chamber", "SIM:TIME?") == ["3600.0"]
 
 
 @pytest.mark.parametrize(

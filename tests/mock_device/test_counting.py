@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hil.core.readout import ReadMode
 from hil_mock_device import counting
 from hil_mock_device.chip_model import ChipModel
+from hil_mock_device.choices import BUILT_IN
 from hil_mock_device.counter_noise import NoiseSequence, normal_quantiles
 from hil_mock_device.environment import Environment
-from hil_mock_device.profile import BUILT_IN, ArrayProfile, MockProfile, load_profile
+from hil_mock_device.profile import ArrayProfile, MockProfile, load_profile
 from small_profiles import ideal_profile
 
 Codes = npt.NDArray[np.int8]

@@ -254,12 +254,16 @@ def test_listener_closes_while_a_client_waits(kind: str) -> None:
     asyncio.run(asyncio.wait_for(close_in_the_middle(), WAIT_S))
 
 
-def test_listener_that_was_never_started_closes() -> None:
-    async def close_all() -> None:
-        await TcpListener(ANYWHERE).close()
-        await HislipListener(ANYWHERE, new_firmware()).close()
+def test_listener_that_was_never_started_closes_and_can_be_started_then() -> None:
+    async def close_and_start(listener: Listener) -> str:
+        await listener.close()
+        resource = await listener.start(Scripted)
+        await listener.close()
+        return resource
 
-    asyncio.run(close_all())
+    assert asyncio.run(close_and_start(TcpListener(ANYWHERE))).endswith("::SOCKET")
+    hislip = asyncio.run(close_and_start(HislipListener(ANYWHERE, new_firmware())))
+    assert "::hislip0," in hislip
 
 
 # --- which listeners -----------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def refusal(request: str) -> DeviceError:
         ("other format", "core00_four_phase was recorded with other NMPU registers"),
         ("no outputs", "core02_four_phase was recorded without the device's NMPU"),
         ("outputs of calibration", "the NMPU was off for some of these vectors"),
-        ("temperature", "core00_one_phase was not recorded"),
+        ("temperature", "core 0 was not recorded in one_phase mode"),
     ],
 )
 def test_what_was_not_recorded_is_refused_by_name(request_name: str, words: str) -> None:

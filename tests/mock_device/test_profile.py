@@ -12,7 +12,8 @@ import pytest
 
 from hil.core.errors import ConfigError
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.profile import BUILT_IN, MockProfile, built_in_text, load_profile
+from hil_mock_device.choices import BUILT_IN, built_in_text
+from hil_mock_device.profile import MockProfile, load_profile
 from small_profiles import ideal_profile
 
 

@@ -229,13 +229,7 @@ def serve_to_its_end(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_port_in_use_is_a_configuration_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            [str(HIL), "mock", "serve", "--tcp", f"127.0.0.1:{port}"],
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
+        ended = serve_to_its_end("--tcp", f"127.0.0.1:{port}")
     assert ended.returncode == 3
     assert f"address 127.0.0.1:{port}: cannot be listened on" in ended.stderr
     assert "address already in use" in ended.stderr
@@ -289,26 +283,14 @@ def test_seed_that_is_none_is_a_usage_error(seed: str) -> None:
 # An address of the documentation network, no machine's own; and a label that no name may have.
 @pytest.mark.parametrize("host", ["192.0.2.1", "a" * 70 + ".invalid"], ids=["foreign", "no name"])
 def test_host_that_cannot_be_listened_on_is_a_configuration_error(host: str) -> None:
-    ended = subprocess.run(
-        [str(HIL), "mock", "serve", "--tcp", f"{host}:0"],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    ended = serve_to_its_end("--tcp", f"{host}:0")
     assert ended.returncode == 3
     assert f"address {host}:0: cannot be listened on" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
 def test_default_address_is_loopback() -> None:
-    ended = subprocess.run(
-        [str(HIL), "mock", "serve", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=True,
-    )
+    ended = serve_to_its_end("--help")
     assert "[default: (127.0.0.1:5025)]" in " ".join(ended.stdout.split())
 
 

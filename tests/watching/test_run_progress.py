@@ -24,6 +24,7 @@ from hil.campaign.run_events import (
     StepStarted,
     StopAsked,
     VectorsRead,
+    Waiting,
 )
 from hil.campaign.run_progress import RunTally
 
@@ -90,8 +91,8 @@ def test_rest_is_estimated_by_the_pace_of_each_read_mode(
     tally.hear(started(tmp_path, FAST, SLOW, *more))
     take_step(tally, clock, FAST, block_s=1.0, rest_s=2.0)
     take_step(tally, clock, SLOW, block_s=4.0, rest_s=2.0)
-    # 16 blocks of 1 s, 16 of 4 s, and 2 s besides for each step.
-    assert tally.progress().eta_s == pytest.approx(16 * 1 + 16 * 4 + 2 * 2)
+    # 16 blocks of 1 s, 16 of 4 s, 2 s besides for each step; 0.25 s for each of four at the end.
+    assert tally.progress().eta_s == pytest.approx(16 * 1 + 16 * 4 + 2 * 2 + 4 * 0.25)
     assert tally.progress().vectors_per_s == pytest.approx({"one_phase": 100, "four_phase": 25})
 
 
@@ -112,8 +113,9 @@ def test_one_held_up_block_does_not_spoil_the_estimate(
     for block_s in (1, 1, 1, 1, 1, 600, 1, 1):  # the computer slept
         clock.seconds += block_s
         tally.hear(VectorsRead(step=FAST.name, vectors=100))
-    # Seven intervals: six of 1 s and one that counts as 4 s.
-    assert tally.progress().eta_s == pytest.approx(8 * 10 / 7)
+    # Seven intervals: six of 1 s and one that counts as 4 s. What a step takes besides its vectors
+    # is not known yet and taken as 0.2 s: half of it for this step; 0.025 s for each at the end.
+    assert tally.progress().eta_s == pytest.approx(8 * 10 / 7 + 0.1 + 0.2 + 2 * 0.025)
 
 
 def test_pause_is_no_part_of_the_pace(tally: RunTally, clock: Clock, tmp_path: Path) -> None:
@@ -151,8 +153,9 @@ def test_chips_at_the_same_time_take_as_long_as_the_slower_one(
         tally.hear(VectorsRead(step="b-0", vectors=5))
     progress = tally.progress()
     assert [step.vectors_done for step in progress.current] == [100, 50]
-    # Chip b has half of its first step to do and its second: 150 vectors at 5 per second.
-    assert progress.eta_s == pytest.approx(30.0)
+    # Chip b has half of its first step to do and its second: 150 vectors at 5 per second, and what
+    # steps take besides.
+    assert progress.eta_s == pytest.approx(30.0 + 0.1 + 0.2 + 4 * 0.025)
 
 
 def test_run_that_goes_on_counts_what_was_finished_before(
@@ -166,7 +169,29 @@ def test_run_that_goes_on_counts_what_was_finished_before(
         clock.seconds += 4
         tally.hear(VectorsRead(step=SLOW.name, vectors=100))
     # 200 vectors are left at 4 s for 100; those from before tell nothing of the pace.
-    assert tally.progress().eta_s == pytest.approx(8.0)
+    assert tally.progress().eta_s == pytest.approx(8.0 + 0.1 + 2 * 0.025)
+
+
+def test_end_of_a_step_and_of_the_run_are_part_of_what_is_left(
+    tally: RunTally, clock: Clock, tmp_path: Path
+) -> None:
+    again = StepSize(name="core01_one_phase", read_mode="one_phase", vectors=800)
+    tally.hear(started(tmp_path, FAST, again))
+    take_step(tally, clock, FAST, block_s=1.0, rest_s=4.0)
+    tally.hear(StepStarted(step=again.name))
+    clock.seconds += 2 + 1
+    tally.hear(VectorsRead(step=again.name, vectors=800))
+    # All vectors are read: half of 4 s is left of the step, and an eighth for each at the end.
+    assert tally.progress().eta_s == pytest.approx(2.0 + 2 * 0.5)
+
+
+def test_wait_is_part_of_what_is_left(tally: RunTally, clock: Clock, tmp_path: Path) -> None:
+    again = StepSize(name="core01_one_phase", read_mode="one_phase", vectors=800)
+    tally.hear(started(tmp_path, FAST, again))
+    take_step(tally, clock, FAST, block_s=1.0)
+    tally.hear(Waiting(reason="until core 1 is 1 h old", now_s=100.0, until_s=3700.0))
+    clock.seconds += 600
+    assert tally.progress().eta_s == pytest.approx(8.0 + 3000.0)
 
 
 def test_errors_so_far_are_the_last_and_the_worst(tally: RunTally, tmp_path: Path) -> None:

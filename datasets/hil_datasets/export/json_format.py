@@ -6,7 +6,7 @@ from typing import Any
 
 from hil.core.correction import ColumnFlag
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
-from hil_datasets.export.quality_fields import quality_by_field
+from hil_datasets.export.quality_fields import circumstance_of, quality_by_field
 
 
 def export_json(coefficients: CoefficientSet) -> bytes:
@@ -42,4 +42,5 @@ def _tile(tile: TileCoefficients) -> dict[str, Any]:
         "swap": tile.registers.swap.astype(int).tolist(),
         "flags": [ColumnFlag(int(bits)).names() for bits in tile.flags],
         "quality": quality_by_field(tile),
+        **circumstance_of(tile),
     }

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hil_datasets.coefficients import CoefficientSet
+from hil_datasets.coefficients import CoefficientSet, TileCoefficients
+from hil_datasets.export.quality_fields import circumstance_of
+from hil_datasets.step import StepKey
 
 _POSITIONS = ("first_row", "rows_used", "first_column", "columns_used")
 """Which part of the workload's weight matrix a tile holds."""
@@ -46,8 +48,10 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
         "chip": asdict(coefficients.chip),
         "campaign_sha256": coefficients.campaign_sha256,
         "software": coefficients.software,
-        "raw_sha256": {tile.key.name: tile.raw_sha256 for tile in coefficients.tiles},
+        "raw_sha256": {_name(tile): tile.raw_sha256 for tile in coefficients.tiles},
     }
+    if any(tile.setpoints is not None for tile in coefficients.tiles):
+        source["circumstance"] = {_name(tile): circumstance_of(tile) for tile in coefficients.tiles}
     labels: dict[str, npt.NDArray[Any]] = {
         "core": np.array(cores, np.int64),
         "read_mode": np.array([str(mode) for mode in modes]),
@@ -55,6 +59,11 @@ def export_npz(coefficients: CoefficientSet) -> bytes:
         "source": np.array(json.dumps(source, allow_nan=False)),
     }
     return _archive(labels | tables)
+
+
+def _name(tile: TileCoefficients) -> str:
+    """Return a tile's name, the same whenever it was calibrated."""
+    return StepKey(tile.key.core, tile.key.read_mode).name
 
 
 def _archive(arrays: dict[str, npt.NDArray[Any]]) -> bytes:

@@ -1,6 +1,7 @@
-"""Which numbers about a column's quality are exported, and as what."""
+"""Which numbers about a column's quality and a tile's circumstance are exported, and as what."""
 
 import math
+from typing import Any
 
 from hil_datasets.coefficients import TileCoefficients
 
@@ -23,3 +24,10 @@ def quality_by_field(tile: TileCoefficients) -> dict[str, list[float | None]]:
         ]
         for name in QUALITY_FIELDS
     }
+
+
+def circumstance_of(tile: TileCoefficients) -> dict[str, Any]:
+    """Return under what a tile was calibrated; nothing where the run has no other calibration."""
+    if tile.setpoints is None:
+        return {}
+    return {"visit": tile.key.visit, "setpoints": dict(tile.setpoints)}

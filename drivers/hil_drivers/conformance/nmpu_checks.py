@@ -46,33 +46,27 @@ def _modes_have_their_own(bench: Workbench) -> str:
 def _corrects_exactly(bench: Workbench) -> str:
     require_readable(bench)
     vectors = 0
-    for read_mode in ReadMode:
-        for fmt, registers in _settings(bench, read_mode):
-            for block in _sizes(bench):
-                inputs = bench.inputs(block, seed=block)
-                outputs = bench.chip.read_corrected(bench.core, read_mode, inputs)
-                counts = bench.chip.latched_counts(bench.core, read_mode, block)
-                where = f"shift {fmt.shift}, {block} vectors"
-                _compare(bench, f"{read_mode}, {where}", counts, outputs, (fmt, registers))
-                vectors += block
+    for read_mode, setting, block in _trials(bench):
+        inputs = bench.inputs(block, seed=block)
+        outputs = bench.chip.read_corrected(bench.core, read_mode, inputs)
+        counts = bench.chip.latched_counts(bench.core, read_mode, block)
+        where = f"{read_mode}, shift {setting[0].shift}, {block} vectors"
+        _compare(bench, where, counts, outputs, setting)
+        vectors += block
     return f"{vectors} vectors, every output bit for bit"
 
 
 def _keeps_outputs_and_counts_together(bench: Workbench) -> str:
     require_readable(bench)
     vectors = 0
-    for read_mode in ReadMode:
-        for fmt, registers in _settings(bench, read_mode):
-            for block in _sizes(bench):
-                inputs = bench.inputs(block, seed=block)
-                both = bench.chip.read_corrected_with_counts(bench.core, read_mode, inputs)
-                if both.outputs is None:
-                    raise FailedError(f"{read_mode}: no outputs, though the chip is no recording")
-                where = f"shift {fmt.shift}, {block} vectors in one operation"
-                _compare(
-                    bench, f"{read_mode}, {where}", both.counts, both.outputs, (fmt, registers)
-                )
-                vectors += block
+    for read_mode, setting, block in _trials(bench):
+        inputs = bench.inputs(block, seed=block)
+        both = bench.chip.read_corrected_with_counts(bench.core, read_mode, inputs)
+        if both.outputs is None:
+            raise FailedError(f"{read_mode}: no outputs, though the chip is no recording")
+        where = f"{read_mode}, shift {setting[0].shift}, {block} vectors in one operation"
+        _compare(bench, where, both.counts, both.outputs, setting)
+        vectors += block
     return f"{vectors} vectors, every output bit for bit"
 
 
@@ -99,6 +93,16 @@ def registers_of(bench: Workbench, fmt: NmpuFormat, *, seed: int = 0) -> NmpuReg
         offset=offsets.astype(np.int16),
         swap=rng.random(columns) < 0.5,
     )
+
+
+def _trials(
+    bench: Workbench,
+) -> Iterator[tuple[ReadMode, tuple[NmpuFormat, NmpuRegisters], int]]:
+    """Load every setting in every read mode; yield each with every size of a block."""
+    for read_mode in ReadMode:
+        for setting in _settings(bench, read_mode):
+            for block in _sizes(bench):
+                yield read_mode, setting, block
 
 
 def _settings(bench: Workbench, read_mode: ReadMode) -> Iterator[tuple[NmpuFormat, NmpuRegisters]]:

@@ -56,7 +56,7 @@ class MockBench:
         self._read_voltage_v = read_voltage_v
         self._instruments = {
             "chamber": chamber_instrument(
-                self.chamber, time, advance=self._let_pass, reset_c=temperature_c
+                self.chamber, time, advance=self.let_pass, reset_c=temperature_c
             ),
             "supply": supply_instrument(self.supply),
         }
@@ -70,6 +70,11 @@ class MockBench:
         if read_voltage_v != self._read_voltage_v:
             self._feed(read_voltage_v)
             self._read_voltage_v = read_voltage_v
+
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass for chip and instruments; ValueError if it is negative or not finite."""
+        self._time.advance(seconds)
+        self._chip.advance_time(seconds)
 
     def conversations(self) -> Mapping[str, Callable[[], Conversation]]:
         """Return what makes a conversation with each instrument, by name."""
@@ -88,10 +93,6 @@ class MockBench:
         # or with more: its input stage gives the array the nearest voltage in its range.
         lowest_v, highest_v = self._chip.read_voltages_v
         self._chip.set_read_voltage(min(max(volts, lowest_v), highest_v))
-
-    def _let_pass(self, seconds: float) -> None:
-        self._time.advance(seconds)
-        self._chip.advance_time(seconds)
 
 
 class _Coupled:

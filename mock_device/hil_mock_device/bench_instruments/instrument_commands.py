@@ -49,7 +49,7 @@ def chamber_instrument(
             "CHAMber:STATe": lambda given: chamber.switch(on=switch(given)),
             "CHAMber:STATe?": lambda _: str(int(chamber.is_on)),
             "SIMulation:TIME:ADVance": _telling(lambda seconds: _advance(advance, seconds)),
-            "SIMulation:TIME?": lambda _: f"{time():.6f}",
+            "SIMulation:TIME?": lambda _: repr(time()),
         },
         reset=reset,
     )

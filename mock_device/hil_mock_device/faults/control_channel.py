@@ -33,6 +33,8 @@ class FaultControl:
     def __init__(self, injector: FaultInjector, silicon: Silicon) -> None:
         self._injector = injector
         self._silicon = silicon
+        self.let_pass: Callable[[float], None] | None = None
+        """Lets time pass for the chip and the bench around it; None where there is no bench."""
         self.instrument = PlainInstrument(
             "aimc-hil,mock-faults,0,1.0",
             {
@@ -83,7 +85,12 @@ class FaultControl:
         return ",".join(f'"{rule.to_text()}"' for rule in self._injector.rules) or '""'
 
     def _advance_time(self, parameters: list[str]) -> None:
-        self._change(lambda environment: environment.advance_time(number(parameters)))
+        seconds = number(parameters)
+        pass_for_all = self.let_pass
+        if pass_for_all is None:
+            self._change(lambda environment: environment.advance_time(seconds))
+        else:
+            self._change(lambda _: pass_for_all(seconds))
 
     def _set_temperature(self, parameters: list[str]) -> None:
         self._change(lambda environment: environment.set_temperature(number(parameters)))

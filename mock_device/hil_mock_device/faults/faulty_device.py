@@ -1,5 +1,7 @@
 """A whole mock device with faults: chip, firmware, links, and the channel to control them."""
 
+from collections.abc import Callable
+
 from hil_mock_device.conversation import Conversation
 from hil_mock_device.device import MockDevice
 from hil_mock_device.faults.control_channel import ControlConversation, FaultControl
@@ -28,6 +30,10 @@ class FaultyDevice:
         self.firmware = Firmware(FaultySilicon(silicon, self.injector))
         """The instrument's firmware."""
         self._control = FaultControl(self.injector, silicon)
+
+    def share_time(self, let_pass: Callable[[float], None]) -> None:
+        """Have the control channel move the time of the bench around the chip, too."""
+        self._control.let_pass = let_pass
 
     def around(self, conversation: Conversation) -> Conversation:
         """Return a conversation with this instrument, with its faults."""

@@ -1,0 +1,95 @@
+"""Which calibration's correction a step judges: the newest one before it in the plan."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hil.campaign.plan import PlannedStep
+from hil_datasets.circumstance import CorrectionSource
+from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepConclusion, StepKey, StepKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionInUse:
+    """A correction, and the calibration that made it."""
+
+    source: CorrectionSource
+    """The calibration."""
+    conclusion: StepConclusion
+    """What it concluded."""
+
+
+class CorrectionsInUse:
+    """The finished calibrations and probes of a run.
+
+    Parameters
+    ----------
+    run
+        The run: what an earlier process has finished is read from there when it is asked for.
+    plan
+        Its steps in order.
+    finished
+        Those that are finished.
+    """
+
+    def __init__(
+        self, run: RunDirectory, plan: Sequence[PlannedStep], finished: Collection[StepKey]
+    ) -> None:
+        self._run = run
+        self._places = {step.key: place for place, step in enumerate(plan)}
+        self._finished = set(finished) & self._places.keys()
+        self._calibrations: dict[StepKey, CorrectionInUse] = {}
+        self._errors: dict[StepKey, Mapping[str, float]] = {}
+
+    def note(self, key: StepKey, conclusion: StepConclusion, raw_sha256: str) -> None:
+        """Take note of a step that is finished."""
+        self._finished.add(key)
+        self._errors[key] = conclusion.errors
+        if key.kind is StepKind.CALIBRATE:
+            self._keep(key, conclusion, raw_sha256)
+
+    def before(self, key: StepKey) -> CorrectionInUse | None:
+        """Return the correction that a step judges; None if there is none.
+
+        Raises
+        ------
+        DatasetError
+            If the file of its calibration is damaged.
+        """
+        earlier = [
+            each
+            for each in self._finished
+            if each.kind is StepKind.CALIBRATE
+            and (each.core, each.read_mode) == (key.core, key.read_mode)
+            and self._places[each] < self._places[key]
+        ]
+        if not earlier:
+            return None
+        newest = max(earlier, key=self._places.__getitem__)
+        if newest not in self._calibrations:
+            record = self._run.read_step(newest)
+            self._keep(newest, record.conclusion, record.raw_sha256)
+        return self._calibrations[newest]
+
+    def errors_of(self, key: StepKey) -> Mapping[str, float] | None:
+        """Return the errors of a finished step; None if it is not finished.
+
+        Raises
+        ------
+        DatasetError
+            If its file is damaged.
+        """
+        if key not in self._finished:
+            return None
+        if key not in self._errors:
+            self._errors[key] = self._run.read_step(key).conclusion.errors
+        return self._errors[key]
+
+    def _keep(self, key: StepKey, conclusion: StepConclusion, raw_sha256: str) -> None:
+        for older in [each for each in self._calibrations
+                      if (each.core, each.read_mode) == (key.core, key.read_mode)]:  # fmt: skip
+            del self._calibrations[older]  # only the newest is judged any more
+        self._calibrations[key] = CorrectionInUse(
+            source=CorrectionSource(step=key.name, raw_sha256=raw_sha256),
+            conclusion=replace(conclusion, outputs=None),  # those are of its own vectors
+        )

@@ -1,0 +1,123 @@
+"""``hil status`` and ``hil abort`` of a folder with the runs of several chips."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from hil.campaign.chips.chips_folder import ChipsFolder, read_chips_folder
+from hil.campaign.chips.chips_status import ChipStatus, read_chips_status
+from hil.campaign.control import StopOutcome, StopReport
+from hil.campaign.process_identity import ProcessTable
+from hil.campaign.runner import utc_now
+from hil.cli.errors import ExitCode
+from hil.cli.progress_words import line_of
+from hil.cli.status import status_lines
+from hil.core.legible import printable
+
+_LOOK_EVERY_S = 0.5
+_BETWEEN_LINES_S = 10.0
+
+
+def show_chips(path: Path, *, watch: bool, as_json: bool) -> None:
+    """Print how the runs of several chips stand; with `watch`, until all are over.
+
+    Raises
+    ------
+    DatasetError
+        If ``chips.json`` is damaged.
+    """
+    folder, table = read_chips_folder(path), ProcessTable()
+    console = Console()
+    if not watch:
+        statuses = read_chips_status(folder, now=utc_now(), table=table)
+        lines = _json(statuses, indent=1) if as_json else "\n".join(_lines(statuses))
+        click.echo(lines)
+    elif as_json or not console.is_terminal:
+        _watch_as_lines(_looks(folder, table), as_json=as_json)
+    else:
+        with Live(console=console, refresh_per_second=4) as live:
+            for statuses in _looks(folder, table):
+                live.update(Text("\n".join(_lines(statuses))))
+
+
+def _looks(folder: ChipsFolder, table: ProcessTable) -> Iterator[list[ChipStatus]]:
+    """Yield how the runs stand, again and again, until all are over."""
+    while True:
+        statuses = read_chips_status(folder, now=utc_now(), table=table)
+        yield statuses
+        if all(each.is_over for each in statuses):
+            return
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _watch_as_lines(looks: Iterator[list[ChipStatus]], *, as_json: bool) -> None:
+    due_s, last = time.monotonic(), None
+    for statuses in looks:
+        states = [None if each.status is None else each.status.state for each in statuses]
+        if time.monotonic() < due_s and states == last:
+            continue
+        due_s, last = time.monotonic() + _BETWEEN_LINES_S, states
+        if as_json:
+            click.echo(_json(statuses, indent=None))
+        elif all(each.is_over for each in statuses):
+            click.echo("\n".join(_lines(statuses)))
+        else:
+            click.echo("\n".join(map(_line, statuses)))
+
+
+def _line(each: ChipStatus) -> str:
+    if each.status is None:
+        return f"{each.chip}: {printable(each.problem)}"
+    if each.status.progress is not None:
+        return f"{each.chip}: {line_of(each.status.progress)}"
+    return f"{each.chip}: {each.status.steps_done}/{each.status.steps} steps, {each.status.state}"
+
+
+def _lines(statuses: Sequence[ChipStatus]) -> Iterator[str]:
+    for each in statuses:
+        if each.status is None:
+            yield f"{each.chip}: {printable(each.problem)}"
+        else:
+            first, *rest = status_lines(each.status)
+            yield from (f"{each.chip}: {first}", *rest)
+
+
+def _json(statuses: Sequence[ChipStatus], *, indent: int | None) -> str:
+    document = {"chips": [asdict(each) for each in statuses]}
+    return json.dumps(document, indent=indent, allow_nan=False)
+
+
+def abort_chips(path: Path, stop: Callable[[Path], StopReport]) -> None:
+    """Stop the runs of several chips at once; exit with 1 if one has not stopped in time.
+
+    Parameters
+    ----------
+    path
+        Their folder.
+    stop
+        Stops one run, and waits for its end.
+
+    Raises
+    ------
+    DatasetError
+        If ``chips.json`` is damaged.
+    """
+    folder = read_chips_folder(path)
+    begun = [chip for chip in folder.chips if folder.run(chip).path.is_dir()]
+    with ThreadPoolExecutor(max_workers=max(1, len(begun))) as pool:
+        reports = list(pool.map(stop, (folder.run(chip).path for chip in begun)))
+    for chip, report in zip(begun, reports, strict=True):
+        note = f" ({printable(report.note)})" if report.note else ""
+        click.echo(f"{chip}: {str(report.outcome).replace('_', ' ')}{note}")
+    statuses = read_chips_status(folder, now=utc_now(), table=ProcessTable())
+    click.echo("\n".join(_lines(statuses)))
+    if any(report.outcome is StopOutcome.STILL_RUNNING for report in reports):
+        raise SystemExit(ExitCode.SOME_FAILED)
