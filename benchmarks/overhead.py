@@ -29,7 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command `hil`; befo
 
 from benchmarks.machine import describe_machine, load_average
 from benchmarks.stages import StageTimes, measure_stages
-from hil.campaign.config import load_campaign
+from hil.campaign.config.load import load_campaign
 
 HIL = Path(sys.executable).with_name("hil")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from hil.campaign.bench import open_device
-from hil.campaign.config import Campaign, CampaignConfig
+from hil.campaign.config.load import Campaign
+from hil.campaign.config.sections import CampaignConfig
 from hil_calibration.calibrate import SEARCH_VECTORS, CoreCalibration, calibrate_core
 from hil_calibration.exact_moments import ExactMoments
 from hil_calibration.expected import expected_outputs

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.fault_bench import ServedDevice, make_chip, served_device
 from benchmarks.run_differences import differences
 from command_line import campaign_file
-from hil.campaign.config import load_campaign
+from hil.campaign.config.load import load_campaign
 from hil.campaign.run_events import RunEvent, RunPaused, VectorsRead
 from hil.campaign.runner import resume_run, run_campaign, utc_now
 from hil_mock_device.chip_model import ChipModel
@@ -104,6 +104,7 @@ def guarded_bench(
     """Serve a chip, and write a campaign with these guards."""
     chip = chip or make_chip(5)
     patience = "" if "wait_s" in guards else "wait_s = 20.0\n"
+    patience += "" if "clear_s" in guards else "clear_s = 0.3\n"
     with served_device(FaultyDevice(chip), "tcp") as served:
         path = campaign_file(
             folder,

@@ -12,6 +12,8 @@ from hil_datasets.step import StepKey, StepKind, StepRecord
 
 _CLOSE = 1e-9
 """Relative difference of two settings that are the same."""
+_MOST_LISTED = 12
+"""Calibrations that an error lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,8 @@ def choose_calibrations(run: RunDirectory, choice: CalibrationChoice) -> ChosenC
     chosen = [each.key for each in left]
     if choice.newest:
         chosen = newest_calibrations(chosen)
-    several = [calibrations for calibrations in _by_tile(chosen).values() if len(calibrations) > 1]
+    chosen_tiles = _by_tile(chosen)
+    several = [calibrations for calibrations in chosen_tiles.values() if len(calibrations) > 1]
     if several:
         first = several[0][0]
         message = (
@@ -108,9 +111,7 @@ def choose_calibrations(run: RunDirectory, choice: CalibrationChoice) -> ChosenC
             "say which with --at NAME=VALUE, --visit NUMBER or --newest"
         )
         raise _error(run, message, left)
-    left_out = [
-        calibrations[0] for tile, calibrations in tiles.items() if tile not in _by_tile(chosen)
-    ]
+    left_out = [calibrations[0] for tile, calibrations in tiles.items() if tile not in chosen_tiles]
     return ChosenCalibrations(keys=tuple(chosen), is_choice=is_choice, left_out=tuple(left_out))
 
 
@@ -140,10 +141,6 @@ def _nothing_left(found: Sequence[FoundCalibration], choice: CalibrationChoice) 
     wanted = [f"--at {name}={value:g}" for name, value in choice.at.items()]
     wanted += [f"--visit {choice.visit}"] if choice.visit is not None else []
     return f"has no calibration with {' '.join(wanted)}"
-
-
-_MOST_LISTED = 12
-"""Calibrations that an error lists."""
 
 
 def _error(run: RunDirectory, message: str, found: Sequence[FoundCalibration]) -> ConfigError:

@@ -60,6 +60,19 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
     DatasetError
         If a step file cannot be read, or the index not be written. An older index stays.
     """
+    content = index_content(run, keys)
+    with names_failed_writes(run.index_path), finished_file(run.index_path) as part:
+        part.write_bytes(content.getbuffer())
+
+
+def index_content(run: RunDirectory, keys: Sequence[StepKey]) -> io.BytesIO:
+    """Return the index over the given finished steps, as the bytes of its file.
+
+    Raises
+    ------
+    DatasetError
+        If a step file cannot be read.
+    """
     ordered = sorted(keys)
     content = io.BytesIO()  # small, and HDF5 does not survive a full disk: see `WriteLatch`
     with h5py.File(content, "w") as index:
@@ -69,6 +82,11 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
         tables = _Tables(newest)
         for key in ordered:
             path = run.step_path(key)
+            if not path.exists():
+                problem = Problem(
+                    "", "cannot be indexed: is missing, though the journal calls its step finished"
+                )
+                raise DatasetError(str(path), [problem])
             try:
                 with h5py.File(path, "r") as step:
                     _link_step(index, step, key, str(path.relative_to(run.path)))
@@ -78,12 +96,11 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
                 problem = Problem("", f"cannot be indexed: {error}")
                 raise DatasetError(str(path), [problem]) from error
         tables.write(index)
-    with names_failed_writes(run.index_path), finished_file(run.index_path) as part:
-        part.write_bytes(content.getbuffer())
+    return content
 
 
 def _link_step(index: h5py.File, step: h5py.File, key: StepKey, step_file: str) -> None:
-    group = index.create_group(_group_of(key))
+    group = index.create_group(group_of(key))
     # Relative to the index, so that a run directory can be moved and mailed as a whole.
     group.attrs["step_file"] = step_file
     for name, value in step.attrs.items():
@@ -99,7 +116,8 @@ def _link_step(index: h5py.File, step: h5py.File, key: StepKey, step_file: str) 
         describe(dataset, STEP_DATASET_BY_PATH[name])
 
 
-def _group_of(key: StepKey) -> str:
+def group_of(key: StepKey) -> str:
+    """Return the group of a step in an index."""
     tile = f"cores/{key.core:02d}/{key.read_mode}"
     if key == StepKey(key.core, key.read_mode):
         return tile

@@ -13,6 +13,7 @@ from hil_datasets.durable import names_failed_writes, sync_file
 from hil_datasets.regular_file import read_regular
 from hil_datasets.step_kind import StepKind
 from hil_datasets.stored_errors import errors_from_json
+from hil_datasets.visit_terms import terms_from_json
 
 
 class Journal:
@@ -85,10 +86,17 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         If the file is missing, or a whole line is no event, or one with an impossible value.
     """
     *lines, _cut_short = read_regular(path).split(b"\n")
-    return [_parse_event(path, number, line) for number, line in enumerate(lines, start=1)]
+    return [parse_event(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
-def _parse_event(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def parse_event(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return the event of a whole line of a journal, without its newline.
+
+    Raises
+    ------
+    DatasetError
+        If it is none, or one with an impossible value.
+    """
     where = f"line {number}"
     try:
         event = json.loads(line.decode())
@@ -176,6 +184,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "geometry": _counts,
         "software": _named_texts,
         "planned": _texts,
+        "visits": terms_from_json,
         "work": _named_texts,
         "instruments": _named_texts,
         "replay_of": _named_texts,
@@ -192,6 +201,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "geometry": _counts,
         "software": _named_texts,
         "planned": _texts,
+        "visits": terms_from_json,
         "work": _named_texts,
         "instruments": _named_texts,
         "config": _text,
@@ -213,6 +223,8 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "file": _text,
         "raw_sha256": _text,
         "errors": errors_from_json,
+        "reason": _text,
+        "remark": _text,
     },
     "skip": {
         "utc": _text,
@@ -242,6 +254,20 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
     },
     "pause": {"utc": _text, "step": _text, "reason": _text},
     "continue": {"utc": _text, "step": _text},
+    "repair": {
+        "utc": _text,
+        "of": _text,
+        "step": _text,
+        "state": _text,
+        "proof": _text,
+        "vectors": _number,
+        "vectors_lost": _number,
+        "raw_sha256": _text,
+        "was_raw_sha256": _text,
+        "lines_lost": _number,
+        "file": _text,
+        "lost": _texts,
+    },
     "stop": {
         "utc": _text,
         "status": _text,

@@ -19,6 +19,8 @@ from hil.core.errors import ConfigError, DatasetError, HilError, Problem
 from hil.core.readout import ChipIdentity
 from hil_datasets.durable import PART_SUFFIX, finished_file, sync_file
 from hil_datasets.journal import BEGINNINGS, Journal, last_stop, read_journal
+from hil_datasets.journal_plan import check_skips
+from hil_datasets.journal_plan import key_of as key_of  # noqa: PLC0414 - how a run names its steps
 from hil_datasets.regular_file import read_regular
 from hil_datasets.step import StepKey, StepKind, StepRecord
 from hil_datasets.step_reader import read_step
@@ -80,13 +82,21 @@ class RunDirectory:
         """Return why each step was skipped that the journal calls skipped, in its order.
 
         A step that was taken after all is none of them.
+
+        Raises
+        ------
+        DatasetError
+            If the journal cannot be read, or calls a step skipped that was not planned, or is never
+            skipped.
         """
+        events = self.events()
+        check_skips(self.journal_path, events)
         skipped: dict[StepKey, str] = {}
-        for event in self.events():
+        for event in events:
             if event["event"] == "skip":
-                skipped[_key_of(event)] = event.get("reason", "")
+                skipped[key_of(event)] = event.get("reason", "")
             elif event["event"] == "step":
-                skipped.pop(_key_of(event), None)
+                skipped.pop(key_of(event), None)
         return skipped
 
     def read_step(self, key: StepKey) -> StepRecord:
@@ -175,17 +185,7 @@ class RunDirectory:
 
 def _finished(events: Iterable[Mapping[str, Any]]) -> dict[StepKey, str]:
     """Return the content hash of each step that is finished, in the order they were."""
-    return {_key_of(event): event["raw_sha256"] for event in events if event["event"] == "step"}
-
-
-def _key_of(event: Mapping[str, Any]) -> StepKey:
-    """Return the step that a ``step`` or ``skip`` event is of."""
-    return StepKey(
-        event["core"],
-        event["read_mode"],
-        visit=event.get("visit", 0),
-        kind=event.get("kind", StepKind.CALIBRATE),
-    )
+    return {key_of(event): event["raw_sha256"] for event in events if event["event"] == "step"}
 
 
 def _campaign_hashes(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -80,37 +80,75 @@ class StepContent:
         DatasetError
             If it does not match its content hash, or a value is impossible.
         """
-        arrays, attributes = self._arrays, self._attributes
-        raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
-        if raw_sha256 != attributes["raw_sha256"]:
-            raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
-        origin = self._origin()
+        arrays = self._arrays
+        raw_sha256 = self._checked_hash()
         return StepRecord(
-            key=StepKey(
-                self._count("core"),
-                self._made("read_mode", ReadMode),
-                visit=origin.circumstance.visit,
-                kind=origin.circumstance.kind,
-            ),
-            origin=origin,
+            key=self.key(),
+            origin=self.origin(),
             weights=arrays["weights"],
             inputs=arrays["inputs"],
             raw=arrays["raw"],
             expected=arrays["expected"],
             conclusion=self._conclusion(),
             raw_sha256=raw_sha256,
-            timing=self._timing(),
+            timing=self.timing(),
             conditions=self._conditions(),
         )
 
-    def _origin(self) -> StepOrigin:
+    def problems(self) -> list[Problem]:
+        """Return everything that `record` would refuse, one after the other."""
+        own = (self._conclusion, self._quality, self.timing, self._conditions)
+        parts: tuple[Callable[[], object], ...] = (self._checked_hash, self.key, self.origin, *own)
+        found: dict[Problem, None] = {}
+        for part in parts:
+            try:
+                part()
+            except DatasetError as error:
+                found |= dict.fromkeys(error.problems)
+        return list(found)
+
+    def _checked_hash(self) -> str:
+        arrays = self._arrays
+        raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
+        if raw_sha256 != self._attributes["raw_sha256"]:
+            raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
+        return raw_sha256
+
+    def key(self) -> StepKey:
+        """Return which step it is.
+
+        Raises
+        ------
+        DatasetError
+            If it names none.
+        """
+        circumstance = self.circumstance()
+        return StepKey(
+            self._count("core"),
+            self._made("read_mode", ReadMode),
+            visit=circumstance.visit,
+            kind=circumstance.kind,
+        )
+
+    def chip(self) -> ChipIdentity:
+        """Return which chip it is of; raises what `key` does."""
+        return self._made("chip", _chip_identity)
+
+    def origin(self) -> StepOrigin:
+        """Return where its data come from; of the arrays only the weights have to be there.
+
+        Raises
+        ------
+        DatasetError
+            If a value is impossible.
+        """
         attributes = self._attributes
         rows, columns = self._arrays["weights"].shape
         return StepOrigin(
             title=attributes["title"],
             campaign_sha256=attributes["campaign_sha256"],
             resource=attributes["resource"],
-            chip=self._made("chip", _chip_identity),
+            chip=self.chip(),
             counter_bits=self._count("counter_bits", lowest=1, highest=16),
             measured_utc=attributes["measured_utc"],
             temperature_c=self._finite("temperature_c"),
@@ -123,10 +161,11 @@ class StepContent:
             first_column=self._count("first_column"),
             software=self._made("software", _texts),
             host=attributes["host"],
-            circumstance=self._circumstance(),
+            circumstance=self.circumstance(),
         )
 
-    def _circumstance(self) -> Circumstance:
+    def circumstance(self) -> Circumstance:
+        """Return under what the step was taken; raises what `key` does."""
         try:
             return circumstance_from_attributes(self._attributes)
         except ValueError as error:
@@ -198,11 +237,12 @@ class StepContent:
         except ValueError as error:
             raise self._error("/quality", str(error)) from error
 
-    def _timing(self) -> StepTiming | None:
+    def timing(self) -> StepTiming | None:
+        """Return when its blocks were read, if it says so; raises what `key` does."""
         arrays, attributes = self._arrays, self._attributes
         if "timing/first_vector" not in arrays:
             return None
-        names = [self._made(f"timing/fault_{what}", _names) for what in ("kinds", "requests")]
+        names = [self.names(f"timing/fault_{what}") for what in ("kinds", "requests")]
         try:
             timing = StepTiming.from_stored(
                 arrays,
@@ -222,13 +262,17 @@ class StepContent:
         if "conditions/setpoint" not in self._arrays:
             return ()
         names = {
-            what: self._made(f"conditions/{what}", _names)
+            what: self.names(f"conditions/{what}")
             for what in ("instruments", "quantities", "units")
         }
         try:
             return conditions_from_stored(self._arrays, **names)
         except ValueError as error:
             raise self._error("/conditions", str(error)) from error
+
+    def names(self, attribute: str) -> list[str]:
+        """Return a list of names that is stored as JSON; raises what `key` does."""
+        return self._made(attribute, _names)
 
     def _made(self, name: str, make: Callable[[str], T]) -> T:
         try:

@@ -48,7 +48,22 @@ def make_finished(
     arrays: dict[str, npt.NDArray[Any]],
     attributes: dict[str, Any],
 ) -> str:
-    """Make the finished file of a part that has all vectors; return its readouts' hash."""
+    """Make the finished file of a part that has all vectors; return its readouts' hash.
+
+    Parameters
+    ----------
+    part
+        The partial file; it stays as it is.
+    making
+        The file to make, beside the one that it will be renamed to.
+    arrays, attributes
+        Values that are not in the part yet, by their paths in the schema.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
     shutil.copyfile(part, making)
     with written_hdf5(making, mode="r+") as file:
         if "timing" in file:

@@ -7,6 +7,7 @@ refused before it is opened.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from hil_datasets.step_content import StepContent
 
 # h5py passes on whatever the HDF5 library, NumPy or its own code trip over in a damaged file.
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
+_LARGEST_ITEM_BYTES = 1024
+"""Of an attribute: integers and reals have 8, text of variable length is a reference of 16."""
 
 
 def read_step(path: Path) -> StepRecord:
@@ -64,6 +67,62 @@ def read_step(path: Path) -> StepRecord:
         )
         raise DatasetError(str(path), [problem]) from error
     return StepContent(str(path), attributes, arrays).record()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepExamination:
+    """What a step file holds, as far as it can be read."""
+
+    problems: tuple[Problem, ...]
+    """Everything that is wrong with it, besides its seal."""
+    attributes: Mapping[str, Any]
+    """The attributes that are there, by their paths."""
+    content: StepContent | None = None
+    """What it says, where every type and size is right and the arrays were read."""
+
+
+def examine_step(path: Path, *, reads_arrays: bool = True) -> StepExamination:
+    """Look at a step file whatever its seal says, for every problem and not only the first.
+
+    The HDF5 library can crash or hang on a damaged file: only a process that may do so calls this.
+
+    Parameters
+    ----------
+    path
+        The file, there and regular.
+    reads_arrays
+        Whether the values of arrays are looked at, and not only their types and sizes.
+    """
+    problems: list[Problem] = []
+    attributes: dict[str, Any] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            _check_format(path, file)
+            absent = _absent_groups(file)
+            for spec in STEP_ATTRIBUTES:
+                value = None if spec.owner in absent else _read_attribute(file, spec)
+                if isinstance(value, Problem):
+                    problems.append(value)
+                elif value is not None:
+                    attributes[spec.path] = value
+            datasets, misfits = _find_datasets(file)
+            problems += misfits
+            if not problems:
+                file_bytes = path.stat().st_size
+                problems += _check_sizes(datasets, attributes, file_bytes=file_bytes)
+            if reads_arrays and not problems:
+                arrays = _read_arrays(path, file, attributes)
+    except DatasetError as error:
+        problems += error.problems
+    except _DAMAGE as error:
+        problems.append(Problem("/", f"cannot be read as HDF5, it is damaged: {error}"))
+    if problems or not reads_arrays:
+        return StepExamination(problems=tuple(problems), attributes=attributes)
+    content = StepContent(str(path), attributes, arrays)
+    return StepExamination(
+        problems=tuple(content.problems()), attributes=attributes, content=content
+    )
 
 
 def _check_seal(path: Path) -> None:
@@ -109,8 +168,13 @@ def _read_attribute(file: h5py.File, spec: AttributeSpec) -> str | int | float |
 def _checked_value(attributes: h5py.AttributeManager, spec: AttributeSpec) -> str | int | float:
     if spec.name not in attributes:
         raise ValueError("missing")
-    if attributes.get_id(spec.name).shape != ():  # before it is read: it could claim any size
+    stored = attributes.get_id(spec.name)  # before it is read: it could claim any size
+    if stored.shape != ():
         raise ValueError("is no single value")
+    if stored.dtype.itemsize > _LARGEST_ITEM_BYTES or (
+        stored.dtype.kind == "O" and h5py.check_string_dtype(stored.dtype) is None
+    ):
+        raise ValueError(f"must be {spec.kind}: is of another type, which is not read")
     value = attributes[spec.name]
     if spec.kind is AttributeKind.INTEGER and isinstance(value, np.integer):
         return int(value)

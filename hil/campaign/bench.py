@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hil.campaign.bench_time import BenchTime, PlayedTime, RealTime, open_virtual_time
-from hil.campaign.instrument_config import InstrumentSection
+from hil.campaign.config.instruments import InstrumentSection
 from hil.campaign.instruments import BenchInstruments, open_instruments
 from hil.campaign.mock_resource import MOCK, TIME_KEEPER, MockResource, start_mock
 from hil.campaign.replay_resource import REPLAY, ReplayResource, board_of_recording

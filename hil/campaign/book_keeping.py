@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from hil.campaign.estimate_steps import programmings
+from hil.campaign.estimate.steps import programmings
 from hil.campaign.plan import PlannedStep
 from hil.core.errors import Problem, SafetyLimitError
 from hil.core.readout import ChipIdentity

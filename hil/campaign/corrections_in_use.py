@@ -1,12 +1,17 @@
 """Which calibration's correction a step judges: the newest one before it in the plan."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hil.campaign.plan import PlannedStep
+from hil.core.readout import ReadMode
 from hil_datasets.circumstance import CorrectionSource
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepConclusion, StepKey, StepKind
+
+_Tile = tuple[int, ReadMode]
+"""A core in a read mode: what a correction is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +43,17 @@ class CorrectionsInUse:
         self._run = run
         self._places = {step.key: place for place, step in enumerate(plan)}
         self._finished = set(finished) & self._places.keys()
-        self._calibrations: dict[StepKey, CorrectionInUse] = {}
         self._errors: dict[StepKey, Mapping[str, float]] = {}
+        self._calibrations: dict[_Tile, list[StepKey]] = defaultdict(list)
+        self._in_use: dict[_Tile, tuple[StepKey, CorrectionInUse]] = {}
+        for key in self._finished:
+            self._note_calibration(key)
 
     def note(self, key: StepKey, conclusion: StepConclusion, raw_sha256: str) -> None:
         """Take note of a step that is finished."""
         self._finished.add(key)
         self._errors[key] = conclusion.errors
-        if key.kind is StepKind.CALIBRATE:
+        if self._note_calibration(key):
             self._keep(key, conclusion, raw_sha256)
 
     def before(self, key: StepKey) -> CorrectionInUse | None:
@@ -56,20 +64,16 @@ class CorrectionsInUse:
         DatasetError
             If the file of its calibration is damaged.
         """
-        earlier = [
-            each
-            for each in self._finished
-            if each.kind is StepKind.CALIBRATE
-            and (each.core, each.read_mode) == (key.core, key.read_mode)
-            and self._places[each] < self._places[key]
-        ]
+        tile = _tile_of(key)
+        place = self._places[key]
+        earlier = [each for each in self._calibrations[tile] if self._places[each] < place]
         if not earlier:
             return None
         newest = max(earlier, key=self._places.__getitem__)
-        if newest not in self._calibrations:
+        if tile not in self._in_use or self._in_use[tile][0] != newest:
             record = self._run.read_step(newest)
             self._keep(newest, record.conclusion, record.raw_sha256)
-        return self._calibrations[newest]
+        return self._in_use[tile][1]
 
     def errors_of(self, key: StepKey) -> Mapping[str, float] | None:
         """Return the errors of a finished step; None if it is not finished.
@@ -85,11 +89,21 @@ class CorrectionsInUse:
             self._errors[key] = self._run.read_step(key).conclusion.errors
         return self._errors[key]
 
+    def _note_calibration(self, key: StepKey) -> bool:
+        """Take note of a step if it is a calibration; tell whether it is one."""
+        if key.kind is not StepKind.CALIBRATE:
+            return False
+        self._calibrations[_tile_of(key)].append(key)
+        return True
+
     def _keep(self, key: StepKey, conclusion: StepConclusion, raw_sha256: str) -> None:
-        for older in [each for each in self._calibrations
-                      if (each.core, each.read_mode) == (key.core, key.read_mode)]:  # fmt: skip
-            del self._calibrations[older]  # only the newest is judged any more
-        self._calibrations[key] = CorrectionInUse(
+        # Only the newest of a tile is judged any more.
+        in_use = CorrectionInUse(
             source=CorrectionSource(step=key.name, raw_sha256=raw_sha256),
             conclusion=replace(conclusion, outputs=None),  # those are of its own vectors
         )
+        self._in_use[_tile_of(key)] = key, in_use
+
+
+def _tile_of(key: StepKey) -> _Tile:
+    return key.core, key.read_mode

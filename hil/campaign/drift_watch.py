@@ -1,6 +1,7 @@
 """A drift watch: waiting until a core is old enough, and what of it need not be taken."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from hil.campaign.corrections_in_use import CorrectionsInUse
 from hil.campaign.plan import PlannedStep
@@ -21,20 +22,87 @@ def why_not_needed(job: RunJob, step: PlannedStep, corrections: CorrectionsInUse
     corrections
         The steps that are finished.
     """
+    verdict = _verdict(job, step, corrections)
+    return "" if verdict is None or verdict.is_needed else verdict.reason
+
+
+def why_needed(job: RunJob, step: PlannedStep, corrections: CorrectionsInUse) -> str:
+    """Say why a conditional calibration is taken; nothing of any other step.
+
+    Parameters
+    ----------
+    job
+        The run.
+    step
+        The step.
+    corrections
+        The steps that are finished.
+    """
+    verdict = _verdict(job, step, corrections) if step.is_conditional else None
+    return verdict.reason if verdict is not None and verdict.is_needed else ""
+
+
+def what_remains(job: RunJob, step: PlannedStep, errors: Mapping[str, float]) -> str:
+    """Say of a conditional calibration that it did not help; nothing if it did.
+
+    Parameters
+    ----------
+    job
+        The run.
+    step
+        The calibration.
+    errors
+        Errors of its own correction.
+    """
+    steps = job.campaign.config.steps
+    if not step.is_conditional or steps is None or steps.drift_watch is None:
+        return ""
+    error, limit = errors[_judged_by(job)], steps.drift_watch.error_limit
+    if error <= limit:
+        return ""
+    return (
+        f"core {step.key.core} {step.key.read_mode}: still at {_percent(error)} after calibrating, "
+        f"the limit is {_percent(limit)}: only programming it again helps, or a higher limit"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """Whether a calibration of a drift watch is needed, and why."""
+
+    is_needed: bool
+    reason: str
+
+
+def _verdict(job: RunJob, step: PlannedStep, corrections: CorrectionsInUse) -> _Verdict | None:
+    """Judge by the probe of the same visit; None where no drift watch decides."""
     steps = job.campaign.config.steps
     if steps is None or steps.drift_watch is None:
-        return ""
+        return None
     probe = replace(step.key, kind=StepKind.PROBE)
     if probe in job.skipped:
-        return f"{probe.name} was skipped"
+        return _Verdict(is_needed=False, reason=f"{probe.name} was skipped")
     errors = corrections.errors_of(probe)
     if errors is None:
-        return ""  # the probe failed: nobody knows that the correction still holds
-    name = "nmpu" if job.campaign.config.device.has_nmpu else "float"
+        # Nobody knows that the correction still holds.
+        return _Verdict(is_needed=True, reason=f"{probe.name} failed")
+    name = _judged_by(job)
     error, limit = errors[name], steps.drift_watch.error_limit
-    if error <= limit:
-        return f"the {name} error of {probe.name} is {error:.4g}: within the limit, {limit:g}"
-    return ""
+    is_needed = not error <= limit  # of no number either
+    where = "beyond" if is_needed else "within"
+    reason = (
+        f"the {name} error of {probe.name} is {_percent(error)}: {where} the limit, "
+        f"{_percent(limit)}"
+    )
+    return _Verdict(is_needed=is_needed, reason=reason)
+
+
+def _judged_by(job: RunJob) -> str:
+    return "nmpu" if job.campaign.config.device.has_nmpu else "float"
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.4g} %"
 
 
 def why_too_late(step: PlannedStep, age_s: float) -> str:
@@ -80,7 +148,7 @@ def shown_age(seconds: float) -> str:
     Examples
     --------
     >>> shown_age(129.3), shown_age(12927), shown_age(259200)
-    ('129 s', '3.6 h', '3 d')
+    ('129 s', '3.59 h', '3 d')
     """
     for unit_s, unit in ((86400, "d"), (3600, "h")):
         if seconds >= unit_s:

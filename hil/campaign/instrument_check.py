@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hil.campaign.instrument_config import InstrumentSection
+from hil.campaign.config.instruments import InstrumentSection
 from hil.campaign.instruments import InstrumentReading, open_instruments
 from hil.core.errors import HilError
 

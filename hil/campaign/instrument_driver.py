@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from hil.campaign.instrument_config import InstrumentSection
+from hil.campaign.config.instruments import InstrumentSection
 from hil_drivers.instruments.instrument import Instrument
 from hil_drivers.instruments.pymeasure_instrument import open_pymeasure_instrument
 from hil_drivers.instruments.scpi_instrument import open_scpi_instrument

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import cast
 
 from hil.campaign.bench_time import bench_clock
-from hil.campaign.instrument_config import MOCK, InstrumentSection
+from hil.campaign.config.instruments import MOCK, InstrumentSection
 from hil.campaign.instrument_driver import InstrumentDriver
 from hil.core.errors import ConfigError, HilError, Problem
 from hil_datasets.step_conditions import Condition

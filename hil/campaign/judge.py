@@ -15,11 +15,12 @@ from hil.campaign.measure import (
 from hil.campaign.plan import PlannedStep
 from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.errors import CalibrationError
+from hil.core.legible import shown_beside
 from hil_calibration.fit import fit_global_gain
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.noise import CodeNoise, find_repeats, measure_noise
 from hil_calibration.quality import is_calibrated, measure_quality
-from hil_calibration.quantize import quantize, smallest_output_lsb
+from hil_calibration.quantize import Quantized, quantize, smallest_output_lsb
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
 from hil_datasets.step import StepConclusion, StepKind
 
@@ -58,9 +59,10 @@ def _check_weights(conclusion: StepConclusion, bench: StepBench) -> None:
     error = conclusion.errors_all_columns["uncorrected"]
     if steps is None or steps.program is None or error <= steps.program.error_limit:
         return
+    limit = steps.program.error_limit
     raise CalibrationError(
-        f"the core does not hold its weights: the products after one gain are {error:.3g} off, "
-        f"more than steps.program.error_limit, {steps.program.error_limit:g}"
+        f"the core does not hold its weights: the products after one gain are "
+        f"{shown_beside(error, limit)} off, more than steps.program.error_limit, {limit!r}"
     )
 
 
@@ -132,8 +134,7 @@ def _one_gain(step: PlannedStep, bench: StepBench, held_out: HeldOut) -> StepCon
     if output_lsb == 0:
         raise CalibrationError("every expected output is 0: nothing shows what the core holds")
     gains = np.where(used, gain / output_lsb, 0.0)
-    none = np.zeros(len(gains))
-    correction = Correction(a_p=gains, a_n=gains, b=none)
+    correction = Correction(a_p=gains, a_n=gains, b=np.zeros(len(gains)))
     quantized = quantize(
         correction,
         fmt,
@@ -142,9 +143,28 @@ def _one_gain(step: PlannedStep, bench: StepBench, held_out: HeldOut) -> StepCon
         expected=correction.apply(counts),
         headroom=headroom,
     )
-    return StepConclusion(
+    return _unfitted(
+        correction,
+        quantized,
         output_lsb=output_lsb,
         global_gain=gain / output_lsb,
+        flags=np.where(used, 0, ColumnFlag.UNUSED).astype(np.uint16),
+    )
+
+
+def _unfitted(
+    correction: Correction,
+    quantized: Quantized,
+    *,
+    output_lsb: float,
+    global_gain: float,
+    flags: npt.NDArray[np.uint16],
+) -> StepConclusion:
+    """Return a conclusion without what only a fit knows: errors, residuals, clipped counts."""
+    none = np.zeros(len(flags))
+    return StepConclusion(
+        output_lsb=output_lsb,
+        global_gain=global_gain,
         correction=correction,
         a_p_se=none,
         a_n_se=none,
@@ -154,9 +174,9 @@ def _one_gain(step: PlannedStep, bench: StepBench, held_out: HeldOut) -> StepCon
         saturated_counts=none.astype(np.int64),
         fmt=quantized.fmt,
         registers=quantized.registers,
-        flags=np.where(used, 0, ColumnFlag.UNUSED).astype(np.uint16),
+        flags=flags,
         outputs=None,
-        column_rms=np.zeros((0, len(gains))),
+        column_rms=np.zeros((0, len(flags))),
         errors={},
         nmpu_mismatches=None,
         errors_all_columns={},

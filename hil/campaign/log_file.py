@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self
 from hil.campaign.run_events import (
     FaultMet,
     LeftUnsafe,
+    PauseSeen,
     RunEnded,
     RunEvent,
     RunPaused,
@@ -200,7 +201,7 @@ class RunLog:
         """Write an event down, unless it is one of very many."""
         if isinstance(event, RunStarted) and self._log is None:
             self._open(event.run / LOG_FILE)
-        if self._log is None or isinstance(event, VectorsRead):
+        if self._log is None or isinstance(event, VectorsRead | PauseSeen):
             return
         details = {item.name: getattr(event, item.name) for item in fields(event)}
         if isinstance(event, RunStarted):

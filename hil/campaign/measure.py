@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hil.campaign.config import CampaignConfig
+from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.guards.block_guard import BlockGuard, Unguarded
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_clock import StepWatch

@@ -4,9 +4,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from hil.campaign.replay_resource import REPLAY
+from hil.campaign.resource_options import split_options
 from hil.core.legible import one_line, quoted
 from hil_mock_device.choices import BUILT_IN, LONGEST_VECTOR_S
 from hil_mock_device.launch import MockProcess
@@ -18,7 +18,7 @@ MOCK = "mock://"
 TIME_KEEPER = "chamber"
 """The mock instrument that moves the time of its mock."""
 _ANY_PORT = "127.0.0.1:0"
-_OPTIONS = {"seed", "truth", "bench_speed", "vector_s", "time"}
+_OPTIONS = ("seed", "truth", "bench_speed", "vector_s", "time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +48,7 @@ class MockResource:
             If it has no profile, or unknown, repeated or wrong options.
         """
         shown = quoted(resource)
-        profile, _, query = resource.removeprefix(MOCK).partition("?")
-        given = parse_qsl(query, keep_blank_values=True)
-        options = dict(given)
-        unknown = sorted(set(options) - _OPTIONS)
-        if unknown:
-            raise ValueError(
-                f"{shown}: unknown option {quoted(unknown[0])}; use seed, truth, bench_speed, "
-                "vector_s and time"
-            )
-        if len(given) > len(options):
-            raise ValueError(f"{shown}: gives an option twice")
+        profile, options = split_options(resource, MOCK, _OPTIONS)
         if profile not in BUILT_IN and not profile.endswith(".toml"):
             known = ", ".join(f"mock://{name}" for name in BUILT_IN)
             raise ValueError(f"{shown}: no such profile; use {known} or mock://PATH.toml")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import tomlkit
 
-from hil.campaign.config import CampaignConfig
+from hil.campaign.config.sections import CampaignConfig
 from hil.core.readout import ReadMode
 from hil.core.toml_file import parse_toml
 
@@ -81,4 +81,49 @@ verification = 256              # vectors held out
 
 [calibration]
 # headroom = 1.5                # factor left free in the scale registers, for drift
+
+# Several chips at the same time: a table for each, on top of [device], instead of its resource.
+# [devices.left]
+# resource = "TCPIP0::192.0.2.1::5025::SOCKET"
+# [devices.right]
+# resource = "TCPIP0::192.0.2.2::5025::SOCKET"
+
+# What surrounds the chip: chambers, supplies, meters, by their SCPI commands.
+# [instruments.chamber]
+# resource = "TCPIP0::192.0.2.3::5025::SOCKET"
+# [instruments.chamber.quantities.temperature]
+# set = "TEMP:SETP {{value}}"
+# query = "TEMP?"
+# unit = "degC"
+# lower = -20                   # hard limits: nothing beyond them is ever sent
+# upper = 85
+# settle = {{ tolerance = 0.5, stable_s = 60, timeout_s = 3600 }}
+# safe = 25                     # at the end, and on every error
+
+# One visit of every core for each value of a quantity; several sweeps are combined.
+# [[sweep]]
+# quantity = "chamber.temperature"
+# values = [25, 40]
+
+# What is done in a visit; without [steps] each core is calibrated.
+# [steps.calibrate]
+# at = {{ "chamber.temperature" = 25 }}
+# [steps.probe]
+# vectors = 64
+# [steps.drift-watch]
+# until = "3d"                  # probe up to this age, calibrate again where needed
+# error_limit = 0.15
+
+# What pauses the campaign until it has cleared.
+# [guards]
+# chip_temperature_c = {{ highest = 70 }}
+# disk_free_mib = 500
+# [guards.readings."chamber.temperature"]
+# highest = 60
+# [guards.known_answer]
+# every_vectors = 1024
+
+# Who is told how it goes.
+# [notify]
+# url = "https://example.org/hook"   # gets JSON by POST; or a command
 """

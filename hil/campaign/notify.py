@@ -19,7 +19,7 @@ from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, Self
 
-from hil.campaign.notify_config import NotifySection, Occasion
+from hil.campaign.config.notify import NotifySection, Occasion
 from hil.campaign.run_events import RunEnded, RunEvent, RunPaused, RunState
 from hil.campaign.run_progress import RunTally, utc_text
 from hil.core.legible import cut_short, printable

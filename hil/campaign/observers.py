@@ -9,9 +9,9 @@ from threading import Event, RLock, Thread
 from types import TracebackType
 from typing import Self
 
+from hil.campaign.config.notify import NotifySection
 from hil.campaign.log_file import RunLog
 from hil.campaign.notify import Notifier
-from hil.campaign.notify_config import NotifySection
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.progress_file import ProgressFile
 from hil.campaign.run_events import (
@@ -21,7 +21,7 @@ from hil.campaign.run_events import (
     RunState,
     RunWatcher,
 )
-from hil.core.errors import DatasetError
+from hil.core.errors import DatasetError, HilError
 from hil_datasets.run_directory import RunDirectory
 
 _LOGGER = logging.getLogger(__name__)
@@ -94,11 +94,17 @@ class Observers:
             self._guard(watcher, watcher.close)
 
 
+def why_ended(error: BaseException) -> str:
+    """Return why a run has ended: with the name of the error where it is not for people."""
+    name = "" if isinstance(error, HilError) and str(error) else f"{type(error).__name__}: "
+    return f"{name}{error}".rstrip(": ")
+
+
 def _ending(run: Path, error: BaseException | None) -> RunEnded:
     if isinstance(error, KeyboardInterrupt):
         return RunEnded(state=RunState.INTERRUPTED, reason="Ctrl-C or a signal")
     if error is not None:
-        return RunEnded(state=RunState.FAILED, reason=f"{type(error).__name__}: {error}")
+        return RunEnded(state=RunState.FAILED, reason=why_ended(error))
     try:
         stops = [event for event in RunDirectory(run).events() if event["event"] == "stop"]
     except DatasetError as unreadable:

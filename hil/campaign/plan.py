@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hil.campaign.config import Campaign, CampaignConfig
+from hil.campaign.config.load import Campaign
+from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.visits import ScheduledStep, schedule
 from hil.campaign.workload import Tile, Workload, cut_into_tiles, load_workload
 from hil.core.errors import ConfigError, Problem

@@ -1,10 +1,11 @@
 """Programming cores: each once per process, and not at all if it has kept what the run wrote."""
 
 import math
+from collections import Counter
 from datetime import datetime
 
 from hil.campaign.plan import PlannedStep
-from hil.campaign.run_job import RunJob
+from hil.campaign.run_job import ProgramAttempts, RunJob
 from hil_datasets.chip_book.facts import digest_weights
 from hil_datasets.step import StepKind
 from hil_drivers.link_fault import FaultKind
@@ -22,6 +23,7 @@ class Programmer:
     def __init__(self, job: RunJob) -> None:
         self._job = job
         self._programmed_s: dict[int, float] = {}
+        self._attempts = Counter({name: each.count for name, each in job.attempts.items()})
 
     def program(self, step: PlannedStep) -> None:
         """See that a core holds the weights of a step.
@@ -42,14 +44,32 @@ class Programmer:
         else:
             self._program(step, digest)
 
-    def program_for(self, step: PlannedStep) -> None:
-        """Program the core of a program step, unless an earlier process has done that for it."""
+    def program_for(self, step: PlannedStep) -> str:
+        """Program the core of a program step, unless an earlier process has done that for it.
+
+        Return why it must not be programmed; nothing if it holds the weights. An attempt that
+        nobody could judge, since the run and the chip were switched off, is made again.
+        """
         core, before = step.key.core, self._job.programmed.get(step.key.core)
         is_begun = before is not None and before.step == step.key.name
-        if is_begun and core not in self._programmed_s:
-            self.program(step)
-        else:
-            self.program_again(step)
+        earlier = self._job.attempts.get(step.key.name, ProgramAttempts())
+        is_used_up = earlier.has_failed and earlier.count >= step.attempts
+        if (is_begun or is_used_up) and core not in self._programmed_s:
+            digest = digest_weights(step.work.weights)
+            if self._is_kept(step, digest):
+                self.program(step)
+                return ""
+        if is_used_up:
+            return (
+                f"core {core} does not hold its weights, and was programmed {earlier.count} times "
+                f"for it: steps.program.attempts is {step.attempts}"
+            )
+        self.program_again(step)
+        return ""
+
+    def attempts(self, step: PlannedStep) -> int:
+        """Return how often the core of a program step was programmed for it, in all processes."""
+        return self._attempts[step.key.name]
 
     def program_again(self, step: PlannedStep) -> None:
         """Program the core of a program step; raise as `program`."""
@@ -66,6 +86,7 @@ class Programmer:
         with job.switch.whole():
             began_s = job.time.now_s()
             of_step = {"step": step.key.name} if step.key.kind is StepKind.PROGRAM else {}
+            self._attempts[step.key.name] += 1
             job.note("program", core=core, weights=digest, bench_s=began_s, **of_step)
             begun = self._begun_in_vain()
             with job.book.programming(core, digest) as pulse:

@@ -7,9 +7,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hil.campaign.pause_tally import CurrentPause
 from hil.campaign.process_identity import ProcessIdentity
 from hil.campaign.run_events import RunEnded, RunEvent, RunStarted, RunState
-from hil.campaign.run_progress import CurrentStep, CurrentWait, RunProgress, RunTally, utc_text
+from hil.campaign.run_progress import (
+    CurrentStep,
+    CurrentWait,
+    RunProgress,
+    RunTally,
+    utc_text,
+)
 from hil_datasets.durable import PART_SUFFIX
 
 PROGRESS_FILE = "progress.json"
@@ -61,7 +68,8 @@ class ProgressFile:
 
     def tick(self) -> None:
         """Write what is not written yet, if it is time to."""
-        is_old = self._tally.is_waiting and self._clock() >= self._due_s + _WAITING_EVERY_S
+        is_idle = self._tally.is_waiting or self._tally.is_paused
+        is_old = is_idle and self._clock() >= self._due_s + _WAITING_EVERY_S
         if is_old or (self._is_stale and self._clock() >= self._due_s):
             self._write()
 
@@ -137,7 +145,12 @@ def _progress_of(value: Mapping[str, Any]) -> RunProgress:
     # A file of a version that knew less of a run lacks what came later.
     known = {item.name: value[item.name] for item in fields(RunProgress) if item.name in value}
     current = tuple(CurrentStep(**step) for step in value["current"])
-    made = {"state": RunState(value["state"]), "current": current, "waiting": _wait_of(value)}
+    made: dict[str, Any] = {
+        "state": RunState(value["state"]),
+        "current": current,
+        "waiting": _wait_of(value),
+        "pause": _pause_of(value),
+    }
     return RunProgress(**{**known, **made})
 
 
@@ -148,3 +161,16 @@ def _wait_of(value: Mapping[str, Any]) -> CurrentWait | None:
         case {"reason": str(reason), "left_s": None | int() | float() as left_s}:
             return CurrentWait(reason=reason, left_s=left_s)
     raise TypeError("waiting is no wait")
+
+
+def _pause_of(value: Mapping[str, Any]) -> CurrentPause | None:
+    match value.get("pause"):
+        case None:
+            return None
+        case {
+            "for_s": int() | float() as for_s,
+            "found": str(found),
+            "left_s": None | int() | float() as left_s,
+        }:
+            return CurrentPause(for_s=for_s, found=found, left_s=left_s)
+    raise TypeError("pause is no pause")

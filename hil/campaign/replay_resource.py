@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
+from hil.campaign.resource_options import split_options
 from hil.core.legible import one_line, quoted
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import open_run
@@ -37,14 +37,7 @@ class ReplayResource:
             If it has no folder, or unknown, repeated or wrong options.
         """
         shown = quoted(resource)
-        folder, _, query = resource.removeprefix(REPLAY).partition("?")
-        given = parse_qsl(query, keep_blank_values=True)
-        options = dict(given)
-        unknown = sorted(set(options) - {"speed", "faults"})
-        if unknown:
-            raise ValueError(f"{shown}: unknown option {quoted(unknown[0])}; use speed and faults")
-        if len(given) > len(options):
-            raise ValueError(f"{shown}: gives an option twice")
+        folder, options = split_options(resource, REPLAY, ("speed", "faults"))
         if not folder or not one_line(folder):
             raise ValueError(f"{shown}: must name the folder of a run: {REPLAY}FOLDER")
         speed, faults = options.get("speed", "1"), options.get("faults", "on")

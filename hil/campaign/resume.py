@@ -1,19 +1,23 @@
 """Going on with a run: what it was, and what has changed since."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from hil.campaign.config import Campaign, load_stored_campaign
-from hil.campaign.config_resolved import FIRST_CONFIG, resolved_document, store_resolved
-from hil.campaign.run_job import Programming, programmings_in
+from hil.campaign.config.load import Campaign, load_stored_campaign
+from hil.campaign.config.resolved import FIRST_CONFIG, resolved_document, store_resolved
+from hil.campaign.plan_fit import terms_of
+from hil.campaign.run_job import ProgramAttempts, Programming, attempts_in, programmings_in
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil_datasets.durable import MAKING_SUFFIX, finished_file, names_failed_writes
-from hil_datasets.journal import last_beginning, last_stop
+from hil_datasets.journal import BEGINNINGS, last_beginning, last_stop
+from hil_datasets.journal_plan import check_planned, check_skips
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepKey
+from hil_datasets.visit_terms import VisitTerms
 
 _UNSET = "not set"
 
@@ -36,6 +40,8 @@ class RunHistory:
     """Steps that a drift watch has found need not be taken."""
     programmed: Mapping[int, Programming]
     """Cores that it has programmed, and what they got last."""
+    attempts: Mapping[str, ProgramAttempts]
+    """What became of its program steps, by their names."""
     beginnings: int
     """How many processes have worked on it."""
 
@@ -61,6 +67,8 @@ class RunHistory:
         )
         if problem or start is None:
             raise DatasetError(str(run.journal_path), [Problem("", problem)])
+        _check_beginnings(run, events)
+        check_planned(run.journal_path, events)
         stop = last_stop(events)
         skipped = frozenset(run.skipped_steps())
         return cls(
@@ -71,8 +79,31 @@ class RunHistory:
             finished=skipped.union(run.finished_steps()),
             skipped=skipped,
             programmed=programmings_in(events),
-            beginnings=sum(event["event"] in {"start", "resume"} for event in events),
+            attempts=attempts_in(events),
+            beginnings=sum(event["event"] in BEGINNINGS for event in events),
         )
+
+    def visits(self) -> tuple[VisitTerms, ...]:
+        """Return the visits of the plan that its finished steps were taken by.
+
+        Raises
+        ------
+        DatasetError
+            If neither the journal nor the configuration that it keeps says them.
+        """
+        said: tuple[VisitTerms, ...] | None = self.last.get("visits")
+        return terms_of(self.stored_campaign().config) if said is None else said
+
+    def check_skipped(self) -> None:
+        """See that steps which the journal calls skipped are such as may be.
+
+        Raises
+        ------
+        DatasetError
+            If one is not; with its line in the journal.
+        """
+        if self.skipped:
+            check_skips(self.run.journal_path, self.run.events(), visits=self.visits())
 
     def stored_campaign(self) -> Campaign:
         """Return the configuration that the run keeps, with its relative paths where they were.
@@ -191,6 +222,28 @@ def tidy_up(run: RunDirectory) -> None:
     for path in (run.path / "steps").glob(f"*{MAKING_SUFFIX}"):
         with names_failed_writes(path):
             path.unlink(missing_ok=True)
+
+
+def _check_beginnings(run: RunDirectory, events: Sequence[Mapping[str, Any]]) -> None:
+    """See that every process has said what going on needs to know."""
+    beginnings = [
+        (number, event)
+        for number, event in enumerate(events, start=1)
+        if event["event"] in BEGINNINGS
+    ]
+    lacks = [(number, event, "campaign") for number, event in beginnings if "campaign" not in event]
+    number, last = beginnings[-1]
+    lacks += [(number, last, name) for name in ("identity", "geometry") if name not in last]
+    problems = [
+        Problem(f"line {number}", f"{event['event']} event: {name}: missing")
+        for number, event, name in lacks
+    ]
+    fields = [field.name for field in dataclass_fields(ChipIdentity)]
+    if "identity" in last and last["identity"].keys() != set(fields):
+        message = f"{last['event']} event: identity: must have {', '.join(fields)}"
+        problems.append(Problem(f"line {number}", message))
+    if problems:
+        raise DatasetError(str(run.journal_path), problems)
 
 
 def _leaves(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from hil.campaign.bench import OpenDevice, open_device
 from hil.campaign.book_keeping import keep_book, wear_problems
-from hil.campaign.config import Campaign
+from hil.campaign.chips.claim import claimed_chip
+from hil.campaign.config.load import Campaign
 from hil.campaign.control import StopRequests
-from hil.campaign.estimate import check_plan, outline_plan
+from hil.campaign.estimate.campaign_plan import check_plan, outline_plan
 from hil.campaign.instruments import BenchInstruments, named_mock_instruments
 from hil.campaign.interruption import StopSwitch
 from hil.campaign.observers import watch_run
@@ -86,9 +87,17 @@ def open_desk(
 
 @contextmanager
 def open_bench(
-    campaign: Campaign, desk: RunDesk, recording: Recording | None
+    campaign: Campaign, desk: RunDesk, recording: Recording | None, *, run: Path | None
 ) -> Iterator[tuple[OpenDevice, BenchInstruments]]:
-    """Open the device and the instruments of a campaign; leave them safe on every way out."""
+    """Open the device and the instruments of a campaign; leave them safe on every way out.
+
+    Parameters
+    ----------
+    campaign, desk, recording
+        What is run, by whom, and what stands in for the device.
+    run
+        Folder of the run, where that is chosen.
+    """
     config = campaign.config
     # A recording keeps the conditions that it was recorded in.
     sections = config.instruments if recording is None else {}
@@ -114,6 +123,9 @@ def open_bench(
         reserve = getattr(device.chip, "reserve", None)  # a plug-in need not have it
         if reserve is not None:
             reserve()
+        if run is not None and not plays_recording(device.chip):
+            claim = claimed_chip(device.chip.identify(), run, campaign)
+            desk.locks.enter_context(claim)
         yield device, instruments
 
 

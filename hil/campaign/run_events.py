@@ -64,7 +64,9 @@ class RunStarted:
     steps: tuple[StepSize, ...]
     """Every planned step, in order."""
     finished: frozenset[str] = frozenset()
-    """Names of those that were finished before, where the run goes on."""
+    """Names of those that were finished before, where the run goes on, skipped ones among them."""
+    skipped: frozenset[str] = frozenset()
+    """Names of those among them that were not needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,16 @@ class RunPaused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseSeen:
+    """A guard has looked again while the run is paused."""
+
+    found: str
+    """What is wrong now, with its value."""
+    left_s: float | None
+    """How much longer it may be wrong before the run stops; None if nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunContinued:
     """A paused run goes on."""
 
@@ -204,6 +216,7 @@ RunEvent = (
     | StepSkipped
     | FaultMet
     | RunPaused
+    | PauseSeen
     | RunContinued
     | Waiting
     | WaitEnded

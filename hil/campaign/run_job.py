@@ -1,13 +1,14 @@
 """A run under way: what it works with, and where it writes down what happens."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hil.campaign.bench_time import BenchTime, RealTime
-from hil.campaign.config import Campaign
+from hil.campaign.config.load import Campaign
 from hil.campaign.guards.fault_rate import FaultRate
+from hil.campaign.guards.probation import Probation
 from hil.campaign.instruments import BenchInstruments
 from hil.campaign.interruption import StopSwitch
 from hil.campaign.observers import Observers
@@ -43,6 +44,29 @@ class Programming:
     """When, ISO 8601."""
     step: str
     """Name of the program step that did it; empty if the core was to be programmed anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramAttempts:
+    """What earlier processes have tried for a program step."""
+
+    count: int = 0
+    """How often its core was programmed for it."""
+    has_failed: bool = False
+    """Whether the core was found, after the last time, not to hold its weights."""
+
+
+def attempts_in(events: Iterable[Mapping[str, Any]]) -> dict[str, ProgramAttempts]:
+    """Return what the events of a journal tell of program steps, by their names."""
+    found: dict[str, ProgramAttempts] = {}
+    for event in events:
+        step = str(event.get("step", ""))
+        before = found.get(step, ProgramAttempts())
+        if event["event"] == "program" and step:
+            found[step] = ProgramAttempts(count=before.count + 1)
+        elif event["event"] == "failure" and step in found:
+            found[step] = replace(before, has_failed=True)
+    return found
 
 
 def programmings_in(events: Iterable[Mapping[str, Any]]) -> dict[int, Programming]:
@@ -94,6 +118,10 @@ class RunJob:
     """Those that need not be taken, of this process and those before."""
     programmed: Mapping[int, Programming] = field(default_factory=dict)
     """Cores that the run has programmed before, and what they got last."""
+    attempts: Mapping[str, ProgramAttempts] = field(default_factory=dict)
+    """What became of its program steps before, by their names."""
+    recorded_skips: Mapping[StepKey, str] = field(default_factory=dict)
+    """Why steps were skipped that are played, where the device is a recording."""
     time: BenchTime = field(default_factory=RealTime)
     """The time that passes for the chip and the instruments."""
     waits: Waits = field(default_factory=lambda: Waits(RealTime()))
@@ -104,6 +132,8 @@ class RunJob:
     """Whether the device is a recording, which measures nothing."""
     fault_rate: FaultRate = field(default_factory=FaultRate)
     """Faults of the link among the last vectors."""
+    probation: Probation = field(default_factory=Probation)
+    """How long the run is looked at closely after a pause."""
 
     @property
     def is_resumed(self) -> bool:

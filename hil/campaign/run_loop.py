@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
+from hil.campaign.observers import why_ended
 from hil.campaign.plan import PlannedStep
+from hil.campaign.plan_fit import terms_of
 from hil.campaign.run_events import RunStarted, StepSize
 from hil.campaign.run_job import RunJob, RunOutcome, absolute
 from hil.campaign.step_taking import StepTaker
 from hil.core.errors import HilError
 from hil_datasets.index import write_index
+from hil_datasets.journal_plan import event_of
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import hash_work
+from hil_datasets.visit_terms import terms_to_json
 
 
 def take_steps(job: RunJob) -> RunOutcome:
@@ -48,8 +52,7 @@ def take_steps(job: RunJob) -> RunOutcome:
             if isinstance(error, KeyboardInterrupt):
                 _stop(job, "interrupted", failed, reason=str(error) or "Ctrl-C")
             else:
-                reason = f"{type(error).__name__}: {error}".rstrip(": ")
-                _stop(job, "aborted", failed, reason=reason)
+                _stop(job, "failed", failed, reason=why_ended(error))
         raise
     _stop(job, "incomplete" if failed else "complete", failed)
     return RunOutcome(run=job.run, failed=tuple(failed))
@@ -75,11 +78,15 @@ def _begin(job: RunJob) -> None:
         "identity": asdict(job.identity),
         "geometry": asdict(job.chip.geometry()),
         "software": dict(job.software),
-        "planned": [step.key.name for step in job.plan],
+        "planned": [key.name for key in (*(step.key for step in job.plan), *job.recorded_skips)],
+        "visits": terms_to_json(terms_of(job.campaign.config)),
         "work": work_hashes(job.plan),
         **job.beginning,
     }
     job.note(str(details.pop("event", "start")), **details)
+    for key, reason in job.recorded_skips.items():
+        if key not in job.finished:
+            job.note("skip", step=key.name, reason=reason, **event_of(key))
     sizes = (
         StepSize(
             name=step.key.name,
@@ -95,6 +102,7 @@ def _begin(job: RunJob) -> None:
             chip=str(job.identity),
             steps=tuple(sizes),
             finished=frozenset(key.name for key in job.finished),
+            skipped=frozenset(key.name for key in job.skipped),
         )
     )
 

@@ -2,16 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hil.campaign.pace import Pace
+from hil.campaign.pause_tally import CurrentPause, PauseTally
 from hil.campaign.run_events import (
     FaultMet,
     LeftUnsafe,
+    PauseSeen,
     RunContinued,
     RunEnded,
     RunEvent,
@@ -28,6 +30,9 @@ from hil.campaign.run_events import (
     WaitEnded,
     Waiting,
 )
+from hil.campaign.taken_step import TakenStep
+
+_ChangeOfState = RunPaused | PauseSeen | RunContinued | StopAsked | RunEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,7 @@ class RunProgress:
     vectors_done: int
     """Vectors of finished steps, and those read of the current ones."""
     vectors: int
-    """Vectors planned."""
+    """Vectors planned, without those of steps that were not needed."""
     elapsed_s: float
     """Since this process began with it."""
     eta_s: float | None
@@ -98,6 +103,10 @@ class RunProgress:
     """What could not be left safe, and why; empty if everything could."""
     waiting: CurrentWait | None = None
     """What the run waits for; None if it does not."""
+    pause: CurrentPause | None = None
+    """How the pause stands; None if the run is not paused."""
+    steps_skipped: int = 0
+    """Planned steps that were not needed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -122,7 +131,8 @@ class RunTally:
         self._state = RunState.RUNNING
         self._sizes: dict[str, StepSize] = {}
         self._finished: set[str] = set()
-        self._taken: dict[str, _TakenStep] = {}
+        self._skipped: set[str] = set()
+        self._taken: dict[str, TakenStep] = {}
         self._paces: dict[str, Pace] = {}
         self._failed: dict[str, str] = {}
         self._last_errors: dict[str, float | None] = {}
@@ -132,6 +142,7 @@ class RunTally:
         self._last_fault = self._unsafe = ""
         self._wait: Waiting | None = None
         self._wait_began_s = 0.0
+        self._pause = PauseTally(clock)
 
     def hear(self, event: RunEvent) -> None:
         """Take note of an event."""
@@ -154,13 +165,13 @@ class RunTally:
                 self._unsafe = reason
             case Waiting() | WaitEnded():
                 self._change_wait(event)
-            case RunPaused() | RunContinued() | StopAsked() | RunEnded():
+            case RunPaused() | PauseSeen() | RunContinued() | StopAsked() | RunEnded():
                 self._change_state(event)
 
     def _begin(self, event: RunStarted) -> None:
         self.run, self._title, self._chip = event.run, event.title, event.chip
         self._sizes = {size.name: size for size in event.steps}
-        self._finished = set(event.finished)
+        self._finished, self._skipped = set(event.finished), set(event.skipped)
 
     def _begin_step(self, name: str, vectors_done: int) -> None:
         # A caller that does not say when a step ends has ended it by beginning the next.
@@ -170,7 +181,8 @@ class RunTally:
         ]:
             self._end_step(other)
         self._finished.discard(name)
-        self._taken[name] = _TakenStep(size, vectors_done, self._clock())
+        self._skipped.discard(name)
+        self._taken[name] = TakenStep(size, vectors_done, self._clock())
 
     def _read(self, name: str, vectors: int) -> None:
         taken = self._taken.get(name) or next(iter(self._taken.values()), None)
@@ -184,6 +196,8 @@ class RunTally:
         self._end_step(event.step)
         if isinstance(event, StepFinished):
             self._note_errors(event.step, event.errors)
+        else:
+            self._skipped.add(event.step)
 
     def _end_step(self, name: str) -> None:
         taken = self._taken.pop(name, None)
@@ -218,6 +232,11 @@ class RunTally:
         left_s = max(0.0, wait.until_s - wait.now_s - passed_s)
         return CurrentWait(reason=wait.reason, left_s=left_s)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a guard has paused the run."""
+        return self._state is RunState.PAUSED
+
     def _note_errors(self, name: str, errors: Mapping[str, float]) -> None:
         self._failed.pop(name, None)
         self._last_errors_step = name
@@ -229,10 +248,13 @@ class RunTally:
             if math.isfinite(error):
                 self._worst[correction] = max(error, self._worst.get(correction, 0.0))
 
-    def _change_state(self, event: RunPaused | RunContinued | StopAsked | RunEnded) -> None:
+    def _change_state(self, event: _ChangeOfState) -> None:
         match event:
             case RunPaused(reason=reason):
                 self._state, self._reason = RunState.PAUSED, reason
+                self._pause.begin()
+            case PauseSeen():
+                self._pause.see(event)
             case RunContinued():
                 self._state, self._reason = RunState.RUNNING, ""
                 for taken in self._taken.values():
@@ -269,17 +291,17 @@ class RunTally:
 
     def progress(self) -> RunProgress:
         """Return how far the run is."""
-        current = tuple(taken.current() for taken in self._taken.values())
-        finished = sum(self._sizes[name].vectors for name in self._finished if name in self._sizes)
+        current = tuple(map(_current, self._taken.values()))
         return RunProgress(
             state=self._state,
             reason=self._reason,
             title=self._title,
             chip=self._chip,
-            steps_done=len(self._finished - self._failed.keys()),
+            steps_done=len(self._finished - self._skipped - self._failed.keys()),
             steps=len(self._sizes),
-            vectors_done=finished + sum(step.vectors_done for step in current),
-            vectors=sum(size.vectors for size in self._sizes.values()),
+            vectors_done=self._vectors(self._finished - self._skipped)
+            + sum(step.vectors_done for step in current),
+            vectors=self._vectors(self._sizes.keys() - self._skipped),
             elapsed_s=self._clock() - self._began_s,
             eta_s=self._eta_s(),
             vectors_per_s=self._vectors_per_s(),
@@ -292,7 +314,12 @@ class RunTally:
             last_fault=self._last_fault,
             unsafe=self._unsafe,
             waiting=self._waiting(),
+            pause=self._pause.current() if self.is_paused else None,
+            steps_skipped=len(self._skipped),
         )
+
+    def _vectors(self, names: Iterable[str]) -> int:
+        return sum(self._sizes[name].vectors for name in names if name in self._sizes)
 
     def _vectors_per_s(self) -> dict[str, float]:
         rates: dict[str, float] = {}
@@ -305,44 +332,14 @@ class RunTally:
         return rates
 
 
-class _TakenStep:
-    """A step that is being taken, and when its blocks came."""
-
-    def __init__(self, size: StepSize, done: int, now_s: float) -> None:
-        self.size = size
-        self.done = done
-        self._read_here = 0
-        self._began_s = self._last_s = now_s
-        self._is_between_blocks = False
-
-    def read(self, vectors: int, now_s: float) -> float | None:
-        """Take note of a block; return its seconds, or None where they are not its own.
-
-        Before the first block of a step the core is programmed.
-        """
-        seconds = now_s - self._last_s if self._is_between_blocks else None
-        self.done += vectors
-        self._read_here += vectors
-        self._last_s, self._is_between_blocks = now_s, True
-        return seconds
-
-    def forget_pause(self, now_s: float) -> None:
-        """Leave out of the pace what has passed since the last block: the run was paused."""
-        self._began_s += now_s - self._last_s
-        self._last_s, self._is_between_blocks = now_s, False
-
-    def rest_s(self, now_s: float, vector_s: float) -> float:
-        """Return how long the step took besides its vectors."""
-        return now_s - self._began_s - self._read_here * vector_s
-
-    def current(self) -> CurrentStep:
-        """Return it as a value."""
-        return CurrentStep(
-            name=self.size.name,
-            vectors_done=min(self.done, self.size.vectors) if self.size.vectors else self.done,
-            vectors=self.size.vectors,
-            chip=self.size.chip,
-        )
+def _current(taken: TakenStep) -> CurrentStep:
+    size = taken.size
+    return CurrentStep(
+        name=size.name,
+        vectors_done=min(taken.done, size.vectors) if size.vectors else taken.done,
+        vectors=size.vectors,
+        chip=size.chip,
+    )
 
 
 def utc_text(now: datetime) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hil.campaign.chips.chips_folder import is_chips_folder, read_chips_folder
 from hil.campaign.guards.known_answer_file import KnownAnswerCheck, last_known_answer
 from hil.campaign.process_identity import ProcessIdentity, ProcessTable, Whereabouts
 from hil.campaign.progress_file import StoredProgress, read_progress
@@ -46,6 +47,8 @@ class RunStatus:
     """When the run began."""
     steps_done: int
     """Finished steps."""
+    steps_skipped: int
+    """Planned steps that were not needed."""
     steps: int
     """Planned steps."""
     writer: ProcessIdentity | None
@@ -80,6 +83,7 @@ def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatu
     start = next((event for event in events if event["event"] == "start"), {})
     state, reason, more = _state(folder, events, stored, owner, table)
     finished = {event["file"] for event in events if event["event"] == "step" and "file" in event}
+    skipped = {str(event.get("step", "")) for event in events if event["event"] == "skip"}
     progress = None if stored is None else stored.progress
     planned = len(start.get("planned", ()))
     return RunStatus(
@@ -93,6 +97,7 @@ def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatu
         note="; ".join(filter(None, (note, more))),
         started_utc=start.get("utc", ""),
         steps_done=len(finished),
+        steps_skipped=len(skipped - {Path(file).stem for file in finished}),
         steps=planned or (0 if progress is None else progress.steps),
         writer=_writer(state, owner, stored),
         updated_utc="" if stored is None else stored.utc,
@@ -145,7 +150,11 @@ def _state(
 
 
 def _killed(folder: Path) -> tuple[RunState, str, str]:
-    return RunState.KILLED, "its process is gone", f"was killed; hil resume {folder} continues"
+    note = (
+        f"nobody has made the chip and the instruments safe: look after them; hil resume {folder} "
+        "continues"
+    )
+    return RunState.KILLED, "its process is gone", note
 
 
 def _ended(stop: dict[str, Any], folder: Path) -> tuple[RunState, str, str]:
@@ -189,6 +198,10 @@ class FoundRun:
     """How it stands; None if it is damaged."""
     problem: str
     """What is wrong with it; empty if nothing."""
+    part_of: str = ""
+    """Folder of the runs of several chips that it is one of; empty if it is none."""
+    has_begun: bool = True
+    """Whether there is a run yet; one of several chips may not have begun."""
 
 
 def find_runs(folder: Path, *, now: datetime, table: ProcessTable) -> list[FoundRun]:
@@ -205,23 +218,42 @@ def find_runs(folder: Path, *, now: datetime, table: ProcessTable) -> list[Found
         what = "is no folder" if folder.exists() else "no such folder"
         raise DatasetError(str(folder), [Problem("", what)])
     found = []
-    for path in _run_folders(folder):
+    for path, part_of in _run_folders(folder):
+        if part_of and not path.exists():
+            found.append(
+                FoundRun(path=str(path), status=None, problem="", part_of=part_of, has_begun=False)
+            )
+            continue
         try:
             status = read_status(path, now=now, table=table)
-            found.append(FoundRun(path=str(path), status=status, problem=""))
+            found.append(FoundRun(path=str(path), status=status, problem="", part_of=part_of))
         except DatasetError as error:
             problem = "; ".join(map(str, error.problems))
-            found.append(FoundRun(path=str(path), status=None, problem=problem))
+            found.append(FoundRun(path=str(path), status=None, problem=problem, part_of=part_of))
     found.sort(key=lambda run: run.path)
     found.sort(key=lambda run: "" if run.status is None else run.status.started_utc, reverse=True)
     return found
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
+def _run_folders(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the folders of runs, each with that of several chips that it is a part of."""
     for parent, folders, files in os.walk(folder):
+        chips = _chips_in(Path(parent))
+        if chips:
+            folders.clear()
+            yield from ((Path(parent, chip), parent) for chip in chips)
+            continue
         is_run = "journal.jsonl" in files or {"campaign.toml", LOCK_FILE} <= set(files)
         if is_run:
             folders.clear()  # no run lies inside another one
-            yield Path(parent)
+            yield Path(parent), ""
         else:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+
+
+def _chips_in(folder: Path) -> tuple[str, ...]:
+    """Return the chips whose runs a folder is for; none where it cannot be read which."""
+    try:
+        return read_chips_folder(folder).chips if is_chips_folder(folder) else ()
+    except DatasetError:
+        return ()

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from hil.campaign.bench import OpenDevice, open_recording
-from hil.campaign.config import START_PLACEHOLDER, Campaign
-from hil.campaign.config_resolved import store_resolved
+from hil.campaign.config.load import Campaign
+from hil.campaign.config.resolved import store_resolved
+from hil.campaign.config.sections import START_PLACEHOLDER
 from hil.campaign.instruments import BenchInstruments
 from hil.campaign.plan import PlannedStep, plan_replay
-from hil.campaign.replay_resource import recording_of
+from hil.campaign.plan_fit import (
+    check_finished_fit,
+    check_replay_fits,
+    check_unchanged,
+    played_recording,
+    played_skips,
+    terms_of,
+)
 from hil.campaign.resume import (
     RunHistory,
     changed_settings,
@@ -35,9 +43,8 @@ from hil.campaign.run_events import RunWatcher
 from hil.campaign.run_job import RunJob, RunOutcome
 from hil.campaign.run_loop import take_steps, work_hashes
 from hil.campaign.software import software_versions
-from hil.core.errors import DatasetError, Problem
+from hil.campaign.step_remains import forget_unfit
 from hil_datasets.chip_book.campaign_book import BookKeeper, UnwrittenBook
-from hil_datasets.journal import last_beginning
 from hil_datasets.recording import Recording
 from hil_datasets.run_directory import RunDirectory, create_run, make_run_folder, open_run
 from hil_drivers.chip import Chip
@@ -82,8 +89,8 @@ def run_campaign(
         If somebody stops the run.
     """
     with open_desk(campaign, observer, now=now, monotonic=monotonic) as desk:
-        recording = recording_of(campaign.config.device.resource, campaign.path.parent)
-        with open_bench(campaign, desk, recording) as (device, instruments):
+        recording = played_recording(campaign)
+        with open_bench(campaign, desk, recording, run=out) as (device, instruments):
             out = out or Path(
                 campaign.config.campaign.out.replace(START_PLACEHOLDER, _stamp(now()))
             )
@@ -149,7 +156,9 @@ def resume_run(
         return RunOutcome(run=run, failed=())
     campaign = stored = history.stored_campaign()
     settings = [] if given is None else changed_settings(stored, given)
+    history.check_skipped()
     if given is not None and settings:
+        check_finished_fit(str(run.path), history.finished, history.visits(), given.config)
         refuse_unaccepted(history, settings, accepts=accepts_changes)
         campaign = given
     with open_desk(campaign, observer, now=now, monotonic=monotonic) as desk:
@@ -157,32 +166,46 @@ def resume_run(
         history = RunHistory.of(run)  # it was another's until now
         desk.clock.go_on(str(history.start.get("utc", "")))
         tidy_up(run)
-        recording = recording_of(campaign.config.device.resource, campaign.path.parent)
-        with open_bench(campaign, desk, recording) as (device, instruments):
-            plan, left, changes = _what_is_left(
-                campaign, history, device.chip, recording, compares_work=not settings
-            )
-            refuse_unaccepted(history, changes, accepts=accepts_changes)
-            if not plays_recording(device.chip):
-                check_wear_limits(campaign, device.chip.identify(), left)
-            job = _job_on_device(
-                campaign,
-                desk,
-                run,
-                plan,
-                device=device,
-                instruments=instruments,
-                recording=recording,
-                beginning={
-                    "event": "resume",
-                    "accepted": settings + changes,
-                    **named_instruments(instruments),
-                    **config_in_use(history, campaign if settings else None),
-                },
-                book=begin_book(campaign, desk, device.chip, run, left, is_resumed=True),
-                history=history,
-            )
-            return take_steps(job)
+        return _go_on(campaign, history, desk, settings=settings, accepts_changes=accepts_changes)
+
+
+def _go_on(
+    campaign: Campaign,
+    history: RunHistory,
+    desk: RunDesk,
+    *,
+    settings: list[str],
+    accepts_changes: bool,
+) -> RunOutcome:
+    """Take what is left of a run; `settings` are the keys that have changed, which is accepted."""
+    recording = played_recording(campaign)
+    with open_bench(campaign, desk, recording, run=history.run.path) as (device, instruments):
+        plan, left, changes = _what_is_left(
+            campaign, history, device.chip, recording, compares_work=not settings
+        )
+        refuse_unaccepted(history, changes, accepts=accepts_changes)
+        if settings:
+            forget_unfit(history.run, left, history.visits(), terms_of(campaign.config))
+        if not plays_recording(device.chip):
+            check_wear_limits(campaign, device.chip.identify(), left)
+        job = _job_on_device(
+            campaign,
+            desk,
+            history.run,
+            plan,
+            device=device,
+            instruments=instruments,
+            recording=recording,
+            beginning={
+                "event": "resume",
+                "accepted": settings + changes,
+                **named_instruments(instruments),
+                **config_in_use(history, campaign if settings else None),
+            },
+            book=begin_book(campaign, desk, device.chip, history.run, left, is_resumed=True),
+            history=history,
+        )
+        return take_steps(job)
 
 
 def _what_is_left(
@@ -243,7 +266,9 @@ def replay_run(
     recording = Recording(recorded.read_steps())
     first = recording.record(recording.keys[0])
     if is_own:
-        _check_unchanged(recorded, campaign, first.origin.campaign_sha256)
+        check_unchanged(recorded, campaign, first.origin.campaign_sha256)
+    else:
+        check_replay_fits(recorded, recording, campaign.config)
     with (
         open_desk(campaign, observer, now=now, monotonic=time.monotonic) as desk,
         open_recording(recording) as chip,
@@ -269,6 +294,7 @@ def replay_run(
             beginning={"replay_of": replayed, "replayed_run": str(source)},
             plays_recording=True,
             play=recording.play,
+            recorded_skips=recorded.skipped_steps(),
         )
         return take_steps(job)
 
@@ -304,25 +330,13 @@ def _job_on_device(
         finished=frozenset() if history is None else history.finished,
         skipped=set() if history is None else set(history.skipped),
         programmed={} if history is None else history.programmed,
+        attempts={} if history is None else history.attempts,
+        recorded_skips=played_skips(campaign),
         time=device.time,
         waits=device.waits,
         plays_recording=plays_recording(device.chip),
         play=(lambda _: None) if recording is None else recording.play,
     )
-
-
-def _check_unchanged(recorded: RunDirectory, campaign: Campaign, measured_with: str) -> None:
-    beginning = last_beginning(recorded.events())
-    pairs = (
-        (campaign.sha256, beginning.get("campaign_sha256", measured_with)),
-        (campaign.resolved_sha256, beginning.get("resolved_sha256", campaign.resolved_sha256)),
-    )
-    if any(found != wanted for found, wanted in pairs):
-        message = (
-            "was changed since the run: its hash differs from the recorded one; to fit "
-            "with other options, give a campaign file of your own with --campaign"
-        )
-        raise DatasetError(str(campaign.path), [Problem("", message)])
 
 
 def utc_now() -> datetime:

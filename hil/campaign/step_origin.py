@@ -8,6 +8,7 @@ from hil.campaign.plan import PlannedStep
 from hil.campaign.run_job import RunJob
 from hil.campaign.visits import has_visits
 from hil.core.errors import FrameError
+from hil.core.readout import ChipIdentity
 from hil_calibration.quality import is_calibrated
 from hil_datasets.chip_book.facts import summarize_calibration
 from hil_datasets.circumstance import Circumstance
@@ -43,11 +44,7 @@ def step_origin(
     TransportError, DeviceError
         If the device is lost or refuses.
     """
-    chip = job.chip.identify()
-    if chip != job.identity:
-        raise FrameError(
-            f"the device was {job.identity} when the run began and says now that it is {chip}"
-        )
+    chip = _same_chip(job)
     config = job.campaign.config
     temperature_c = job.chip.temperature_c(step.key.core, step.key.read_mode)
     job.book.temperature(temperature_c, core=step.key.core)
@@ -99,6 +96,15 @@ def note_in_book(
             temperature_c=origin.temperature_c,
         )
     )
+
+
+def _same_chip(job: RunJob) -> ChipIdentity:
+    chip = job.chip.identify()
+    if chip != job.identity:
+        raise FrameError(
+            f"the device was {job.identity} when the run began and says now that it is {chip}"
+        )
+    return chip
 
 
 def _circumstance(

@@ -1,15 +1,20 @@
 """What an earlier process has left of a step: its whole file, or the first part of one."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from hil.campaign.plan import PlannedStep
+from hil.campaign.plan_fit import misfit
 from hil.campaign.run_job import RunJob
 from hil.core.errors import DatasetError
 from hil_datasets.circumstance import CorrectionSource
-from hil_datasets.durable import PART_SUFFIX
+from hil_datasets.durable import PART_SUFFIX, names_failed_writes
+from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
 from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
 from hil_datasets.step_reader import read_step
+from hil_datasets.visit_terms import VisitTerms
 
 
 def step_layout(job: RunJob, step: PlannedStep) -> StepLayout:
@@ -69,6 +74,21 @@ def find_whole(
         return None
     path.with_name(path.name + PART_SUFFIX).unlink(missing_ok=True)
     return record
+
+
+def forget_unfit(
+    run: RunDirectory,
+    left: Iterable[PlannedStep],
+    before: Sequence[VisitTerms],
+    now: Sequence[VisitTerms],
+) -> None:
+    """Remove what is there of steps that were begun under other settings than they have now."""
+    for step in left:
+        if misfit(step.key, before, now):
+            path = run.step_path(step.key)
+            for found in (path, path.with_name(path.name + PART_SUFFIX)):
+                with names_failed_writes(found):
+                    found.unlink(missing_ok=True)
 
 
 def forget_part(job: RunJob, step: PlannedStep) -> None:

@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 
 from hil.campaign.corrections_in_use import CorrectionInUse, CorrectionsInUse
-from hil.campaign.drift_watch import wait_until_due, why_not_needed, why_too_late
+from hil.campaign.drift_watch import (
+    wait_until_due,
+    what_remains,
+    why_needed,
+    why_not_needed,
+    why_too_late,
+)
 from hil.campaign.guards.step_guard import guard_step
 from hil.campaign.instruments import InstrumentReading, conditions_between
 from hil.campaign.judge import judge_step
@@ -12,6 +18,7 @@ from hil.campaign.plan import PlannedStep
 from hil.campaign.programming import Programmer
 from hil.campaign.run_clock import StepWatch
 from hil.campaign.run_events import (
+    Noted,
     StepFailed,
     StepFinished,
     StepSkipped,
@@ -22,6 +29,7 @@ from hil.campaign.run_job import RunJob
 from hil.campaign.step_origin import note_in_book, step_origin
 from hil.campaign.step_remains import find_part, find_whole, forget_part, step_layout
 from hil.core.errors import CalibrationError
+from hil_datasets.journal_plan import event_of
 from hil_datasets.step import StepConclusion, StepKind, StepOrigin
 from hil_datasets.step_part import StepPart
 from hil_datasets.step_writer import StepWriter
@@ -143,18 +151,16 @@ class StepTaker:
 
     def _skip(self, step: PlannedStep, reason: str) -> None:
         job, key = self._job, step.key
-        job.note("skip", step=key.name, reason=reason, **_journal_key(step))
+        job.note("skip", step=key.name, reason=reason, **event_of(key))
         job.skipped.add(key)
         job.events.tell(StepSkipped(step=key.name, reason=reason))
 
     def _take_program(self, step: PlannedStep) -> str | None:
         """Program a core until it holds its weights, as often as the campaign allows."""
         self._prepare(step)
-        self._programmer.program_for(step)
-        problem = self._take_new(step, None)
-        for _ in range(1, step.attempts):
-            if problem is None:
-                break
+        refused = self._programmer.program_for(step)
+        problem = self._fail(step, refused) if refused else self._take_new(step, None)
+        while problem is not None and self._programmer.attempts(step) < step.attempts:
             forget_part(self._job, step)
             self._programmer.program_again(step)
             problem = self._take_new(step, None)
@@ -203,6 +209,7 @@ class StepTaker:
                 writer=writer,
                 watch=watch,
                 continue_noise=lambda vector: continue_noise(job, step, vector),
+                settle=lambda: self._prepare(step),
             )
             bench = StepBench(
                 chip=job.chip,
@@ -258,10 +265,11 @@ class StepTaker:
         job.note_faults(key.name)
         job.note(
             "step",
-            **_journal_key(step),
+            **event_of(key),
             file=str(job.run.step_path(key).relative_to(job.run.path)),
             raw_sha256=raw_sha256,
             errors=conclusion.errors,
+            **self._watched(step, conclusion),
         )
         self._corrections.note(key, conclusion, raw_sha256)
         if key.kind is StepKind.CALIBRATE:
@@ -275,6 +283,18 @@ class StepTaker:
         )
         job.events.tell(StepFailed(step=key.name, reason=problem))
         return problem
+
+    def _watched(self, step: PlannedStep, conclusion: StepConclusion) -> dict[str, str]:
+        """Return why a drift watch had a step calibrated, and what did not help; log both."""
+        job = self._job
+        said = {
+            "reason": why_needed(job, step, self._corrections),
+            "remark": what_remains(job, step, conclusion.errors),
+        }
+        told = {name: words for name, words in said.items() if words}
+        for words in told.values():
+            job.events.tell(Noted(words=f"{step.key.name}: {words}"))
+        return told
 
 
 def continue_noise(job: RunJob, step: PlannedStep, vector: int) -> None:
@@ -296,14 +316,6 @@ def _quantities(step: PlannedStep) -> dict[tuple[str, str], float]:
         instrument, _, name = quantity.partition(".")
         settings[instrument, name] = value
     return settings
-
-
-def _journal_key(step: PlannedStep) -> dict[str, object]:
-    """Return what tells a step from others, as its line in the journal says it."""
-    key = step.key
-    visit = {"visit": key.visit} if key.visit else {}
-    kind = {} if key.kind is StepKind.CALIBRATE else {"kind": str(key.kind)}
-    return {"core": key.core, "read_mode": str(key.read_mode), **visit, **kind}
 
 
 def _tell_vectors(job: RunJob, step: PlannedStep, vectors: int, block: tuple[float, float]) -> None:

@@ -8,14 +8,11 @@ comes first. A drift watch follows when everything else is done.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from hil.campaign.instrument_config import QuantitySection
-from hil.campaign.steps_config import STEPS_WHERE_NONE, DriftWatchStep, StepsSection
+from hil.campaign.config.instruments import QuantitySection
+from hil.campaign.config.sections import CampaignConfig
+from hil.campaign.config.steps import STEPS_WHERE_NONE, DriftWatchStep, StepsSection
 from hil_datasets.step import StepKey, StepKind
-
-if TYPE_CHECKING:  # it checks a whole campaign by what is here
-    from hil.campaign.config import CampaignConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +56,17 @@ class ScheduledStep:
         return self.calibration_vectors + self.held_out * self.repeats
 
 
-def steps_of(config: "CampaignConfig") -> StepsSection:
+def steps_of(config: CampaignConfig) -> StepsSection:
     """Return what kinds of steps a campaign takes."""
     return STEPS_WHERE_NONE if config.steps is None else config.steps
 
 
-def has_visits(config: "CampaignConfig") -> bool:
+def has_visits(config: CampaignConfig) -> bool:
     """Tell whether a campaign says anything of visits or kinds of steps."""
     return config.steps is not None or config.sweep is not None
 
 
-def visits_of(config: "CampaignConfig") -> tuple[Visit, ...]:
+def visits_of(config: CampaignConfig) -> tuple[Visit, ...]:
     """Return the visits of a campaign, in order."""
     steps = steps_of(config)
     visits: list[Visit] = []
@@ -92,7 +89,7 @@ def visits_of(config: "CampaignConfig") -> tuple[Visit, ...]:
     return tuple(visits)
 
 
-def schedule(config: "CampaignConfig", cores: Sequence[int]) -> Iterator[ScheduledStep]:
+def schedule(config: CampaignConfig, cores: Sequence[int]) -> Iterator[ScheduledStep]:
     """Yield the steps of a campaign in their order: visits, then cores, read modes and kinds.
 
     Parameters
@@ -113,14 +110,14 @@ def schedule(config: "CampaignConfig", cores: Sequence[int]) -> Iterator[Schedul
                     yield _scheduled(config, key, visit)
 
 
-def swept_section(config: "CampaignConfig", quantity: str) -> QuantitySection | None:
+def swept_section(config: CampaignConfig, quantity: str) -> QuantitySection | None:
     """Return the section of a quantity, if there is one."""
     instrument, _, name = quantity.partition(".")
     section = config.instruments.get(instrument)
     return None if section is None else section.quantities.get(name)
 
 
-def _scheduled(config: "CampaignConfig", key: StepKey, visit: Visit) -> ScheduledStep:
+def _scheduled(config: CampaignConfig, key: StepKey, visit: Visit) -> ScheduledStep:
     steps, vectors = steps_of(config), config.vectors
     calibration_vectors, held_out, repeats, attempts = 0, vectors.verification, 1, 1
     match key.kind:
@@ -154,7 +151,7 @@ def _is_there(settings: Mapping[str, float], at: Mapping[str, float]) -> bool:
     return all(settings.get(quantity) == value for quantity, value in at.items())
 
 
-def _settings(config: "CampaignConfig") -> list[dict[str, float]]:
+def _settings(config: CampaignConfig) -> list[dict[str, float]]:
     """Return the product of the sweeps, the slowest quantity outermost."""
     # Sorting keeps the order of those that are equally slow, or of which nothing is known.
     sweeps = sorted(config.sweep or (), key=lambda sweep: -_longest_move_s(config, sweep.quantity))
@@ -168,7 +165,7 @@ def _settings(config: "CampaignConfig") -> list[dict[str, float]]:
     return found
 
 
-def _longest_move_s(config: "CampaignConfig", quantity: str) -> float:
+def _longest_move_s(config: CampaignConfig, quantity: str) -> float:
     """Return how long moving a quantity through its whole sweep may take; 0 if nothing says it."""
     section = swept_section(config, quantity)
     values = next(sweep.values for sweep in config.sweep or () if sweep.quantity == quantity)

@@ -57,7 +57,7 @@ def command(run: Path, *, at_once: bool, wait_s: float) -> None:
 
 
 def _lines(report: StopReport, before: RunStatus, after: RunStatus) -> list[str]:
-    from hil.cli.status import status_lines
+    from hil.cli.status_words import status_lines
 
     match report.outcome:
         case StopOutcome.NOT_RUNNING:

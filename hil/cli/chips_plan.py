@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from hil.campaign.estimate import CampaignPlan, check_plan
-from hil.campaign.estimate_storage import shown_bytes
+from hil.campaign.estimate.campaign_plan import CampaignPlan, check_plan
+from hil.campaign.estimate.storage import shown_bytes
 from hil.cli.errors import ExitCode
 from hil.cli.progress_words import duration_words
 from hil.core.errors import ConfigError, Problem

@@ -13,9 +13,7 @@ from rich.text import Text
 from hil.campaign.chips.chips_folder import ChipsFolder
 from hil.campaign.chips.processes import ChipEnd
 from hil.campaign.progress_file import read_progress
-from hil.campaign.run_events import RunState
-from hil.campaign.run_progress import RunProgress
-from hil.cli.progress_words import current_words, duration_words, line_of, link_words, percent
+from hil.cli.progress_words import current_words, details_words, line_of
 from hil.core.legible import printable
 
 _BETWEEN_LINES_S = 10.0
@@ -104,13 +102,14 @@ class ChipsProgress:
         if stored is None:
             return
         progress = stored.progress
-        number = min(progress.steps_done + len(progress.failed) + 1, progress.steps)
+        gone = progress.steps_done + progress.steps_skipped + len(progress.failed)
+        number = min(gone + 1, progress.steps)
         self._progress.update(
             task,
             total=progress.vectors,
             completed=progress.vectors_done,
             description=f"{number}/{progress.steps} {current_words(progress)}",
-            details=_details(progress),
+            details=details_words(progress),
         )
 
     def _say(self, words: str) -> None:
@@ -131,13 +130,3 @@ class ChipsProgress:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
-
-
-def _details(progress: RunProgress) -> str:
-    parts = (
-        f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
-        f"error {percent(progress.last_errors.get('nmpu'))}" if progress.last_errors else "",
-        link_words(progress.faults) if progress.faults else "",
-        "" if progress.state is RunState.RUNNING else str(progress.state),
-    )
-    return ", ".join(part for part in parts if part)

@@ -18,13 +18,14 @@ from hil.campaign.chips.campaigns import load_chips
 from hil.campaign.chips.chips_folder import ChipsFolder, make_chips_folder, read_chips_folder
 from hil.campaign.chips.chips_status import ChipStatus, read_chips_status, worst_nmpu_error
 from hil.campaign.chips.processes import ChipEnd, drive_chips
-from hil.campaign.config import START_PLACEHOLDER
+from hil.campaign.config.sections import START_PLACEHOLDER
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.run_events import RunState
+from hil.campaign.run_status import RunStatus
 from hil.campaign.runner import utc_now
 from hil.cli.chips_progress import ChipsProgress
 from hil.cli.errors import ExitCode
-from hil.cli.progress_words import percent
+from hil.cli.progress_words import percent, steps_words
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import printable
 from hil.core.toml_file import read_toml_bytes
@@ -179,8 +180,15 @@ def _drive(
         _print_table(folder, statuses)
     code = max((_exit_code(end) for end in ends), key=_SEVERITY.index, default=ExitCode.DONE)
     if code is not ExitCode.DONE:
+        running = [each.chip for each in statuses if not each.is_over]
+        if running:
+            click.echo(
+                f"still at work, each in a process of its own: {', '.join(running)}; hil status "
+                f"{folder.path} shows how far, hil abort {folder.path} stops",
+                err=True,
+            )
         # What has failed for good is told by the runs; all else can be tried again.
-        if any(_exit_code(end) not in {ExitCode.DONE, ExitCode.SOME_FAILED} for end in ends):
+        elif any(_exit_code(end) not in {ExitCode.DONE, ExitCode.SOME_FAILED} for end in ends):
             click.echo(f"stopped early: hil resume {folder.path} goes on from there", err=True)
         raise SystemExit(code)
 
@@ -201,11 +209,17 @@ def _document(folder: ChipsFolder, each: ChipStatus, end: ChipEnd | None) -> dic
         "device": "" if status is None else status.chip,
         "state": None if status is None else str(status.state),
         "steps_done": 0 if status is None else status.steps_done,
+        "steps_skipped": 0 if status is None else status.steps_skipped,
         "steps": 0 if status is None else status.steps,
-        "worst_nmpu_error": worst_nmpu_error(folder.run(each.chip)),
+        "worst_nmpu_error": _worst_error(folder, each),
         "exit_code": None if end is None else _exit_code(end),
         "reason": each.problem if end is None else end.words,
     }
+
+
+def _worst_error(folder: ChipsFolder, each: ChipStatus) -> float | None:
+    """Return the largest error of a run; None where it cannot be read, as its status says."""
+    return None if each.status is None else worst_nmpu_error(folder.run(each.chip))
 
 
 def _print_table(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> None:
@@ -217,6 +231,15 @@ def _print_table(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> None:
         console.print(chips_table(folder, statuses))
     click.echo(captured.get(), nl=False)
     click.echo(f"one run each: hil info {folder.path / folder.chips[0]} shows one as a whole")
+
+
+def _steps(status: RunStatus) -> str:
+    words = steps_words(status.steps_done, status.steps_skipped, status.steps)
+    return words.replace(" steps", "")  # the heading says it
+
+
+def _percent(error: float | None) -> str:
+    return "" if error is None else percent(error)
 
 
 def chips_table(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> Table:
@@ -234,8 +257,8 @@ def chips_table(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> Table:
             cell(each.chip),
             cell("" if status is None else status.serial),
             cell(each.problem if status is None else str(status.state)),
-            cell("" if status is None else f"{status.steps_done}/{status.steps}"),
-            percent(worst_nmpu_error(folder.run(each.chip))),
+            cell("" if status is None else _steps(status)),
+            _percent(_worst_error(folder, each)),
             cell(each.folder),
         )
     return table

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -18,8 +18,8 @@ from hil.campaign.control import StopOutcome, StopReport
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.runner import utc_now
 from hil.cli.errors import ExitCode
-from hil.cli.progress_words import line_of
-from hil.cli.status import status_lines
+from hil.cli.progress_words import line_of, steps_words
+from hil.cli.status_words import status_lines
 from hil.core.legible import printable
 
 _LOOK_EVERY_S = 0.5
@@ -38,14 +38,14 @@ def show_chips(path: Path, *, watch: bool, as_json: bool) -> None:
     console = Console()
     if not watch:
         statuses = read_chips_status(folder, now=utc_now(), table=table)
-        lines = _json(statuses, indent=1) if as_json else "\n".join(_lines(statuses))
+        lines = _json(statuses, indent=1) if as_json else "\n".join(_lines(folder, statuses))
         click.echo(lines)
     elif as_json or not console.is_terminal:
-        _watch_as_lines(_looks(folder, table), as_json=as_json)
+        _watch_as_lines(folder, _looks(folder, table), as_json=as_json)
     else:
         with Live(console=console, refresh_per_second=4) as live:
             for statuses in _looks(folder, table):
-                live.update(Text("\n".join(_lines(statuses))))
+                live.update(Text("\n".join(_lines(folder, statuses))))
 
 
 def _looks(folder: ChipsFolder, table: ProcessTable) -> Iterator[list[ChipStatus]]:
@@ -58,7 +58,9 @@ def _looks(folder: ChipsFolder, table: ProcessTable) -> Iterator[list[ChipStatus
         time.sleep(_LOOK_EVERY_S)
 
 
-def _watch_as_lines(looks: Iterator[list[ChipStatus]], *, as_json: bool) -> None:
+def _watch_as_lines(
+    folder: ChipsFolder, looks: Iterator[list[ChipStatus]], *, as_json: bool
+) -> None:
     due_s, last = time.monotonic(), None
     for statuses in looks:
         states = [None if each.status is None else each.status.state for each in statuses]
@@ -68,7 +70,7 @@ def _watch_as_lines(looks: Iterator[list[ChipStatus]], *, as_json: bool) -> None
         if as_json:
             click.echo(_json(statuses, indent=None))
         elif all(each.is_over for each in statuses):
-            click.echo("\n".join(_lines(statuses)))
+            click.echo("\n".join(_lines(folder, statuses)))
         else:
             click.echo("\n".join(map(_line, statuses)))
 
@@ -78,16 +80,28 @@ def _line(each: ChipStatus) -> str:
         return f"{each.chip}: {printable(each.problem)}"
     if each.status.progress is not None:
         return f"{each.chip}: {line_of(each.status.progress)}"
-    return f"{each.chip}: {each.status.steps_done}/{each.status.steps} steps, {each.status.state}"
+    status = each.status
+    steps = steps_words(status.steps_done, status.steps_skipped, status.steps)
+    return f"{each.chip}: {steps}, {status.state}"
 
 
-def _lines(statuses: Sequence[ChipStatus]) -> Iterator[str]:
+def _lines(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> Iterator[str]:
+    to_resume, advised = [], False
     for each in statuses:
         if each.status is None:
             yield f"{each.chip}: {printable(each.problem)}"
-        else:
-            first, *rest = status_lines(each.status)
-            yield from (f"{each.chip}: {first}", *rest)
+            to_resume += [] if folder.has_begun(each.chip) else [each.chip]
+            continue
+        advice = f"hil resume {each.folder} continues"
+        note = each.status.note.replace(advice, "").rstrip("; ")
+        if note != each.status.note:
+            to_resume.append(each.chip)
+            advised = True
+        first, *rest = status_lines(replace(each.status, note=note))
+        yield from (f"{each.chip}: {first}", *rest)
+    if advised and all(each.is_over for each in statuses):
+        chips = " and ".join(to_resume)
+        yield printable(f"hil resume {folder.path} goes on with {chips}")
 
 
 def _json(statuses: Sequence[ChipStatus], *, indent: int | None) -> str:
@@ -118,6 +132,6 @@ def abort_chips(path: Path, stop: Callable[[Path], StopReport]) -> None:
         note = f" ({printable(report.note)})" if report.note else ""
         click.echo(f"{chip}: {str(report.outcome).replace('_', ' ')}{note}")
     statuses = read_chips_status(folder, now=utc_now(), table=ProcessTable())
-    click.echo("\n".join(_lines(statuses)))
+    click.echo("\n".join(_lines(folder, statuses)))
     if any(report.outcome is StopOutcome.STILL_RUNNING for report in reports):
         raise SystemExit(ExitCode.SOME_FAILED)

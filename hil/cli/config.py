@@ -13,7 +13,7 @@ from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hil.campaign.config import Campaign
+    from hil.campaign.config.load import Campaign
     from hil.core.toml_lines import KeyPath
 
 _CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
@@ -33,8 +33,8 @@ def command() -> None:
 def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's
     """Look for every problem of the file CAMPAIGN and of what it includes and names."""
     from hil.campaign.chips.campaigns import chip_names, load_chips
-    from hil.campaign.config import load_campaign
-    from hil.campaign.config_files import check_files
+    from hil.campaign.config.files import check_files
+    from hil.campaign.config.load import load_campaign
 
     hashes = {}
     try:
@@ -78,8 +78,8 @@ def show_command(
 
     As TOML that can be run, with the place that each value is from.
     """
-    from hil.campaign.config import load_campaign
-    from hil.campaign.config_resolved import commented_toml, resolved_document
+    from hil.campaign.config.load import load_campaign
+    from hil.campaign.config.resolved import commented_toml, resolved_document
     from hil.core.toml_file import key_path
 
     loaded = load_campaign(campaign, assignments=assignments, chip=chip)
@@ -105,7 +105,7 @@ def show_command(
 @reports_errors
 def schema_command(is_bench: bool) -> None:  # noqa: FBT001 - click's
     """Print the JSON Schema of the campaign file, for editors."""
-    from hil.campaign.config_schema import bench_schema, campaign_schema
+    from hil.campaign.config.schema import bench_schema, campaign_schema
 
     schema = bench_schema() if is_bench else campaign_schema()
     click.echo(json.dumps(schema, indent=1))
@@ -124,7 +124,7 @@ def _described(error: ConfigError) -> list[dict[str, Any]]:
 
 
 def _remark(campaign: Campaign, path: KeyPath) -> str:
-    from hil.campaign.config_resolved import DEFAULT_REMARK
+    from hil.campaign.config.resolved import DEFAULT_REMARK
 
     sources = campaign.sources
     if sources is None or not sources.layers.is_set(path):

@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from hil.cli.errors import reports_errors
-from hil.cli.publish import publish
+from hil.cli.publish import refuse_inside_run
 from hil.core.legible import quoted
-from hil_drivers.plugins import PluginError, PluginGroup, load_plugin
+from hil_drivers.plugins import PluginError, PluginGroup, load_plugin, load_usable
 
 if TYPE_CHECKING:
+    from hil.cli.export_files import WrittenExport
+    from hil.core.errors import ConfigError
+    from hil_datasets.calibration_choice import CalibrationChoice, ChosenCalibrations
+    from hil_datasets.coefficients import CoefficientSet
     from hil_datasets.export.exporter import Exporter
+    from hil_datasets.export.register_map import MapFile
+    from hil_datasets.run_directory import RunDirectory
+
+_STEM = "coefficients"
+"""What the files of ``--all`` are named."""
 
 
-def _load_exporter(_: click.Context, __: click.Parameter, name: str) -> Exporter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How files are named and placed."""
+
+    name: str
+    """What names in source code begin with."""
+    map_file: MapFile | None
+    """Where the board keeps its registers, if the user said so."""
+    force: bool
+    """Whether files that exist may be replaced."""
+
+
+def _load_exporter(
+    _: click.Context, __: click.Parameter, name: str | None
+) -> tuple[str, Exporter] | None:
+    if name is None:
+        return None
     try:
-        return cast("Exporter", load_plugin(PluginGroup.EXPORTERS, name))
+        return name, cast("Exporter", load_plugin(PluginGroup.EXPORTERS, name))
     except PluginError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _check_name(_: click.Context, __: click.Parameter, name: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9_]{0,30}", name):
+        message = f"{quoted(name)} must be 1 to 31 small letters, digits and _, a letter first"
+        raise click.BadParameter(message)
+    return name
 
 
 def _read_settings(
@@ -47,20 +81,34 @@ def _read_settings(
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    "exporter",
+    "chosen_format",
     metavar="NAME",
     callback=_load_exporter,
-    required=True,
     help="Format of the file: json, csv, npz, or another that `hil drivers list` names.",
 )
+@click.option("--all", "all_formats", is_flag=True, help="Every format, into the folder of -o.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    help="File to write.",
+    help="File to write; with --all the folder.",
 )
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option(
+    "--map",
+    "map_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Register map of the formats hex and bin; the example's if left out.",
+)
+@click.option(
+    "--name",
+    default="hil",
+    show_default=True,
+    callback=_check_name,
+    help="What names in source code begin with.",
+)
 @click.option(
     "--at",
     metavar="NAME=VALUE",
@@ -73,32 +121,123 @@ def _read_settings(
 @reports_errors
 def command(
     run: Path,
-    exporter: Exporter,
+    chosen_format: tuple[str, Exporter] | None,
     output: Path,
     *,
+    all_formats: bool,
     force: bool,
+    map_path: Path | None,
+    name: str,
     at: dict[str, float],
     visit: int | None,
     newest: bool,
 ) -> None:
     """Write the coefficients of the folder RUN to a file.
 
-    The same coefficients always give the same bytes. Where RUN has several calibrations of a core
-    and read mode, say which is meant: --at, --visit and --newest.
+    The same coefficients always give the same bytes. What was written is read back and applied to
+    the readouts of RUN: the outputs must be those of the integer model, the residual the stored
+    one. Where RUN has several calibrations of a core and read mode, say which is meant: --at,
+    --visit and --newest.
     """
-    from hil_datasets.calibration_choice import CalibrationChoice, choose_calibrations
-    from hil_datasets.coefficients import collect_coefficients
+    from hil.cli.export_files import check_exports
+    from hil_datasets.calibration_choice import CalibrationChoice
+    from hil_datasets.export.register_map import load_register_map
     from hil_datasets.run_directory import open_run
     from hil_datasets.step import StepKind
 
+    if all_formats == (chosen_format is not None):
+        raise click.UsageError("say which format with --format NAME, or --all")
     opened = open_run(run)
-    chosen = choose_calibrations(opened, CalibrationChoice(at=at, visit=visit, newest=newest))
+    chosen, coefficients = _collect(opened, CalibrationChoice(at=at, visit=visit, newest=newest))
+    map_file = None if map_path is None else load_register_map(map_path)
+    failed: list[ConfigError] = []
+    how = Naming(name=name, map_file=map_file, force=force)
+    if chosen_format is None:
+        written, failed = _write_all(coefficients, output, how)
+    else:
+        written = [_write_one(*chosen_format, coefficients, output, how)]
+    _warn_of_mismatches(coefficients)
     steps = opened.read_steps(kinds=(StepKind.CALIBRATE,), keys=chosen.keys)
-    coefficients = collect_coefficients(str(run), steps, tells_circumstance=chosen.is_choice)
+    check_exports(written, steps, coefficients)
+    if failed:
+        raise failed[0]
+    count = len(coefficients.tiles)
+    click.echo(
+        f"{count} tile{'' if count == 1 else 's'} of {coefficients.chip}: {output}", err=True
+    )
+
+
+def _collect(
+    opened: RunDirectory, choice: CalibrationChoice
+) -> tuple[ChosenCalibrations, CoefficientSet]:
+    from hil_datasets.calibration_choice import choose_calibrations
+    from hil_datasets.coefficients import collect_coefficients
+    from hil_datasets.step import StepKind
+
+    chosen = choose_calibrations(opened, choice)
+    steps = opened.read_steps(kinds=(StepKind.CALIBRATE,), keys=chosen.keys)
+    coefficients = collect_coefficients(
+        str(opened.path), steps, tells_circumstance=chosen.is_choice
+    )
     for key in chosen.left_out:
         click.echo(f"core {key.core} {key.read_mode} has no such calibration", err=True)
-    content = exporter.export(coefficients)
-    publish(content, output, may_replace=force)
+    return chosen, coefficients
+
+
+def _write_one(
+    format_name: str,
+    exporter: Exporter,
+    coefficients: CoefficientSet,
+    path: Path,
+    how: Naming,
+) -> WrittenExport:
+    from hil.cli.export_files import write_export
+    from hil_datasets.export.exporter import ExportRequest
+
+    request = ExportRequest(file_name=path.name, name=how.name, given_map=how.map_file)
+    return write_export(
+        format_name, exporter, coefficients, request, path.parent, may_replace=how.force
+    )
+
+
+def _write_all(
+    coefficients: CoefficientSet,
+    folder: Path,
+    how: Naming,
+) -> tuple[list[WrittenExport], list[ConfigError]]:
+    """Write every format that can be; return also why others could not."""
+    from hil.core.errors import ConfigError, Problem
+    from hil_datasets.export.extras import MissingExtraError
+
+    exporters = cast(
+        "dict[str, Exporter]",
+        load_usable(
+            PluginGroup.EXPORTERS, on_broken=lambda error: click.echo(f"{error}", err=True)
+        ),
+    )
+    refuse_inside_run(folder / _STEM)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(str(folder), [Problem("", f"cannot be made: {reason}")]) from error
+    written, failed = [], []
+    for format_name, exporter in exporters.items():
+        suffix = getattr(exporter, "suffix", "") or f".{format_name}"
+        path = folder / f"{_STEM}{suffix}"
+        try:
+            one = _write_one(format_name, exporter, coefficients, path, how)
+        except ConfigError as error:
+            click.echo(f"left out: {error}", err=True)
+            if not isinstance(error, MissingExtraError):
+                failed.append(error)
+        else:
+            written.append(one)
+            click.echo(f"{format_name}: {', '.join(str(path) for path in one.paths)}", err=True)
+    return written, failed
+
+
+def _warn_of_mismatches(coefficients: CoefficientSet) -> None:
     for tile in coefficients.tiles:
         if tile.nmpu_mismatches:
             click.echo(
@@ -106,4 +245,3 @@ def command(
                 "differ from the integer model; do not trust these coefficients on that device",
                 err=True,
             )
-    click.echo(f"{len(coefficients.tiles)} tiles of {coefficients.chip}: {output}", err=True)

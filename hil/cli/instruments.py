@@ -15,8 +15,8 @@ from hil.core.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hil.campaign.config.instruments import InstrumentSection, QuantitySection
     from hil.campaign.instrument_check import CheckedInstrument
-    from hil.campaign.instrument_config import InstrumentSection, QuantitySection
 
 
 @click.group()
@@ -35,7 +35,7 @@ def check_command(campaign: Path, chip: str | None, as_json: bool) -> None:  # n
     Nothing is set: no start command, no value, no safe value is sent.
     """
     from hil.campaign.bench import open_mock_instruments
-    from hil.campaign.config import load_campaign
+    from hil.campaign.config.load import load_campaign
     from hil.campaign.instrument_check import check_instruments
     from hil.campaign.instruments import named_mock_instruments
 

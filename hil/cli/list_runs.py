@@ -12,6 +12,7 @@ import click
 
 from hil.campaign.process_identity import ProcessTable
 from hil.cli.errors import reports_errors
+from hil.cli.progress_words import steps_words
 from hil.core.legible import printable
 
 if TYPE_CHECKING:
@@ -46,17 +47,24 @@ def command(folder: Path, *, as_json: bool) -> None:
 
 
 def _words(run: FoundRun) -> str:
+    if not run.has_begun:
+        return f"not begun  {_part_words(run)}"
     if run.status is None:
         return f"DAMAGED: {printable(run.problem)}"
     status = run.status
     columns = (
         status.started_utc[: len("2026-01-31T12:00:00")].replace("T", " ") or "(not started)",
         f"{status.state}",
-        f"{status.steps_done}/{status.steps} steps",
+        steps_words(status.steps_done, status.steps_skipped, status.steps),
         printable(status.serial),
+        _part_words(run),
         _title(status),
     )
     return "  ".join(column for column in columns if column)
+
+
+def _part_words(run: FoundRun) -> str:
+    return f"one of several chips in {printable(run.part_of)}" if run.part_of else ""
 
 
 def _title(status: RunStatus) -> str:

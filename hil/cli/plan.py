@@ -15,9 +15,9 @@ from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from hil.campaign.config import Campaign
-    from hil.campaign.estimate import CampaignPlan
-    from hil.campaign.estimate_steps import StepOutline
+    from hil.campaign.config.load import Campaign
+    from hil.campaign.estimate.campaign_plan import CampaignPlan
+    from hil.campaign.estimate.steps import StepOutline
 
 _NARROWEST_PIPE = 100
 
@@ -47,16 +47,18 @@ def command(
     be run so.
     """
     from hil.campaign.chips.campaigns import chip_names, load_chips
-    from hil.campaign.config import load_campaign
-    from hil.campaign.config_files import check_files
-    from hil.campaign.estimate import check_plan
+    from hil.campaign.config.files import check_files
+    from hil.campaign.config.load import load_campaign
+    from hil.campaign.estimate.campaign_plan import check_plan
 
     if chip is None and chip_names(campaign, assignments=assignments):
         from hil.cli.chips_plan import show_plans
 
+        campaigns = load_chips(campaign, assignments=assignments)
+        folder = _output_folder(next(iter(campaigns.values())), out)  # one for all
         plans = {
-            name: _plan(each, _output_folder(each, out) / name, no_device=no_device)
-            for name, each in load_chips(campaign, assignments=assignments).items()
+            name: _plan(each, folder / name, no_device=no_device)
+            for name, each in campaigns.items()
         }
         show_plans(plans, campaign, document_of=_document if as_json else None, echo=_echo)
         return
@@ -89,7 +91,7 @@ def _echo(plan: CampaignPlan) -> None:
 
 
 def _plan(campaign: Campaign, folder: Path, *, no_device: bool) -> CampaignPlan:
-    from hil.campaign.estimate_sources import plan_with_device, plan_without_device
+    from hil.campaign.estimate.sources import plan_with_device, plan_without_device
     from hil_datasets.chip_book.place import user_data_folder
 
     if no_device:
@@ -103,7 +105,7 @@ def _plan(campaign: Campaign, folder: Path, *, no_device: bool) -> CampaignPlan:
 
 
 def _output_folder(campaign: Campaign, out: Path | None) -> Path:
-    from hil.campaign.config import START_PLACEHOLDER
+    from hil.campaign.config.sections import START_PLACEHOLDER
     from hil.campaign.runner import utc_now
 
     stamp = utc_now().strftime("%Y%m%dT%H%M%SZ")

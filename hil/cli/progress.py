@@ -26,14 +26,7 @@ from hil.campaign.run_events import (
     StopAsked,
 )
 from hil.campaign.run_progress import RunTally
-from hil.cli.progress_words import (
-    current_words,
-    duration_words,
-    line_of,
-    link_words,
-    percent,
-    wait_words,
-)
+from hil.cli.progress_words import current_words, details_words, line_of
 from hil.core.legible import printable
 
 _BETWEEN_LINES_S = 10.0
@@ -136,20 +129,14 @@ class ProgressBar:
         progress = self._tally.progress()
         if self._tally.run is None:
             return
-        number = min(progress.steps_done + len(progress.failed) + 1, progress.steps)
-        details = [
-            wait_words(progress),
-            f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
-            f"error {percent(progress.last_errors.get('nmpu'))}" if progress.last_errors else "",
-            link_words(progress.faults) if progress.faults else "",
-            "" if progress.state == "running" else str(progress.state),
-        ]
+        gone = progress.steps_done + progress.steps_skipped + len(progress.failed)
+        number = min(gone + 1, progress.steps)
         self._progress.update(
             self._task,
             total=progress.vectors,
             completed=progress.vectors_done,
             description=f"{number}/{progress.steps} {current_words(progress)}",
-            details=", ".join(part for part in details if part),
+            details=details_words(progress),
         )
 
     def _say_unless_quiet(self, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from hil.campaign.run_events import RunState
 from hil.campaign.run_progress import RunProgress
 from hil.core.legible import printable
 
@@ -94,17 +95,61 @@ def wait_words(progress: RunProgress) -> str:
     return f"waits {left}{printable(wait.reason)}"
 
 
+def steps_words(done: int, skipped: int, steps: int) -> str:
+    """Return how many steps are done; those that were not needed are not left either.
+
+    Examples
+    --------
+    >>> steps_words(4, 0, 6)
+    '4/6 steps'
+    >>> steps_words(14, 2, 16)
+    '14/16 steps, 2 not needed'
+    """
+    return f"{done}/{steps} steps" + (f", {skipped} not needed" if skipped else "")
+
+
+def pause_words(progress: RunProgress) -> str:
+    """Return how a pause stands; empty if the run is not paused.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from hil.campaign.pause_tally import CurrentPause
+    >>> from hil.campaign.run_progress import RunTally
+    >>> pause = CurrentPause(for_s=130.0, found="the chip is at 60 degrees Celsius", left_s=470.0)
+    >>> pause_words(replace(RunTally(clock=lambda: 0.0).progress(), pause=pause))
+    'paused for 2 min 10 s, stops in 7 min 50 s: the chip is at 60 degrees Celsius'
+    """
+    pause = progress.pause
+    if pause is None:
+        return ""
+    stops = "" if pause.left_s is None else f", stops in {duration_words(pause.left_s)}"
+    found = f": {printable(pause.found)}" if pause.found else ""
+    return f"paused for {duration_words(pause.for_s)}{stops}{found}"
+
+
 def line_of(progress: RunProgress) -> str:
     """Return how far a run is, as one plain line."""
     share = progress.vectors_done / progress.vectors if progress.vectors else 0.0
     parts = [
-        f"{progress.steps_done}/{progress.steps} steps",
+        steps_words(progress.steps_done, progress.steps_skipped, progress.steps),
         f"{100 * share:.0f} %",
         current_words(progress),
+        details_words(progress),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def details_words(progress: RunProgress) -> str:
+    """Return what stands behind a bar: wait, time left, last error, link, and an odd state."""
+    parts = (
         wait_words(progress),
-        f"{duration_words(progress.eta_s)} left" if progress.eta_s is not None else "",
+        pause_words(progress),
+        f"{duration_words(progress.eta_s)} left"
+        if progress.eta_s is not None and progress.pause is None
+        else "",
         f"error {percent(progress.last_errors['nmpu'])}" if "nmpu" in progress.last_errors else "",
         link_words(progress.faults) if progress.faults else "",
-        str(progress.state) if progress.state != "running" else "",
-    ]
+        "" if progress.state in {RunState.RUNNING, RunState.PAUSED} else str(progress.state),
+    )
     return ", ".join(part for part in parts if part)

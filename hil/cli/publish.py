@@ -44,10 +44,15 @@ def publish(content: bytes, path: Path, *, may_replace: bool) -> None:
         raise _refusal(path, f"cannot be written: {reason}") from error
 
 
-def _check_target(path: Path, *, may_replace: bool) -> None:
+def refuse_inside_run(path: Path) -> None:
+    """Raise ConfigError if a path lies inside a folder that holds a run."""
     for folder in path.absolute().parents:
         if (folder / "journal.jsonl").exists():
             raise _refusal(path, f"lies inside the run {folder}; choose another place")
+
+
+def _check_target(path: Path, *, may_replace: bool) -> None:
+    refuse_inside_run(path)
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

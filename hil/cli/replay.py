@@ -30,7 +30,7 @@ def command(*, run: Path, out: Path | None, other: Path | None, quiet: bool, as_
 
     The same software gives the same coefficients, byte for byte.
     """
-    from hil.campaign.config import load_campaign, load_stored_campaign
+    from hil.campaign.config.load import load_campaign, load_stored_campaign
     from hil.campaign.runner import replay_run, utc_now
     from hil.cli.progress import ProgressBar
     from hil_datasets.run_directory import open_run

@@ -54,8 +54,8 @@ def command(
     Where RUN holds the runs of several chips, all of them go on.
     """
     from hil.campaign.chips.chips_folder import is_chips_folder
-    from hil.campaign.config import load_campaign
-    from hil.campaign.config_files import check_files
+    from hil.campaign.config.files import check_files
+    from hil.campaign.config.load import load_campaign
     from hil.campaign.runner import resume_run, utc_now
     from hil.cli.progress import ProgressBar
 

@@ -45,8 +45,8 @@ def command(
     process of its own, unless --chip names one.
     """
     from hil.campaign.chips.campaigns import chip_names
-    from hil.campaign.config import load_campaign
-    from hil.campaign.config_files import check_files
+    from hil.campaign.config.files import check_files
+    from hil.campaign.config.load import load_campaign
     from hil.campaign.runner import run_campaign, utc_now
     from hil.cli.progress import ProgressBar
 

@@ -13,20 +13,13 @@ import click
 from hil.campaign.process_identity import ProcessTable
 from hil.cli.errors import reports_errors
 from hil.cli.progress_words import (
-    current_words,
-    duration_words,
-    errors_words,
     line_of,
-    link_words,
-    percent,
-    wait_words,
+    steps_words,
 )
-from hil.core.legible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hil.campaign.guards.known_answer_file import KnownAnswerCheck
     from hil.campaign.run_status import RunStatus
 
 _LOOK_EVERY_S = 0.5
@@ -55,6 +48,8 @@ def command(run: Path, *, watch: bool, as_json: bool) -> None:
         return
     table = ProcessTable()
     if not watch:
+        from hil.cli.status_words import status_lines
+
         status = _look(run, table)
         click.echo(_json(status, indent=1) if as_json else "\n".join(status_lines(status)))
     elif as_json:
@@ -67,6 +62,8 @@ def _watch(run: Path, table: ProcessTable) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
+
+    from hil.cli.status_words import status_lines
 
     console = Console()
     if not console.is_terminal:
@@ -95,6 +92,8 @@ def _looks(run: Path, table: ProcessTable) -> Iterator[RunStatus]:
 
 
 def _watch_as_lines(run: Path, table: ProcessTable, *, as_json: bool) -> None:
+    from hil.cli.status_words import status_lines
+
     due_s, last = time.monotonic(), None
     for status in _looks(run, table):
         if time.monotonic() >= due_s or status.state is not last:
@@ -110,62 +109,9 @@ def _watch_as_lines(run: Path, table: ProcessTable, *, as_json: bool) -> None:
 def _line(status: RunStatus) -> str:
     if status.progress is not None:
         return line_of(status.progress)
-    return f"{status.steps_done}/{status.steps} steps, {status.state}"
+    steps = steps_words(status.steps_done, status.steps_skipped, status.steps)
+    return f"{steps}, {status.state}"
 
 
 def _json(status: RunStatus, *, indent: int | None) -> str:
     return json.dumps(asdict(status), indent=indent, allow_nan=False)
-
-
-def status_lines(status: RunStatus) -> list[str]:
-    """Return how a run stands, as lines for a person."""
-    why = f" ({printable(status.reason)})" if status.reason else ""
-    lines = [f"{printable(status.title) or 'run'}: {status.state}{why}"]
-    if status.note:
-        lines.append(f"  {printable(status.note)}")
-    if status.chip:
-        lines.append(f"  chip      {printable(status.chip)}")
-    lines.append(f"  steps     {status.steps_done} of {status.steps} finished")
-    lines += _progress_lines(status)
-    if status.known_answer is not None:
-        lines.append(f"  known     {_known_answer_words(status.known_answer)}")
-    if status.writer is not None:
-        seen = status.updated_s_ago
-        ago = "" if seen is None else f", last seen {duration_words(seen)} ago"
-        lines.append(f"  writer    {printable(str(status.writer))}{ago}")
-    return lines
-
-
-def _known_answer_words(check: KnownAnswerCheck) -> str:
-    alarm = "ALARM, " if check.is_alarm else ""
-    return (
-        f"answers {alarm}{check.score:+.1f} sigma off, CUSUM {check.upper:.1f} up and "
-        f"{check.lower:.1f} down ({printable(check.step)}, vector {check.vector})"
-    )
-
-
-def _progress_lines(status: RunStatus) -> list[str]:
-    progress = status.progress
-    if progress is None:
-        return []
-    lines = [f"  vectors   {progress.vectors_done} of {progress.vectors} read"]
-    if not status.state.is_over:
-        if progress.current:
-            lines.append(f"  now       {current_words(progress)}")
-        if progress.waiting is not None:
-            lines.append(f"  wait      {wait_words(progress)}")
-        lines.append(f"  time      {duration_words(progress.elapsed_s)} so far, ")
-        lines[-1] += f"{duration_words(progress.eta_s)} left"
-    if progress.last_errors:
-        step = printable(progress.last_errors_step)
-        lines.append(f"  error     {errors_words(progress.last_errors)} ({step})")
-    if "nmpu" in progress.worst_errors:
-        lines.append(f"  worst     nmpu {percent(progress.worst_errors['nmpu'])}")
-    lines.append(f"  link      {link_words(progress.faults)}")
-    lines += [
-        f"  FAILED    {printable(name)}: {printable(reason)}"
-        for name, reason in progress.failed.items()
-    ]
-    if progress.unsafe:
-        lines.append(f"  UNSAFE    {printable(progress.unsafe)}")
-    return lines

@@ -45,3 +45,18 @@ def one_line(text: str) -> str:
     if any(letter < " " or "\x7f" <= letter < "\xa0" for letter in text):
         raise ValueError(f"must be without control characters, got {quoted(text)}")
     return text
+
+
+def shown_beside(value: float, limit: float) -> str:
+    """Return a value with three digits, or as many as tell on which side of a limit it is.
+
+    Examples
+    --------
+    >>> [shown_beside(value, 0.1484) for value in (0.25, 0.14841, 0.1483999)]
+    ['0.25', '0.14841', '0.148']
+    """
+    for digits in range(3, 17):
+        shown = f"{value:.{digits}g}"
+        if (float(shown) > limit) == (value > limit):
+            return shown
+    return repr(value)

@@ -1,11 +1,10 @@
 """Reading a TOML file into a checked model, with every problem named at once."""
 
-import difflib
 import json
 import re
 import tomllib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import date, time
 from functools import cached_property
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.hints import did_you_mean, same_meaning
 from hil.core.legible import cut_short, printable, quoted
 from hil.core.regular_file import read_regular_file, too_large
 from hil.core.toml_lines import DEEPEST, KeyLines, KeyPath, find_key_lines, find_long_key
@@ -284,8 +284,12 @@ def _problem(model: type[BaseModel], path: KeyPath, several: list[ErrorDetails])
     details, where = several[0], key_path(path)
     if details["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         known = _fields_at(model, path[:-1])
-        hint = did_you_mean(str(path[-1]), known) or f"known keys: {', '.join(known)}"
+        hint = same_meaning(str(path[-1]), known) or did_you_mean(str(path[-1]), known)
+        hint = hint or f"known keys: {', '.join(known)}"
         return Problem(where, f"unknown key; {hint}")
+    is_one_table = details["type"] == "list_type" and isinstance(details["input"], Mapping)
+    if is_one_table and _fields_at(model, path):
+        return Problem(where, f"is one table, and may be several: write [[{where}]]")
     if details["type"] == "missing":
         return Problem(where, "is missing")
     message = details["msg"].removeprefix("Value error, ")
@@ -301,23 +305,12 @@ def _problem(model: type[BaseModel], path: KeyPath, several: list[ErrorDetails])
     return Problem(where, message)
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return the hint for a word that is none of those known; empty if none is close.
-
-    Examples
-    --------
-    >>> did_you_mean("four-phase", ["one_phase", "four_phase"])
-    "did you mean 'four_phase'?"
-    """
-    close = difflib.get_close_matches(word[:_LONGEST_REASON].lower(), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else ""
-
-
 def key_path(loc: KeyPath) -> str:
-    """Return a path as people write it: ``a.b[0]``, cut short if it is endless."""
+    """Return a path as the file has to spell it: ``a."b.c"[0]``, cut short if it is endless."""
     path = ""
     for part in loc:
         name = printable(cut_short(str(part)))
+        name = f'"{name}"' if "." in name else name
         path += f"[{name}]" if isinstance(part, int) else f".{name}" if path else name
     return cut_short(path, longest=_LONGEST_REASON)
 

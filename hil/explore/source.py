@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from hil.campaign.config import load_campaign, load_stored_campaign
+from hil.campaign.config.load import load_campaign, load_stored_campaign
 from hil.campaign.run_events import RunWatcher
 from hil.campaign.runner import run_campaign
 from hil.core.errors import ConfigError, Problem

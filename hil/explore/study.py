@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import hil
-from hil.campaign.config import Campaign, load_stored_campaign
+from hil.campaign.config.load import Campaign, load_stored_campaign
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode

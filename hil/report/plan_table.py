@@ -7,9 +7,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hil.campaign.estimate import CampaignPlan, CoreWear
-from hil.campaign.estimate_storage import shown_bytes
-from hil.campaign.estimate_time import TimeEstimate
+from hil.campaign.estimate.campaign_plan import CampaignPlan, CoreWear
+from hil.campaign.estimate.duration import TimeEstimate
+from hil.campaign.estimate.storage import shown_bytes
 from hil.campaign.visits import Visit
 from hil.core.legible import printable
 
@@ -140,7 +140,8 @@ def _total_lines(plan: CampaignPlan) -> Iterator[Text]:
 
 
 def _time_lines(time: TimeEstimate) -> Iterator[Text]:
-    word = "more than" if time.is_lower_bound else "about"
+    word = "at least" if time.settle_at_most_s else "about"
+    word = "more than" if time.is_lower_bound else word
     yield Text(f"wall time: {word} {shown_seconds(time.total_s)}", style="bold")
     yield Text(
         f"  connecting {shown_seconds(time.connect_s)}, programming "
@@ -150,6 +151,8 @@ def _time_lines(time: TimeEstimate) -> Iterator[Text]:
     )
     if time.wait_s:
         yield Text(f"  waiting for cores to age {shown_seconds(time.wait_s)}")
+    if time.settle_s:
+        yield Text(f"  instruments at rest before each step {shown_seconds(time.settle_s)}")
     if time.settle_at_most_s:
         yield Text(f"  instruments: up to {shown_seconds(time.settle_at_most_s)} more to settle")
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hil.core.correction import ColumnFlag
 from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
+from hil.report.guard_alarms import AlarmSummary, summarize_alarms
 from hil.report.quality import CalibratedColumns, QualitySummary, summarize_quality
 from hil.report.run_facts import (
     ConditionSummary,
@@ -18,7 +19,7 @@ from hil.report.run_facts import (
     summarize_conditions,
     summarize_link,
 )
-from hil.report.visits import VisitedStep, VisitSummary, summarize_visits
+from hil.report.visits import VisitedStep, VisitSummary, recalibrations, summarize_visits
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.calibration_choice import newest_calibrations
@@ -110,7 +111,7 @@ class RunSummary:
     title: str
     """Title of the campaign."""
     status: str
-    """``complete``, ``incomplete``, ``interrupted`` or ``aborted``; ``unfinished`` if cut off."""
+    """``complete``, ``incomplete``, ``interrupted`` or ``failed``; ``unfinished`` if cut off."""
     chip: str
     """Who the device said it was."""
     resource: str
@@ -126,10 +127,12 @@ class RunSummary:
     """What they showed over all steps."""
     link: LinkSummary
     """What the link went through."""
+    alarms: tuple[AlarmSummary, ...]
+    """What guards have found; the conditions above are those of the readouts that count."""
     steps_planned: int
     """Steps that it was to take."""
     reason: str
-    """What stopped an aborted run; empty otherwise."""
+    """What stopped a failed run; empty otherwise."""
     failures: tuple[str, ...]
     """Steps that failed, and why."""
     steps: tuple[StepSummary, ...]
@@ -188,6 +191,8 @@ def summarize_run(run: RunDirectory) -> RunSummary:
             layer.add(record)
     failures = () if stop is None else tuple(stop.get("failed", ()))
     status = "unfinished" if stop is None else str(stop.get("status", ""))
+    status = "failed" if status == "aborted" else status  # its name in older journals
+    of_finished = [visited[key] for key in finished]
     return RunSummary(
         path=str(run.path),
         title=str(start.get("title", "")),
@@ -199,11 +204,12 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         instruments=start.get("instruments", {}),
         conditions=summarize_conditions(step.conditions for step in steps),
         link=summarize_link(events),
+        alarms=summarize_alarms(events),
         steps_planned=len(start.get("planned", ())),
         reason="" if stop is None else str(stop.get("reason", "")),
         failures=failures,
         steps=tuple(steps),
-        visits=summarize_visits([visited[key] for key in finished], run.skipped_steps()),
+        visits=summarize_visits(of_finished, run.skipped_steps(), recalibrations(events)),
         quality=summarize_quality(columns),
         layer=layer.errors() if status == "complete" else {},
     )
@@ -277,9 +283,13 @@ class _LayerSum:
         self._outputs: dict[tuple[ReadMode, str], dict[int, Any]] = defaultdict(dict)
         self._expected: dict[ReadMode, dict[int, Any]] = defaultdict(dict)
         self._tiles: dict[ReadMode, list[tuple[int, int]]] = defaultdict(list)
+        self._vectors: dict[ReadMode, set[tuple[int, int]]] = defaultdict(set)
 
     def add(self, record: StepRecord) -> None:
         origin, conclusion, mode = record.origin, record.conclusion, record.key.read_mode
+        self._vectors[mode].add((origin.calibration_vectors, origin.verification_vectors))
+        if len(self._vectors[mode]) > 1:
+            return  # a step that was salvaged has fewer vectors: there is no sum over the tiles
         held_out = slice(origin.calibration_vectors, None)
         columns = slice(0, origin.columns_used)
         outputs = correct_all_ways(
@@ -304,7 +314,7 @@ class _LayerSum:
             }
             for mode, tiles in self._tiles.items()
             # Cores that all begin at row 0 are independent, not parts of one sum.
-            if any(first_row > 0 for first_row, _ in tiles)
+            if any(first_row > 0 for first_row, _ in tiles) and len(self._vectors[mode]) == 1
         }
 
 

@@ -42,6 +42,11 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
         yield Text(f"conditions: {'; '.join(map(str, summary.conditions))}")
     if summary.link.faults:
         yield Text(f"link: {summary.link}", style="yellow" if summary.link.not_recovered else "")
+    if summary.alarms:
+        count = len(summary.alarms)
+        yield Text(f"guards: {count} alarm{'s' * (count > 1)}", style="yellow")
+        for alarm in summary.alarms:
+            yield Text(f"  {printable(str(alarm))}", style="yellow")
     if summary.calibrations:
         yield _error_table(summary)
     yield from visit_parts(summary.visits)
@@ -53,7 +58,7 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     if summary.reason:
         yield Text(f"stopped by {summary.reason}", style="red")
     left = summary.steps_left
-    if left > 0 and summary.status in {"aborted", "unfinished"}:
+    if left > 0 and summary.status in {"failed", "unfinished"}:
         yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")
 
 

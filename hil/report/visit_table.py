@@ -12,13 +12,14 @@ from hil.core.legible import printable
 from hil.report.visits import KindSummary, VisitSummary
 
 _MOST_SKIPPED = 12
-"""Skipped steps shown; all of them are in ``--json``."""
+"""Steps shown that were skipped, or were needed; all of them are in ``--json``."""
 _ERRORS = ("uncorrected", "float", "nmpu")
 """Corrections whose median errors are shown."""
+_HEADINGS = ("uncorrected", "float", "NMPU")
 
 
 def visit_parts(visits: Sequence[VisitSummary]) -> Iterator[RenderableType]:
-    """Yield a table of the visits and a line for each step that was skipped."""
+    """Yield a table of the visits, and why steps were skipped or taken by a drift watch."""
     if not visits:
         return
     table = Table(
@@ -28,26 +29,42 @@ def visit_parts(visits: Sequence[VisitSummary]) -> Iterator[RenderableType]:
         padding=0,
         show_edge=False,
     )
-    for heading in ("visit", "set to", "age", "kind", "steps", "uncorrected", "float", "NMPU"):
-        table.add_column(heading, justify="left" if heading in {"set to", "kind"} else "right")
+    is_shown = {"set to": any(map(_settings, visits)), "age": any(map(_age, visits))}
+    for heading in ("visit", "set to", "age", "kind", "read mode", "steps", *_HEADINGS):
+        if is_shown.get(heading, True):
+            is_word = heading in {"set to", "kind", "read mode"}
+            table.add_column(heading, justify="left" if is_word else "right")
     table.add_column("worst\nNMPU", justify="right")
     for visit in visits:
-        _add_visit(table, visit)
+        facts = [str(visit.visit)]
+        facts += [_settings(visit)] if is_shown["set to"] else []
+        facts += [_age(visit)] if is_shown["age"] else []
+        _add_visit(table, visit, facts)
     yield table
     skipped = [each for visit in visits for each in visit.skipped]
-    if skipped:
-        yield Text(f"{len(skipped)} skipped:")
-    for each in skipped[:_MOST_SKIPPED]:
-        yield Text(f"  {each.step}: {printable(each.reason)}")
-    if len(skipped) > _MOST_SKIPPED:
-        yield Text(f"  and {len(skipped) - _MOST_SKIPPED} more: hil info --json")
+    yield from _reasons("skipped", [(each.step, each.reason) for each in skipped])
+    recalibrated = [each for visit in visits for each in visit.recalibrated]
+    reasons = [(each.step, each.reason) for each in recalibrated]
+    yield from _reasons("calibrated again", reasons)
+    # The last one of a core in a read mode tells how things stand.
+    remarks = dict.fromkeys(each.remark for each in recalibrated if each.remark)
+    for remark in [*remarks][-_MOST_SKIPPED:]:
+        yield Text(printable(remark), style="yellow")
 
 
-def _add_visit(table: Table, visit: VisitSummary) -> None:
-    facts = [str(visit.visit), _settings(visit), _age(visit)]
-    rows = [[kind.kind, str(kind.steps), *_errors(kind)] for kind in visit.kinds]
+def _reasons(what: str, reasons: Sequence[tuple[str, str]]) -> Iterator[Text]:
+    if reasons:
+        yield Text(f"{len(reasons)} {what}:")
+    for step, reason in reasons[:_MOST_SKIPPED]:
+        yield Text(f"  {step}: {printable(reason)}")
+    if len(reasons) > _MOST_SKIPPED:
+        yield Text(f"  and {len(reasons) - _MOST_SKIPPED} more: hil info --json")
+
+
+def _add_visit(table: Table, visit: VisitSummary, facts: Sequence[str]) -> None:
+    rows = [[kind.kind, kind.read_mode, str(kind.steps), *_errors(kind)] for kind in visit.kinds]
     if visit.skipped:
-        rows.append(["skipped", str(len(visit.skipped)), *[""] * (len(_ERRORS) + 1)])
+        rows.append(["skipped", "", str(len(visit.skipped)), *[""] * (len(_ERRORS) + 1)])
     for number, row in enumerate(rows):
         table.add_row(*(facts if number == 0 else [""] * len(facts)), *row)
 

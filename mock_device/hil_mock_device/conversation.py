@@ -1,6 +1,6 @@
 """What a listener carries between one client and the instrument: bytes in, things to do out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,3 +71,49 @@ class Conversation(Protocol):
     def leave(self) -> None:
         """Take note that the client has gone: what it had locked is free."""
         ...
+
+
+class RelayedConversation:
+    """A conversation of which somebody takes in hand what goes out, and nothing else.
+
+    Parameters
+    ----------
+    conversation
+        The one that is passed on.
+    relay
+        From what it yields to what is done instead; it may wait, act and add between the items.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        relay: Callable[[Iterator[Outgoing]], Iterator[Outgoing]],
+    ) -> None:
+        self._conversation = conversation
+        self._relay = relay
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the client's bytes have lost their meaning; it must be disconnected."""
+        return self._conversation.is_lost
+
+    @property
+    def client(self) -> int:
+        """The client's number."""
+        return self._conversation.client
+
+    def answers(self, data: bytes) -> Iterator[Outgoing]:
+        """Take bytes of the client; yield what the relay makes of what to do."""
+        return self._relay(self._conversation.answers(data))
+
+    def end_message(self) -> Iterator[Outgoing]:
+        """Take note that the message ends here; yield likewise."""
+        return self._relay(self._conversation.end_message())
+
+    def clear(self) -> None:
+        """Forget what has not been carried out."""
+        self._conversation.clear()
+
+    def leave(self) -> None:
+        """Free what the client had locked."""
+        self._conversation.leave()

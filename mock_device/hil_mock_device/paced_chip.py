@@ -16,7 +16,12 @@ import numpy.typing as npt
 from hil.core.readout import ReadMode
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.choices import LONGEST_VECTOR_S
-from hil_mock_device.conversation import Conversation, Outgoing, Wait
+from hil_mock_device.conversation import (
+    Conversation,
+    Outgoing,
+    RelayedConversation,
+    Wait,
+)
 from hil_mock_device.listeners.listener import MakeConversation
 from hil_mock_device.profile import MockProfile
 
@@ -73,7 +78,13 @@ class VectorPace:
         return partial(self._paced, make_conversation)
 
     def _paced(self, make_conversation: MakeConversation) -> Conversation:
-        return _Paced(make_conversation(), self)
+        return RelayedConversation(make_conversation(), self._in_time)
+
+    def _in_time(self, items: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        for item in items:
+            if left_s := self.left_s():
+                yield Wait(left_s)
+            yield item
 
 
 class PacedChip(ChipModel):
@@ -97,37 +108,3 @@ class PacedChip(ChipModel):
         """Return counts (vector, polarity, column) for inputs (vector, row); the device is busy."""
         self._pace.begin(len(inputs))
         return super().convert(core, read_mode, inputs)
-
-
-class _Paced:
-    """A conversation in which an answer that took vectors waits until they are multiplied."""
-
-    def __init__(self, conversation: Conversation, pace: VectorPace) -> None:
-        self._conversation = conversation
-        self._pace = pace
-
-    @property
-    def is_lost(self) -> bool:
-        return self._conversation.is_lost
-
-    @property
-    def client(self) -> int:
-        return self._conversation.client
-
-    def answers(self, data: bytes) -> Iterator[Outgoing]:
-        return self._in_time(self._conversation.answers(data))
-
-    def end_message(self) -> Iterator[Outgoing]:
-        return self._in_time(self._conversation.end_message())
-
-    def clear(self) -> None:
-        self._conversation.clear()
-
-    def leave(self) -> None:
-        self._conversation.leave()
-
-    def _in_time(self, items: Iterator[Outgoing]) -> Iterator[Outgoing]:
-        for item in items:
-            if left_s := self._pace.left_s():
-                yield Wait(left_s)
-            yield item

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from command_line import HIL
-from hil.campaign.config import load_campaign
-from hil.campaign.config_files import check_files
+from hil.campaign.config.files import check_files
+from hil.campaign.config.load import load_campaign
 from hil.core.errors import ConfigError
 
 CORPUS = Path(__file__).with_name("bad_configs")

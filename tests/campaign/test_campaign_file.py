@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.campaign.config import load_campaign
+from hil.campaign.config.load import load_campaign
 from hil.core.errors import ConfigError
 from hil_calibration.quality import QualityLimits
 

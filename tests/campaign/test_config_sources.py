@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hil.campaign.config import Campaign, load_campaign, load_stored_campaign
-from hil.campaign.config_resolved import canonical_json, resolved_path, store_resolved
-from hil.campaign.config_settings import value_from_text
+from hil.campaign.config.load import Campaign, load_campaign, load_stored_campaign
+from hil.campaign.config.resolved import canonical_json, resolved_path, store_resolved
+from hil.campaign.config.settings import value_from_text
 from hil.core.errors import ConfigError, DatasetError
 from hil.core.toml_file import Place
 from hil.core.toml_lines import find_key_lines

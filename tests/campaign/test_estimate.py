@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from command_line import PROJECT, campaign_file
-from hil.campaign.config import Campaign, load_campaign
-from hil.campaign.estimate import MemoryNeed, check_plan, outline_plan
-from hil.campaign.estimate_history import RecordedPace
-from hil.campaign.estimate_host import HostPace
-from hil.campaign.estimate_probe import ProbedDevice
-from hil.campaign.estimate_steps import outline_steps
-from hil.campaign.estimate_storage import Room, StorageNeed, look_at_room, room_problems
-from hil.campaign.estimate_time import estimate_time
+from hil.campaign.config.load import Campaign, load_campaign
+from hil.campaign.estimate.campaign_plan import MemoryNeed, check_plan, outline_plan
+from hil.campaign.estimate.duration import estimate_time
+from hil.campaign.estimate.history import RecordedPace
+from hil.campaign.estimate.host import HostPace
+from hil.campaign.estimate.probe import ProbedDevice
+from hil.campaign.estimate.steps import outline_steps
+from hil.campaign.estimate.storage import Room, StorageNeed, look_at_room, room_problems
 from hil.campaign.plan import plan_campaign
 from hil.core.errors import ConfigError
 from hil.core.readout import ChipGeometry, ReadMode

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hil.campaign.config import Campaign, load_campaign
-from hil.campaign.estimate_steps import outline_steps, programmings
-from hil.campaign.estimate_time import settle_at_most_s
+from hil.campaign.config.load import Campaign, load_campaign
+from hil.campaign.estimate.duration import settle_at_least_s, settle_at_most_s
+from hil.campaign.estimate.steps import outline_steps, programmings
 from hil.campaign.plan import plan_campaign
 from hil.campaign.visits import visits_of
 from hil.core.errors import ConfigError
@@ -122,6 +122,16 @@ def test_settling_counts_each_move_with_its_ramp(tmp_path: Path) -> None:
     # settles at first and in visits 1, 3 and 5.
     expected = 3 * 100 + 15 / 0.5 + 30 / 0.5 + 4 * 1
     assert settle_at_most_s(campaign.config, visits_of(campaign.config)) == pytest.approx(expected)
+
+
+def test_rest_before_each_step_is_certain_to_take_its_time(tmp_path: Path) -> None:
+    bench = BENCH.replace("tolerance = 0.5,", "tolerance = 0.5, stable_s = 30,")
+    campaign = loaded(tmp_path, TEMPERATURE, bench=bench)
+    steps, visits = outline_steps(campaign, CHIP)[0], visits_of(campaign.config)
+    assert len(steps) == 3 * 4
+    # Two ramps; in each of three visits 30 s for the first step and a tenth of it for three more.
+    expected = 15 / 0.5 + 30 / 0.5 + 3 * (30 + 3 * 3)
+    assert settle_at_least_s(campaign.config, visits, steps) == pytest.approx(expected)
 
 
 def test_characterisation_reads_its_vectors_in_turn(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """``chips.json``, and the commands that read a folder with the runs of several chips."""
 
+import io
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from hil.campaign.chips.chips_folder import (
     ChipsFolder,
@@ -12,9 +16,14 @@ from hil.campaign.chips.chips_folder import (
     make_chips_folder,
     read_chips_folder,
 )
+from hil.campaign.chips.chips_status import read_chips_status
+from hil.campaign.process_identity import ProcessTable
+from hil.campaign.run_lock import acquire_run_lock
 from hil.cli import command_line
+from hil.cli.chips_run import chips_table
 from hil.core.errors import ConfigError, DatasetError
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import RunDirectory, open_run
+from run_writer import start_journal
 
 
 def hil(*arguments: object) -> Result:
@@ -88,6 +97,65 @@ def test_runs_that_have_not_begun_are_said_to_be_so(made: Path) -> None:
     assert hil("abort", made).output == "left: has not begun\nright: has not begun\n"
 
 
+def test_damaged_run_is_shown_with_its_problem_beside_the_others(made: Path) -> None:
+    (made / "left").mkdir()
+    (made / "left" / "journal.jsonl").write_text("no JSON\n")
+    folder = read_chips_folder(made)
+    statuses = read_chips_status(folder, now=datetime.now(UTC), table=ProcessTable())
+    console = Console(file=io.StringIO(), width=300)
+    console.print(chips_table(folder, statuses))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [("is no JSON" in line, "has not begun" in line) for line in lines[-2:]] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_status_advises_to_resume_the_folder_rather_than_each_run(made: Path) -> None:
+    start_journal(made / "left", ["core00_one_phase"])
+    RunDirectory(made / "left").journal.append(
+        "stop", utc="2026-01-31T12:00:20+00:00", status="interrupted", reason="SIGTERM"
+    )
+    ended = hil("status", made)
+    assert ended.output.splitlines()[-1] == f"hil resume {made} goes on with left and right"
+    assert f"hil resume {made}/left" not in ended.output
+
+
+def test_resume_of_a_run_that_is_still_at_work_does_not_advise_to_resume_it(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    make_chips_folder(replace(folder_of(path), chips=("left",)))
+    start_journal(path / "left", ["core00_one_phase"])
+    (path / "left" / "campaign.toml").write_text("schema_version = 1\n")
+    with acquire_run_lock(path / "left", now=lambda: datetime.now(UTC)):
+        ended = hil("resume", path)
+    assert ended.exit_code != 0
+    assert ended.output.splitlines()[-1] == (
+        f"still at work, each in a process of its own: left; hil status {path} shows how far, "
+        f"hil abort {path} stops"
+    )
+
+
+def test_list_shows_which_runs_belong_together_and_which_have_not_begun(made: Path) -> None:
+    start_journal(made / "left", ["core00_one_phase"])
+    left, left_words, right, right_words = hil("list", made.parent).output.splitlines()
+    assert (left, right) == (f"{made}/left", f"{made}/right")
+    together = f"one of several chips in {made}"
+    assert "0/1 steps" in left_words
+    assert f"not begun  {together}" in right_words
+    document = json.loads(hil("list", made.parent, "--json").output)
+    told = [(run["part_of"], run["has_begun"]) for run in document]
+    assert told == [(str(made), True), (str(made), False)]
+
+
+def test_chip_without_a_finished_step_has_no_worst_error(made: Path) -> None:
+    start_journal(made / "left", ["core00_one_phase"])
+    folder = read_chips_folder(made)
+    statuses = read_chips_status(folder, now=datetime.now(UTC), table=ProcessTable())
+    console = Console(file=io.StringIO(), width=300)
+    console.print(chips_table(folder, statuses))
+    assert "none" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_what_needs_one_run_says_which_there_are(made: Path) -> None:
     for chip in ("left", "right"):
         (made / chip).mkdir()
@@ -150,6 +218,14 @@ def test_plan_shows_every_chip_and_what_they_need_together(campaign: Path) -> No
     needs = [chips[chip]["storage"] for chip in ("left", "right")]
     together = sum(need["total_bytes"] + need["passing_bytes"] for need in needs)
     assert document["together"]["storage_bytes"] == together
+
+
+def test_plan_has_one_folder_for_all_chips(campaign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(datetime(2026, 1, 31, 12, 0, second, tzinfo=UTC) for second in range(60))
+    monkeypatch.setattr("hil.campaign.runner.utc_now", lambda: next(times))
+    chips = json.loads(hil("plan", campaign, "--no-device", "--json").output)["chips"]
+    left, right = (Path(chips[chip]["room"]["folder"]) for chip in ("left", "right"))
+    assert left.parent == right.parent
 
 
 def test_plan_of_one_chip_is_that_of_a_plain_campaign(campaign: Path) -> None:

@@ -6,8 +6,8 @@ import pytest
 import tomlkit
 
 from hil.campaign.chips.campaigns import chip_names, load_chips
-from hil.campaign.config import load_campaign
-from hil.campaign.config_schema import bench_schema, campaign_schema
+from hil.campaign.config.load import load_campaign
+from hil.campaign.config.schema import bench_schema, campaign_schema
 from hil.core.errors import ConfigError
 
 jsonschema = pytest.importorskip("jsonschema", reason="the test extra has it")

@@ -28,8 +28,9 @@ calibration = 64
 verification = 32
 block = 8
 """
-PACE_S = 0.005
-"""Of a vector, where somebody needs the time to interrupt: 384 vectors take 1.9 s at least."""
+PACE_S = 0.01
+"""Of a vector, where somebody needs the time to interrupt: 384 vectors take 3.8 s at least, which
+one chip must not have read before the other one begins."""
 WAIT_S = 60.0
 STEPS = ("core00_one_phase", "core00_four_phase", "core01_one_phase", "core01_four_phase")
 
@@ -152,6 +153,22 @@ def test_killed_chip_is_told_and_resumed_and_the_other_goes_on(
         assert codes == [0, None], "the complete one is left alone"
         assert (out / "right" / "journal.jsonl").read_bytes() == journal
         assert readouts(out / "left") == quiet[0]
+
+
+def test_two_addresses_of_one_serial_number_are_one_chip(
+    quiet: tuple[dict[str, str], dict[str, str]], tmp_path: Path
+) -> None:
+    campaign_of(tmp_path, "", "")
+    options = ("--profile", str(tmp_path / "small.toml"), "--vector-s", PACE_S, "--seed", 1)
+    out = tmp_path / "out"
+    with served_mock(*options) as left, served_mock(*options) as right:
+        done = hil("run", campaign_of(tmp_path, left, right), "--out", out)
+    assert done.code == 3, done.stderr
+    (taken,) = (chip for chip in ("left", "right") if (out / chip).exists())
+    refused = "right" if taken == "left" else "left"
+    assert readouts(out / taken) == quiet[0]
+    assert f"devices.{refused}.resource: " in done.stderr
+    assert f"serial small-1, which {taken} of this campaign measures at this moment" in done.stderr
 
 
 def test_absent_device_of_one_chip_does_not_hold_up_the_other(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def problems(folder: Path, left: str, right: str, rest: str = "") -> list[str]:
         ("TCPIP::10.0.0.9::05025::SOCKET", "tcpip0::10.0.0.9::5025::socket"),
         ("TCPIP0::localhost::hislip0::INSTR", "TCPIP::127.0.0.1::HISLIP0::INSTR"),
         ("serial:///dev/ttyUSB0", "serial:///dev/ttyUSB0"),
+        ("serial:///dev/ttyUSB0", "serial:///dev/../dev/ttyUSB0?baud=9600"),
+        ("serial:///dev/ttyUSB0", "ASRL/dev/ttyUSB0::INSTR"),
+        ("TCPIP0::127.0.0.1::5025::SOCKET", "TCPIP1::0x7f000001::5025::SOCKET"),
     ],
 )
 def test_two_chips_at_one_address_are_refused(tmp_path: Path, left: str, right: str) -> None:
@@ -47,6 +50,16 @@ def test_two_chips_at_one_address_are_refused(tmp_path: Path, left: str, right: 
 def test_two_private_mocks_of_one_seed_are_one_chip(tmp_path: Path, right: str) -> None:
     (problem,) = problems(tmp_path, "mock://quickstart", right)
     assert "is the same mock chip, profile and seed: give each a seed" in problem
+
+
+def test_private_mocks_of_one_profile_are_one_chip_in_whatever_words(tmp_path: Path) -> None:
+    profile, link = tmp_path / "a.toml", tmp_path / "b.toml"
+    profile.write_text('schema_version = 1\nname = "a"\n')
+    link.symlink_to(profile)
+    for right in (f"mock://{profile}", "mock://./a.toml", "mock://b.toml"):
+        (problem,) = problems(tmp_path, "mock://a.toml", right)
+        assert "is the same mock chip, profile and seed" in problem
+    assert problems(tmp_path, "mock://a.toml", "mock://b.toml?seed=1") == []
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from command_line import PROJECT, QUICKSTART, campaign_file, hil
-from hil.campaign.config import load_campaign
-from hil.campaign.config_schema import bench_schema, campaign_schema
+from hil.campaign.config.load import load_campaign
+from hil.campaign.config.schema import bench_schema, campaign_schema
 
 jsonschema = pytest.importorskip("jsonschema", reason="the test extra has it")
 tomlkit = pytest.importorskip("tomlkit")

@@ -11,7 +11,7 @@ import pytest
 
 from command_line import Ended, hil
 from conformance_bench import PROJECT_ENTRIES
-from hil.campaign.config import DeviceSection
+from hil.campaign.config.sections import DeviceSection
 from hil_mock_device.launch import MockProcess
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_chip"

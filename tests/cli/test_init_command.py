@@ -1,10 +1,12 @@
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from command_line import HIL
-from hil.campaign.config import load_campaign
+from hil.campaign.config.load import load_campaign
+from hil.campaign.new_campaign import Answers
 from hil.core.readout import ReadMode
 
 
@@ -34,6 +36,21 @@ def test_defaults_make_a_file_that_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_everything_that_is_commented_out_may_be_taken_as_it_stands(tmp_path: Path) -> None:
+    text = Answers().to_toml().replace('# workload = "layer.npz"', "# ")
+    text = text.replace("# include =", "# ")
+    taken = re.sub(r"(?m)^# (?=\[+[a-z]|[a-z_]+ = )", "", text)
+    (tmp_path / "all.toml").write_text(taken)
+    config = load_campaign(tmp_path / "all.toml", environment={}, chip="left").config
+    assert config.sweep is not None
+    assert config.sweep[0].values == [25.0, 40.0]
+    assert config.steps is not None
+    assert config.steps.drift_watch is not None
+    assert config.guards is not None
+    assert config.notify is not None
+    assert config.device.resource == "TCPIP0::192.0.2.1::5025::SOCKET"
 
 
 def test_answers_through_a_pipe_reach_the_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from run_writer import running_writer
 WRITER = """
 import sys
 from pathlib import Path
-from hil.campaign.config import load_campaign
+from hil.campaign.config.load import load_campaign
 from hil.campaign.runner import run_campaign, utc_now
 class Ready:
     def hear(self, event):
@@ -62,7 +62,8 @@ def test_status_of_a_running_campaign(campaign: subprocess.Popen[str], tmp_path:
     killed = hil("status", tmp_path / "run")
     assert killed.code == 0
     assert "Test: killed" in killed.stdout
-    assert f"was killed; hil resume {tmp_path / 'run'} continues" in killed.stdout
+    assert "nobody has made the chip and the instruments safe" in killed.stdout
+    assert f"hil resume {tmp_path / 'run'} continues" in killed.stdout
 
 
 def test_status_says_what_a_person_wants_to_know(tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_status_says_what_a_person_wants_to_know(tmp_path: Path) -> None:
 
 
 def test_watch_ends_with_the_run(tmp_path: Path) -> None:
-    with running_writer(tmp_path / "run", "--steps", "6", "--block-s", "0.1"):
+    with running_writer(tmp_path / "run", "--steps", "20", "--block-s", "0.1"):
         watched = hil("status", tmp_path / "run", "--watch", "--json")
     assert watched.code == 0, watched.stderr
     states = [json.loads(line)["state"] for line in watched.stdout.splitlines()]

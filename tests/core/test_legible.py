@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.core.legible import cut_short, one_line, printable, quoted
+from hil.core.legible import cut_short, one_line, printable, quoted, shown_beside
 
 
 @given(st.text(max_size=200), st.integers(12, 100))
@@ -46,3 +46,21 @@ def test_control_character_is_refused(letter: str) -> None:
 def test_text_of_other_scripts_is_one_line() -> None:
     text = "\u00a0\u00e9\u4e2d ~"
     assert one_line(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "shown"),
+    [
+        (0.00123, 0.001, "0.00123"),
+        (0.1484321, 0.1484, "0.14843"),
+        (0.14836, 0.1484, "0.148"),
+        (8.000001, 8.0, "8.000001"),
+        (0.1 + 0.2, 0.3, "0.30000000000000004"),
+        (8.0, 8.0, "8"),
+        (12.34, 8.0, "12.3"),
+    ],
+)
+def test_value_shows_enough_digits_to_tell_its_side_of_a_limit(
+    value: float, limit: float, shown: str
+) -> None:
+    assert shown_beside(value, limit) == shown

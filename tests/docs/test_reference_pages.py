@@ -6,7 +6,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from hil.campaign.config import CampaignConfig
+from hil.campaign.config.sections import CampaignConfig
 from hil.cli import command_line
 from hil.cli.errors import ExitCode
 

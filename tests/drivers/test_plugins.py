@@ -33,9 +33,16 @@ BUILT_IN = {
         "visa": "hil_drivers.built_in:VISA",
     },
     "hil.exporters": {
+        "aihwkit": "hil_datasets.export.exporter:AIHWKIT",
+        "bin": "hil_datasets.export.exporter:BINARY",
+        "c-header": "hil_datasets.export.exporter:C_HEADER",
         "csv": "hil_datasets.export.exporter:CSV",
+        "hdf5": "hil_datasets.export.exporter:HDF5",
+        "hex": "hil_datasets.export.exporter:HEX",
         "json": "hil_datasets.export.exporter:JSON",
         "npz": "hil_datasets.export.exporter:NPZ",
+        "readmemh": "hil_datasets.export.exporter:READMEMH",
+        "yaml": "hil_datasets.export.exporter:YAML",
     },
     "hil.instruments": {
         "pymeasure": "hil.campaign.instrument_driver:PYMEASURE",

@@ -186,8 +186,8 @@ def test_reading_beyond_its_limits_ends_the_run_with_code_6(
     assert "supply.current: reads 0.002" in ended.stderr
     assert bench.state == SAFE
     info = hil("info", tmp_path / "run", "--json").json
-    assert info["status"] == "aborted"
-    assert info["reason"].startswith("SafetyLimitError: supply.current")
+    assert info["status"] == "failed"
+    assert info["reason"].startswith("supply.current")
     assert info["steps"] == []
 
 
@@ -264,7 +264,7 @@ def test_chamber_that_dies_in_the_run_leaves_the_others_safe(
     assert "warning: instrument chamber:" in words
     assert "warning: the chip" not in words
     assert bench.state == SAFE
-    assert hil("info", tmp_path / "run", "--json").json["status"] == "aborted"
+    assert hil("info", tmp_path / "run", "--json").json["status"] == "failed"
 
 
 def test_mock_instruments_need_a_mock_device(bench: ServedBench, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_device_that_dies_ends_the_run_with_exit_code_4(
     assert "closed the connection" in words or "link is lost" in words
     assert str(run) in words
     info = hil("info", run, "--json").json
-    assert info["status"] == "aborted"
+    assert info["status"] == "failed"
     assert len(info["steps"]) >= 2
 
 

@@ -154,7 +154,20 @@ def test_core_is_calibrated_again_where_its_probe_is_beyond_the_limit_and_nowher
 
 def test_reason_of_a_skip_names_the_error_and_the_limit(quiet: Finished) -> None:
     reasons = list(quiet.run.skipped_steps().values())
-    assert any("within the limit, 0.127" in reason for reason in reasons)
+    assert any("within the limit, 12.7 %" in reason for reason in reasons)
+
+
+def test_calibration_of_the_watch_says_why_it_was_made_and_where_it_did_not_help(
+    quiet: Finished,
+) -> None:
+    events = [event for event in quiet.run.events() if event["event"] == "step"]
+    watched = [event for event in events if event.get("visit", 0) > 1 and event.get("kind") is None]
+    assert watched
+    for event in watched:
+        assert event["reason"].endswith("beyond the limit, 12.7 %")
+        has_helped = event["errors"]["nmpu"] <= LIMIT
+        assert has_helped == ("remark" not in event)
+    assert [event for event in events if "reason" in event] == watched
 
 
 def test_probes_of_the_watch_are_read_when_the_core_is_as_old_as_planned(quiet: Finished) -> None:

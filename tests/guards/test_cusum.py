@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from hil.campaign.config.guards import KnownAnswerSection
 from hil.campaign.guards.cusum import Cusum, CusumLimits
 
 
@@ -66,7 +67,8 @@ def test_markov_chain_agrees_with_the_table() -> None:
 
 
 def test_default_limits_give_a_false_alarm_in_ten_thousand_checks() -> None:
-    assert brook_evans(0.5, 8.0, 0.0) / 2 == pytest.approx(9_600, rel=0.02)
+    default = KnownAnswerSection()
+    assert brook_evans(default.slack, default.alarm, 0.0) / 2 == pytest.approx(9_600, rel=0.02)
 
 
 def sums_after(scores: list[float], limits: CusumLimits) -> Cusum:

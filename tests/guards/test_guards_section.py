@@ -6,8 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from command_line import PROJECT, campaign_file
-from hil.campaign.config import load_campaign
-from hil.campaign.guards_config import GuardsSection, KnownAnswerSection
+from hil.campaign.config.guards import GuardsSection, KnownAnswerSection
+from hil.campaign.config.load import load_campaign
 from hil.core.errors import ConfigError
 
 INSTRUMENTS = """
@@ -36,7 +36,7 @@ def problem_of(folder: Path, guards: str) -> str:
         (
             '[guards.readings."chamber.temprature"]\nhighest = 60.0',
             (
-                "guards.readings.chamber.temprature: no instrument has the quantity "
+                'guards.readings."chamber.temprature": no instrument has the quantity '
                 "'chamber.temprature': there are chamber.temperature  "
                 '[[guards.readings."chamber.temprature"]]'
             ),
@@ -44,9 +44,9 @@ def problem_of(folder: Path, guards: str) -> str:
         (
             '[guards.readings."chamber.temperature"]\nhighest = 95.0',
             (
-                "guards.readings.chamber.temperature.highest: is 95: a reading outside -50 to 90 "
-                "ends the campaign at once, so the guard would never pause it; must be within  "
-                "[highest = 95.0]"
+                'guards.readings."chamber.temperature".highest: is 95: must be within -50 to 90, '
+                "because a reading outside ends the campaign at once, so the guard would never "
+                "pause it  [highest = 95.0]"
             ),
         ),
         (
@@ -75,6 +75,38 @@ def problem_of(folder: Path, guards: str) -> str:
 )
 def test_wrong_guard_is_told_with_key_and_line(tmp_path: Path, guards: str, expected: str) -> None:
     assert problem_of(tmp_path, guards) == expected
+
+
+SWEPT = """
+[instruments.oven]
+resource = "mock://supply"
+[instruments.oven.quantities.temperature]
+set = "TEMP:SETP {value}"
+query = "TEMP?"
+lower = -20.0
+upper = 85.0
+value = 60.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("sweep", "values"),
+    [
+        ('[[sweep]]\nquantity = "oven.temperature"\nvalues = [25.0, 40.0, 60.0]', "40, 60"),
+        ("", "60"),
+    ],
+    ids=["swept", "set"],
+)
+def test_guard_that_would_stop_what_the_campaign_itself_sets_is_refused(
+    tmp_path: Path, sweep: str, values: str
+) -> None:
+    guard = '[guards.readings."oven.temperature"]\nhighest = 35.0'
+    said = problem_of(tmp_path, f"{SWEPT}{sweep}\n{guard}")
+    assert said.startswith(
+        'guards.readings."oven.temperature": allows at most 35, but the campaign sets '
+        f"oven.temperature to {values}: the guard would stop it there"
+    )
+    assert said.endswith('[[guards.readings."oven.temperature"]]')
 
 
 def test_unknown_key_gets_a_suggestion(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hil.campaign.config.guards import KnownAnswerSection
 from hil.campaign.guards.answer_guard import AnswerGuard
 from hil.campaign.guards.known_answer import known_vectors
 from hil.campaign.guards.known_answer_file import KnownAnswerFile
-from hil.campaign.guards_config import KnownAnswerSection
 from hil.core.readout import ReadMode
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
 from hil_mock_device.chip_model import ChipModel

@@ -10,14 +10,14 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from command_line import PROJECT, campaign_file, hil
-from hil.campaign.config import CampaignConfig
-from hil.campaign.instrument_check import check_instruments
-from hil.campaign.instrument_config import (
+from hil.campaign.config.instruments import (
     InstrumentSection,
     InstrumentsSection,
     QuantitySection,
     SettleSection,
 )
+from hil.campaign.config.sections import CampaignConfig
+from hil.campaign.instrument_check import check_instruments
 from hil.campaign.instruments import BenchInstruments, open_instruments
 from hil.core.errors import (
     ConfigError,

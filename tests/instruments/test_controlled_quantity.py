@@ -193,6 +193,34 @@ def test_holding_sends_nothing_and_finds_a_setpoint_that_somebody_changed() -> N
         quantity.hold(30.0)
 
 
+SLOW = Settle(tolerance=0.5, timeout_s=1000.0, stable_s=60.0)
+
+
+def test_what_rests_is_looked_at_for_a_tenth_of_its_time_before_the_next_step() -> None:
+    quantity, _, time = controlled(settle=SLOW)
+    quantity.set(30.0)
+    assert time() == 60.0
+    quantity.hold(30.0)
+    assert time() == 66.0
+
+
+def test_what_left_its_tolerance_meanwhile_has_to_come_to_rest_again() -> None:
+    quantity, played, time = controlled(settle=SLOW)
+    quantity.set(30.0)
+    played.readings = itertools.chain([30.6], itertools.repeat(30.0))
+    assert quantity.read() == 30.6  # between two steps, as a guard does
+    quantity.hold(30.0)
+    assert time() == 120.0
+
+
+def test_what_leaves_its_tolerance_while_it_is_looked_at_has_to_come_to_rest_again() -> None:
+    quantity, played, time = controlled(settle=SLOW)
+    quantity.set(30.0)
+    played.readings = itertools.chain([30.0, 29.4], itertools.repeat(30.0))
+    quantity.hold(30.0)
+    assert time() == 60.0 + 2.0 + 60.0
+
+
 def test_safe_value_is_reached_by_a_ramp_without_waiting_for_rest() -> None:
     quantity, played, time = controlled(
         ramp=Ramp(per_s=1.0),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ from mock_bench import OwnTime, new_bench
 def new_chamber(**kind: float) -> tuple[ThermalChamber, OwnTime]:
     time = OwnTime()
     return ThermalChamber(ChamberKind(**kind), start_c=25.0, seed=1, clock=time), time
+
+
+def new_supply(start_v: float) -> PowerSupply:
+    return PowerSupply(SupplyKind(load_ohm=100.0), start_v=start_v, seed=1, clock=OwnTime())
 
 
 def say(bench: MockBench, instrument: str, *messages: str) -> list[str]:
@@ -93,16 +98,55 @@ def test_chamber_refuses_what_it_cannot_reach() -> None:
 
 
 def test_readings_scatter_by_the_noise_and_are_repeatable_from_the_seed() -> None:
-    first, _ = new_chamber(noise_c=0.5)
-    second, _ = new_chamber(noise_c=0.5)
-    readings = [first.reading_c() for _ in range(2000)]
-    assert readings == [second.reading_c() for _ in range(2000)]
+    def read(times: int) -> list[float]:
+        chamber, time = new_chamber(noise_c=0.5)
+        readings = []
+        for _ in range(times):
+            time.advance(0.25)
+            readings.append(chamber.reading_c())
+        return readings
+
+    readings = read(2000)
+    assert readings == read(2000)
     assert np.mean(readings) == pytest.approx(25.0, abs=0.05)
     assert np.std(readings) == pytest.approx(0.5, rel=0.1)
 
 
+def test_reading_once_more_changes_no_later_reading() -> None:
+    def read(more: int) -> list[str]:
+        time = OwnTime()
+        bench, _ = new_bench(time)
+        readings = []
+        for _ in range(5):
+            time.advance(60.0)
+            for _ in range(more):
+                say(bench, "chamber", "TEMP?")
+                say(bench, "supply", "MEAS:CURR?")
+            readings += say(bench, "chamber", "TEMP?") + say(bench, "supply", "MEAS:VOLT?")
+        return readings
+
+    assert read(more=0) == read(more=3)
+    assert len(set(read(more=0))) == 10  # and yet every instant has its own
+
+
+def test_readings_differ_while_time_goes_by_the_clock() -> None:
+    bench, _ = new_bench(BenchTime(time.monotonic))
+    readings = {say(bench, "supply", "MEAS:CURR?")[0] for _ in range(50)}
+    assert len(readings) > 40  # two of a million steps may well be the same
+
+
+def test_sums_of_waits_in_another_order_are_the_same_instant() -> None:
+    readings = []
+    for waits in ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1)):  # 0.6000000000000001 and 0.6
+        chamber, own_time = new_chamber()
+        for seconds in waits:
+            own_time.advance(seconds)
+        readings.append(chamber.reading_c())
+    assert readings[0] == readings[1]
+
+
 def test_supply_gives_way_at_its_current_limit() -> None:
-    supply = PowerSupply(SupplyKind(load_ohm=100.0), start_v=0.0, seed=1)
+    supply = new_supply(0.0)
     supply.set_limit(0.02)
     supply.set_voltage(3.0)
     assert (supply.output_v(), supply.output_a()) == (2.0, 0.02)
@@ -110,7 +154,7 @@ def test_supply_gives_way_at_its_current_limit() -> None:
 
 
 def test_supply_with_protection_trips_and_stays_off_until_cleared() -> None:
-    supply = PowerSupply(SupplyKind(load_ohm=100.0), start_v=1.0, seed=1)
+    supply = new_supply(1.0)
     supply.protect(on=True)
     supply.set_limit(0.02)
     assert supply.is_on

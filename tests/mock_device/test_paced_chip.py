@@ -76,6 +76,6 @@ def test_served_chip_takes_the_time_that_it_is_told() -> None:
             chip.program(0, np.zeros((256, 256), dtype=np.int8))
             began_s = time.monotonic()
             chip.read_counts(0, ReadMode.ONE_PHASE, np.zeros((100, 256), dtype=np.int8))
-            assert 0.4 <= time.monotonic() - began_s < 4.0
+            assert time.monotonic() - began_s >= 0.4  # 100 vectors, 4 ms each
         finally:
             chip.close()

@@ -10,11 +10,19 @@ from rich.console import Console
 
 import example_steps as example
 import visited_run as visited
+from hil.core.readout import ReadMode
 from hil.report.summary import RunSummary, summarize_run
 from hil.report.table import print_summary
-from hil.report.visits import SkippedStep
+from hil.report.visits import (
+    Recalibration,
+    SkippedStep,
+    VisitedStep,
+    recalibrations,
+    summarize_visits,
+)
 from hil_datasets.circumstance import FIRST_CALIBRATION
 from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step import StepKey
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +83,39 @@ def test_table_has_a_row_for_each_kind_of_each_visit(summary: RunSummary) -> Non
     rows = [line.split() for line in lines_of(summary)]
     assert ["0", "chamber.temperature", "10", "degC", "1", "min"] in [row[:6] for row in rows]
     assert [row[4:] for row in rows if row[1:4] == ["chamber.temperature", "40", "degC"]] == [
-        ["10", "min", "calibrate", "2", "50.00", "12.50", "18.75", "18.75"],
-        ["1.67", "h", "probe", "1", "50.00", "12.50", "12.50", "12.50"],
+        ["10", "min", "calibrate", "one_phase", "2", "50.00", "12.50", "18.75", "18.75"],
+        ["1.67", "h", "probe", "one_phase", "1", "50.00", "12.50", "12.50", "12.50"],
     ]
     assert ["skipped", "1"] in rows
+
+
+def test_each_read_mode_has_a_row_of_its_own() -> None:
+    errors = dict.fromkeys(("uncorrected", "float", "fp16", "nmpu"), 0.5)
+    steps = [
+        VisitedStep(
+            key=StepKey(core, mode, visit=1),
+            age_s=60.0,
+            conditions=(),
+            errors=errors | {"nmpu": error},
+        )
+        for mode, error in ((ReadMode.ONE_PHASE, 0.14), (ReadMode.FOUR_PHASE, 0.44))
+        for core in (0, 1)
+    ]
+    (visit,) = summarize_visits(steps, {}, {})
+    told = [(kind.read_mode, kind.steps, kind.errors["nmpu"]) for kind in visit.kinds]
+    assert told == [("one_phase", 2, 0.14), ("four_phase", 2, 0.44)]
+
+
+def test_calibration_of_a_drift_watch_is_told_with_its_reason_and_what_did_not_help() -> None:
+    named = {"core": 0, "read_mode": ReadMode.ONE_PHASE, "visit": 2}
+    events = [
+        {"event": "step", "core": 0, "read_mode": ReadMode.ONE_PHASE},
+        {"event": "step", **named, "reason": "18 % is beyond the limit", "remark": "still 16 %"},
+    ]
+    key = StepKey(0, ReadMode.ONE_PHASE, visit=2)
+    assert recalibrations(events) == {
+        key: Recalibration(step=key.name, reason="18 % is beyond the limit", remark="still 16 %")
+    }
 
 
 def test_skipped_step_is_not_left_to_do(run: RunDirectory, summary: RunSummary) -> None:

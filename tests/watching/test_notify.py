@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from hil.campaign.config.notify import NotifySection, Occasion
 from hil.campaign.notify import Notifier
-from hil.campaign.notify_config import NotifySection, Occasion
 from hil.campaign.run_events import RunEnded, RunEvent, RunPaused, RunStarted, RunState
 
 SECRET = "s3cr3t-w0rd"  # noqa: S105 - none

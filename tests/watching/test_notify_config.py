@@ -2,7 +2,7 @@
 
 import pytest
 
-from hil.campaign.notify_config import NotifySection
+from hil.campaign.config.notify import NotifySection
 from hil.core.errors import ConfigError
 from hil.core.toml_file import parse_toml
 

@@ -21,6 +21,7 @@ from hil.campaign.run_events import (
     StepFailed,
     StepFinished,
     StepSize,
+    StepSkipped,
     StepStarted,
     StopAsked,
     VectorsRead,
@@ -211,6 +212,17 @@ def test_failed_step_is_not_a_finished_one(tally: RunTally, tmp_path: Path) -> N
     progress = tally.progress()
     assert progress.steps_done == 1
     assert progress.failed == {FAST.name: "all columns are dead"}
+
+
+def test_step_that_was_not_needed_is_neither_finished_nor_read(
+    tally: RunTally, tmp_path: Path
+) -> None:
+    tally.hear(started(tmp_path, FAST, SLOW))
+    tally.hear(StepFinished(step=FAST.name))
+    tally.hear(StepSkipped(step=SLOW.name, reason="within the limit"))
+    progress = tally.progress()
+    assert (progress.steps_done, progress.steps_skipped, progress.steps) == (1, 1, 2)
+    assert (progress.vectors_done, progress.vectors) == (FAST.vectors, FAST.vectors)
 
 
 def test_link_health_counts_faults_by_kind(tally: RunTally) -> None:

@@ -75,7 +75,19 @@ def test_journal_says_how_a_run_ended(run: Path, how: str, reason: str, state: R
 def test_run_without_an_end_and_without_a_writer_was_killed(run: Path) -> None:
     found = status(run)
     assert found.state is RunState.KILLED
-    assert found.note == f"was killed; hil resume {run} continues"
+    assert found.note == (
+        "nobody has made the chip and the instruments safe: look after them; "
+        f"hil resume {run} continues"
+    )
+
+
+def test_step_that_was_not_needed_is_told_apart_from_finished_ones(run: Path) -> None:
+    journal, tile = RunDirectory(run).journal, {"core": 0, "read_mode": "one_phase"}
+    journal.append(
+        "skip", utc="2026-01-31T12:00:10+00:00", step=STEPS[0], reason="within the limit", **tile
+    )
+    found = status(run)
+    assert (found.steps_done, found.steps_skipped, found.steps) == (0, 1, 2)
 
 
 def test_run_with_a_live_writer_is_as_its_progress_says(run: Path) -> None:

@@ -2,9 +2,13 @@
 
 import csv
 import io
+from itertools import groupby
+from typing import Any
 
 from hil.core.correction import ColumnFlag
+from hil.core.readout import ReadMode
 from hil_datasets.coefficients import CoefficientSet
+from hil_datasets.export.exported import ExportedSet, ExportedTile, registers_of
 from hil_datasets.export.quality_fields import QUALITY_FIELDS, quality_by_field
 
 FIELDS = (
@@ -33,3 +37,40 @@ def export_csv(coefficients: CoefficientSet) -> bytes:
                 ]
             )  # fmt: skip
     return text.getvalue().encode()
+
+
+def read_csv(content: bytes) -> ExportedSet:
+    """Read what `export_csv` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, or something in it is wrong.
+    """
+    reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    if reader.fieldnames != list(FIELDS):
+        raise ValueError(f"the first line must be {','.join(FIELDS)}")
+    tiles = []
+    for (core, mode), group in groupby(reader, lambda row: (row["core"], row["read_mode"])):
+        tiles.append(_tile(int(core), ReadMode(mode), list(group)))
+    return ExportedSet(tiles=tuple(tiles), nmpu=None, chip=None)
+
+
+def _tile(core: int, mode: ReadMode, rows: list[dict[str, Any]]) -> ExportedTile:
+    first = rows[0]
+    codes = {
+        name: [int(row[name]) for row in rows] for name in ("scale_p", "scale_n", "offset", "swap")
+    }
+    if [int(row["column"]) for row in rows] != list(range(len(rows))):
+        raise ValueError(f"core {core} {mode}: columns must be numbered from 0, in order")
+    for name in ("shift", "output_lsb", "raw_sha256"):
+        if any(row[name] != first[name] for row in rows):
+            raise ValueError(f"core {core} {mode}: rows differ in {name}")
+    return ExportedTile(
+        core=core,
+        read_mode=mode,
+        shift=int(first["shift"]),
+        registers=registers_of(codes, where=f"core {core} {mode}"),
+        raw_sha256=first["raw_sha256"],
+        output_lsb=float(first["output_lsb"]),
+    )

@@ -1,69 +1,59 @@
 """Coefficients as NumPy ``.npz``: arrays of shape (core, read mode, column)."""
 
 import io
-import json
 import zipfile
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
-from hil_datasets.coefficients import CoefficientSet, TileCoefficients
-from hil_datasets.export.quality_fields import circumstance_of
-from hil_datasets.step import StepKey
+from hil_datasets.coefficients import CoefficientSet
+from hil_datasets.export.exported import ExportedSet
+from hil_datasets.export.tables import (
+    LARGEST_TABLE,
+    TABLES,
+    coefficient_tables,
+    coefficient_texts,
+    read_tables,
+)
 
-_POSITIONS = ("first_row", "rows_used", "first_column", "columns_used")
-"""Which part of the workload's weight matrix a tile holds."""
+_TEXTS = ("nmpu", "source")
 
 
 def export_npz(coefficients: CoefficientSet) -> bytes:
     """Return the coefficients as ``.npz``; a tile that was not calibrated has ``finished`` 0."""
-    cores = sorted({tile.key.core for tile in coefficients.tiles})
-    modes = sorted({tile.key.read_mode for tile in coefficients.tiles})
-    columns = len(coefficients.tiles[0].flags)
-    shape = (len(cores), len(modes), columns)
-    tables: dict[str, npt.NDArray[Any]] = {
-        "scale_p": np.zeros(shape, np.uint8),
-        "scale_n": np.zeros(shape, np.uint8),
-        "offset": np.zeros(shape, np.int16),
-        "swap": np.zeros(shape, np.bool_),
-        "flags": np.zeros(shape, np.uint16),
-        "shift": np.zeros(shape[:2], np.int16),
-        "output_lsb": np.full(shape[:2], np.nan),
-        "finished": np.zeros(shape[:2], np.bool_),
-    }
-    tables |= {name: np.zeros(shape[:2], np.int64) for name in _POSITIONS}
-    for tile in coefficients.tiles:
-        at = (cores.index(tile.key.core), modes.index(tile.key.read_mode))
-        for name in ("scale_p", "scale_n", "offset", "swap"):
-            tables[name][at] = getattr(tile.registers, name)
-        tables["flags"][at] = tile.flags
-        tables["shift"][at] = tile.shift
-        tables["output_lsb"][at] = tile.output_lsb
-        tables["finished"][at] = True
-        for name in _POSITIONS:
-            tables[name][at] = getattr(tile, name)
-    source = {
-        "chip": asdict(coefficients.chip),
-        "campaign_sha256": coefficients.campaign_sha256,
-        "software": coefficients.software,
-        "raw_sha256": {_name(tile): tile.raw_sha256 for tile in coefficients.tiles},
-    }
-    if any(tile.setpoints is not None for tile in coefficients.tiles):
-        source["circumstance"] = {_name(tile): circumstance_of(tile) for tile in coefficients.tiles}
-    labels: dict[str, npt.NDArray[Any]] = {
-        "core": np.array(cores, np.int64),
-        "read_mode": np.array([str(mode) for mode in modes]),
-        "nmpu": np.array(json.dumps(dict(coefficients.nmpu), allow_nan=False)),
-        "source": np.array(json.dumps(source, allow_nan=False)),
-    }
-    return _archive(labels | tables)
+    tables = coefficient_tables(coefficients)
+    texts = {name: np.array(text) for name, text in coefficient_texts(coefficients).items()}
+    labels = {name: tables.pop(name) for name in ("core", "read_mode")}
+    return _archive(labels | texts | tables)
 
 
-def _name(tile: TileCoefficients) -> str:
-    """Return a tile's name, the same whenever it was calibrated."""
-    return StepKey(tile.key.core, tile.key.read_mode).name
+def read_npz_export(content: bytes) -> ExportedSet:
+    """Read what `export_npz` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, or something in it is wrong; the message names the array.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            largest = max((entry.file_size for entry in archive.infolist()), default=0)
+        if largest > 8 * LARGEST_TABLE:
+            raise ValueError(f"holds an array of {largest} bytes")  # noqa: TRY301
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            if not isinstance(archive, NpzFile):
+                raise ValueError("is a single array")  # noqa: TRY301, TRY004
+            arrays = {name: archive[name] for name in (*TABLES, *_TEXTS) if name in archive.files}
+    except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
+        raise ValueError(f"is no .npz archive: {error}") from error
+    wrong = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if wrong:
+        raise ValueError(f"{wrong[0]}: is no array")
+    texts = {name: str(arrays[name]) for name in arrays if name in _TEXTS}
+    tables = {name: array for name, array in arrays.items() if name not in _TEXTS}
+    return read_tables(tables, texts)
 
 
 def _archive(arrays: dict[str, npt.NDArray[Any]]) -> bytes:

@@ -9,7 +9,9 @@ Rules
 3. Each value sent is read back. Each step of a ramp takes a reading, so that a bench in danger is
    noticed on the way.
 4. A value that was sent is sent again only by `safe`: a second time changes nothing there.
-5. `safe` ends early only where the link is dead. What the instrument complains of, and a setpoint
+5. What rests is looked at again for a tenth of its time, as long as no reading has left the
+   tolerance since; after one that has, for the whole.
+6. `safe` ends early only where the link is dead. What the instrument complains of, and a setpoint
    that reads back wrong, is told when the safe value was sent: a bench that is left hot half-way
    is worse than any complaint.
 """
@@ -78,15 +80,24 @@ class ControlledQuantity:
         self._setting = setting
         self._clock = clock
         self._sleep = sleep
+        self._rests_at: float | None = None
+        """Where it rests; None from the first reading on that is not there."""
 
     def read(self) -> float:
         """Return a reading."""
         reading = self._setting.measure()
+        self._notice(reading)
         if reading not in self.spec.readings:
             raise SafetyLimitError(
                 f"{self.spec.name}: reads {self.spec.shown(reading)}: must be {self.spec.readings}"
             )
         return reading
+
+    def _notice(self, reading: float) -> None:
+        settle, rests_at = self.spec.settle, self._rests_at
+        if settle is None or rests_at is None or abs(reading - rests_at) <= settle.tolerance:
+            return
+        self._rests_at = None
 
     def check(self, value: float) -> Limits:
         """Return the hard limits, if the value is within them."""
@@ -115,7 +126,7 @@ class ControlledQuantity:
         return self._rest(value)
 
     def hold(self, value: float) -> float:
-        """Check that it is still set to a value, wait until it rests, return the last reading."""
+        """Check that it is still set to a value and at rest, return the last reading."""
         self._settable()
         self._compare(value)
         return self._rest(value)
@@ -203,6 +214,7 @@ class ControlledQuantity:
 
     def _send(self, value: float) -> None:
         self.check(value)
+        self._rests_at = None
         self._setting.send(value)
         self._compare(value)
 
@@ -227,7 +239,9 @@ class ControlledQuantity:
                 stable_since = None
             elif stable_since is None:
                 stable_since = now
-            if stable_since is not None and now - stable_since >= settle.stable_s:
+            needed_s = settle.held_s if self._rests_at == value else settle.stable_s
+            if stable_since is not None and now - stable_since >= needed_s:
+                self._rests_at = value
                 return reading
             if now - began >= settle.timeout_s:
                 raise self._not_settled(value, reading, settle)

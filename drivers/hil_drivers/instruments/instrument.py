@@ -43,6 +43,10 @@ ANY_NUMBER = Limits(-math.inf, math.inf)
 """Where nothing is known about what a reading may be."""
 
 
+_HELD_SHARE = 0.1
+"""Share of the time a quantity has to be stable for that one must be which is at rest."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """When a quantity has come to rest."""
@@ -61,6 +65,11 @@ class Settle:
             raise ValueError(
                 f"{self}: tolerance and every_s must be > 0, and 0 <= stable_s < timeout_s"
             )
+
+    @property
+    def held_s(self) -> float:
+        """For how long without a break where it has been at rest ever since."""
+        return min(self.stable_s, max(self.every_s, _HELD_SHARE * self.stable_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +172,10 @@ class Quantity(Protocol):
         ...
 
     def hold(self, value: float) -> float:
-        """Check that it is still set to a value, wait until it rests, return the last reading.
+        """Check that it is still set to a value and at rest, return the last reading.
+
+        Where every reading since it came to rest was within the tolerance, a short look is enough;
+        otherwise it has to come to rest again.
 
         Raises
         ------

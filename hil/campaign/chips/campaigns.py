@@ -5,15 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from hil.campaign.config import Campaign, load_campaign
-from hil.campaign.config_files import check_files
-from hil.campaign.config_source import read_sources
-from hil.campaign.instrument_config import MOCK, InstrumentSection, plain_resource
+from hil.campaign.config.files import check_files
+from hil.campaign.config.instruments import MOCK, InstrumentSection
+from hil.campaign.config.load import Campaign, load_campaign
+from hil.campaign.config.source import read_sources
 from hil.campaign.mock_resource import MockResource
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import quoted
 from hil.core.toml_file import key_path, read_toml_bytes
 from hil.core.toml_lines import KeyPath
+from hil_drivers.plain_resource import plain_resource
+from hil_mock_device.choices import BUILT_IN
 
 
 def chip_names(
@@ -95,7 +97,7 @@ def _shared_addresses(campaigns: Mapping[str, Campaign]) -> Iterator[Problem]:
                 "is the same address: two campaigns at one chip would program and read each "
                 "other's weights"
             )
-        yield _problem(
+        yield problem_at(
             other, ("device", "resource"), f"{resource} of {first} and {second} {advice}"
         )
 
@@ -107,7 +109,10 @@ def _address(campaign: Campaign) -> str:
         return plain_resource(device.resource)
     mock = MockResource.parse(device.resource)
     seed = campaign.config.campaign.seed if mock.seed is None else mock.seed
-    return f"{MOCK}{os.path.normpath(mock.profile)}?seed={seed}"
+    profile = mock.profile
+    if profile not in BUILT_IN:
+        profile = os.path.realpath(campaign.path.parent / profile)
+    return f"{MOCK}{profile}?seed={seed}"
 
 
 def _shared_settings(campaign: Campaign, campaigns: Mapping[str, Campaign]) -> Iterator[Problem]:
@@ -124,10 +129,10 @@ def _shared_settings(campaign: Campaign, campaigns: Mapping[str, Campaign]) -> I
     }
     for name, section in shared.items():
         for path in _set_keys(section):
-            yield _problem(campaign, ("instruments", name, *path), reason)
+            yield problem_at(campaign, ("instruments", name, *path), reason)
     for number, sweep in enumerate(campaign.config.sweep or ()):
         if sweep.quantity.partition(".")[0] in shared:
-            yield _problem(campaign, ("sweep", number, "quantity"), reason)
+            yield problem_at(campaign, ("sweep", number, "quantity"), reason)
 
 
 def _set_keys(section: InstrumentSection) -> Iterator[KeyPath]:
@@ -141,7 +146,8 @@ def _set_keys(section: InstrumentSection) -> Iterator[KeyPath]:
                 yield ("quantities", name, key)
 
 
-def _problem(campaign: Campaign, path: KeyPath, message: str) -> Problem:
+def problem_at(campaign: Campaign, path: KeyPath, message: str) -> Problem:
+    """Return a problem at a key of a campaign, where and how its file says it."""
     where = key_path(path)
     if campaign.sources is None:
         return Problem(where, message)

@@ -6,10 +6,11 @@ The document is reduced before it is checked, so that everything behind it knows
 import re
 from typing import Any
 
-from hil.campaign.config_layers import LayeredDocument
+from hil.campaign.config.layers import LayeredDocument
 from hil.core.errors import Problem
+from hil.core.hints import did_you_mean
 from hil.core.legible import quoted
-from hil.core.toml_file import did_you_mean, key_path
+from hil.core.toml_file import key_path
 from hil.core.toml_lines import KeyPath
 
 DEVICES = "devices"

@@ -44,6 +44,8 @@ class KnownAnswerCheck:
     """Its noise, counts."""
     signal: float
     """By how much it is above the count without input."""
+    is_paused: bool = False
+    """Whether the run was paused: such a check tells whether it may go on, and adds to no sum."""
 
     @property
     def reference(self) -> KnownAnswer:
@@ -112,10 +114,14 @@ class KnownAnswerFile:
             return file.read(1) == b"\n"
 
     def last_of(self, step: str, *, at_most: int) -> KnownAnswerCheck | None:
-        """Return the last check of a step at a vector or before; None if there is none."""
+        """Return the last check of a step at a vector or before; None if there is none.
+
+        Those of a paused run are left out.
+        """
         found = None
         for check in self._checks():
-            if check.step == step and check.vector <= at_most and not check.is_alarm:
+            is_good = not check.is_alarm and not check.is_paused
+            if check.step == step and check.vector <= at_most and is_good:
                 found = check
         return found
 

@@ -1,15 +1,46 @@
 """What surrounds a campaign, held to its limits: temperature, readings, disk, time."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hil.campaign.config.guards import GuardsSection, LimitsOfReading
 from hil.campaign.guards.suspect import AlarmKind
-from hil.campaign.guards_config import GuardsSection
 from hil.campaign.instruments import BenchInstruments
 
 _MIB = 1 << 20
+_MAY_MOVE = 0.1
+"""What is at rest moves by less than this share of its distance to its nearest limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedValue:
+    """A value that has to keep to limits."""
+
+    shown: str
+    """The value in words: ``the chip is at 25 degrees Celsius``."""
+    value: float
+    """The value."""
+    may_move: float
+    """How far it may move meanwhile and be at rest."""
+
+    def __str__(self) -> str:
+        """Return the value in words."""
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look has found."""
+
+    kind: AlarmKind | None
+    """What is beyond its limits, if anything is: that which is worst."""
+    words: str
+    """All that is beyond its limits; empty if nothing is."""
+    values: dict[str, GuardedValue]
+    """Temperature and readings, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +60,8 @@ class LimitGuards:
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free
     """Room on the disk of a folder."""
 
-    def look(self) -> tuple[AlarmKind, str] | None:
-        """Look at everything; return what is beyond its limits, or None.
+    def look(self) -> Found:
+        """Look at everything; return what is beyond its limits.
 
         Raises
         ------
@@ -39,12 +70,25 @@ class LimitGuards:
         InstrumentError, DeviceError, TransportError, FrameError
             If the chip or an instrument does not answer.
         """
-        found = (
-            (AlarmKind.CONDITION, "; ".join(self._beyond())),
-            (AlarmKind.TIME, self._late()),
-            (AlarmKind.ROOM, self._full()),
+        values, beyond = {}, []
+        for name, value, limits, allowed in self._values():
+            values[name] = value
+            if not limits.holds(value.value):
+                beyond.append(f"{value}: {allowed}")
+        found = [
+            (kind, words)
+            for kind, words in (
+                (AlarmKind.CONDITION, "; ".join(beyond)),
+                (AlarmKind.TIME, self._late()),
+                (AlarmKind.ROOM, self._full()),
+            )
+            if words
+        ]
+        return Found(
+            kind=found[0][0] if found else None,
+            words="; ".join(words for _, words in found),
+            values=values,
         )
-        return next(((kind, words) for kind, words in found if words), None)
 
     def _late(self) -> str:
         longest_s, running_s = self.section.longest_s, self.running_s()
@@ -64,19 +108,24 @@ class LimitGuards:
             f"is {least_mib:g}"
         )
 
-    def _beyond(self) -> Iterator[str]:
-        section = self.section
-        if section.chip_temperature_c is not None:
+    def _values(self) -> Iterator[tuple[str, GuardedValue, LimitsOfReading, str]]:
+        """Measure: yield name, value, its limits, and who allows what."""
+        section, limits = self.section, self.section.chip_temperature_c
+        if limits is not None:
             celsius = self.chip_temperature_c()
-            if not section.chip_temperature_c.holds(celsius):
-                yield (
-                    f"the chip is at {celsius:g} degrees Celsius: guards.chip_temperature_c "
-                    f"allows {section.chip_temperature_c}"
-                )
+            shown = f"the chip is at {celsius:g} degrees Celsius"
+            allowed = f"guards.chip_temperature_c allows {limits}"
+            yield "chip_temperature_c", _guarded(shown, celsius, limits), limits, allowed
         for name, limits in section.readings.items():
             instrument, _, key = name.partition(".")
             quantity = self.instruments.instruments[instrument].quantities[key]
             value = quantity.read()
-            if not limits.holds(value):
-                shown = f"{value:g} {quantity.spec.unit}".rstrip()
-                yield f"{name} is {shown}: guards.readings allows {limits}"
+            shown = f"{name} is {value:g} {quantity.spec.unit}".rstrip()
+            allowed = f"guards.readings allows {limits}"
+            yield name, _guarded(shown, value, limits), limits, allowed
+
+
+def _guarded(shown: str, value: float, limits: LimitsOfReading) -> GuardedValue:
+    ends = [end for end in (limits.lowest, limits.highest) if end is not None]
+    spare = min((abs(value - end) for end in ends), default=math.inf)
+    return GuardedValue(shown=shown, value=value, may_move=_MAY_MOVE * spare)

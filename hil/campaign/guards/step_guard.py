@@ -1,19 +1,19 @@
 """The guards of one step: they look after its blocks, pause the run, and have blocks read again."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from hil.campaign.config.guards import GuardsSection
 from hil.campaign.guards.answer_guard import AnswerGuard
 from hil.campaign.guards.block_guard import Unguarded
 from hil.campaign.guards.known_answer import known_vectors
 from hil.campaign.guards.known_answer_file import KnownAnswerFile
 from hil.campaign.guards.limit_guards import LimitGuards
-from hil.campaign.guards.pause import Pause
+from hil.campaign.guards.pause import Pause, PausedLook
 from hil.campaign.guards.suspect import AlarmKind, SuspectBlocksError
-from hil.campaign.guards_config import GuardsSection
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_clock import StepWatch
 from hil.campaign.run_job import RunJob
@@ -24,6 +24,8 @@ ResultT = TypeVar("ResultT")
 
 _QUESTIONS = 8
 """How many questions a link has to answer without a fault to be clear."""
+_ANSWERS = "known_answer"
+"""Name of the known answers among the values that have to come to rest."""
 
 
 class StepGuard:
@@ -42,6 +44,8 @@ class StepGuard:
         suspect.
     continue_noise
         Has a simulated chip go on with the noise of a vector, since known answers use some up.
+    settle
+        Has the instruments come to rest at what the step wants.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class StepGuard:
         writer: StepWriter,
         watch: StepWatch,
         continue_noise: Callable[[int], object],
+        settle: Callable[[], None],
     ) -> None:
         self._section = section
         self._job = job
@@ -68,6 +73,7 @@ class StepGuard:
             writer=writer,
             watch=watch,
             finds=self._finds,
+            settle=settle,
         )
         self._limits = LimitGuards(
             section=section,
@@ -125,11 +131,14 @@ class StepGuard:
         newest, self._stored = stop - self._stored, stop
         is_end = stop == len(self._step.work.inputs)
         self._check_link(newest, stop - newest)
-        if is_end or self._job.clock.working_s() - self._looked_s >= self._section.every_s:
+        is_close = is_end or self._job.probation.holds(self._job.time.now_s())
+        if is_close or self._job.time.now_s() - self._looked_s >= self._section.every_s:
             self._look()
-        block = self._job.campaign.config.vectors.block
-        if self._answers is not None and (is_end or self._answers.is_due(stop, block=block)):
-            self._check_answers(self._answers)
+        answers, block = self._answers, self._job.campaign.config.vectors.block
+        if answers is not None and (
+            is_close or answers.is_first_due or answers.is_due(stop, block=block)
+        ):
+            self._check_answers(answers)
 
     def _check_all(self) -> None:
         self._look()
@@ -149,41 +158,56 @@ class StepGuard:
                 f"{faults} faults of the link among the last 1000 vectors: "
                 f"guards.faults_per_1000_vectors is {most}"
             )
-            raise SuspectBlocksError(first, reason, AlarmKind.LINK)
+            self._raise(first, reason, AlarmKind.LINK)
 
     def _look(self) -> None:
         found = self._limits.look()
-        if found is not None:
-            kind, reason = found
-            is_good = kind in {AlarmKind.TIME, AlarmKind.ROOM}  # what was read until now
-            raise SuspectBlocksError(self._stored if is_good else self._looked_at, reason, kind)
-        self._looked_at, self._looked_s = self._stored, self._job.clock.working_s()
+        if found.kind is not None:
+            is_good = found.kind in {AlarmKind.TIME, AlarmKind.ROOM}  # what was read until now
+            first, words = (self._stored if is_good else self._looked_at), found.words
+            answers = self._answers
+            if not is_good and answers is not None and answers.has_reference:
+                # Within its limits it may have been off for longer: the last check was good.
+                suspect_from = answers.check(self._stored)
+                if suspect_from is not None:
+                    first, words = min(first, suspect_from), f"{words}; {answers.words()}"
+            raise SuspectBlocksError(first, words, found.kind)
+        self._looked_at, self._looked_s = self._stored, self._job.time.now_s()
 
     def _raise_answer(self, suspect_from: int | None) -> None:
         if self._answers is not None and suspect_from is not None:
             first = min(suspect_from, self._stored)
-            raise SuspectBlocksError(first, self._answers.words(), AlarmKind.ANSWER)
+            self._raise(first, self._answers.words(), AlarmKind.ANSWER)
 
-    def _finds(self, kind: AlarmKind) -> str:
-        """Return what is still wrong while the run is paused; empty if it is clear."""
+    def _raise(self, first: int, reason: str, kind: AlarmKind) -> NoReturn:
+        """Raise an alarm, with all else that is wrong: it may be why."""
+        found = self._limits.look()
+        if found.kind is AlarmKind.CONDITION:
+            first = min(first, self._looked_at)
+        raise SuspectBlocksError(first, "; ".join(filter(None, (reason, found.words))), kind)
+
+    def _finds(self, kind: AlarmKind) -> PausedLook:
+        """Look what is still wrong while the run is paused."""
+        found = self._limits.look()
+        wrong, values = [found.words], dict(found.values)
         if kind is AlarmKind.LINK:
             before = self._faults()
             for _ in range(_QUESTIONS):
                 self._job.chip.identify()
-            return "" if self._faults() == before else "the link still has faults"
-        found = self._limits.look()
-        if found is not None:
-            return found[1]
-        if kind is AlarmKind.ANSWER and self._answers is not None and not self._answers.is_clear():
-            return self._answers.words()
-        return ""
+            wrong.append("" if self._faults() == before else "the link still has faults")
+        # What has changed the chip may last longer than what was noticed.
+        answers = self._answers
+        if not any(wrong) and answers is not None and answers.has_reference:
+            words, values[_ANSWERS] = answers.look(self._stored)
+            wrong.append(words)
+        return PausedLook(wrong="; ".join(filter(None, wrong)), values=values)
 
     def _go_back_to(self, vector: int) -> None:
         self._stored = self._looked_at = vector
-        self._looked_s = self._job.clock.working_s()
+        self._looked_s = self._job.time.now_s()
         self._job.fault_rate.forget(faults_so_far=self._faults())
         if self._answers is not None and self._answers.has_reference:
-            self._answers.go_back_to(vector)
+            self._answers.go_on_from(vector)
         self._continue_noise(vector)
 
     def _faults(self) -> int:
@@ -222,15 +246,24 @@ def guard_step(
     writer: StepWriter,
     watch: StepWatch,
     continue_noise: Callable[[int], object],
+    settle: Callable[[], None],
 ) -> StepGuard | Unguarded:
     """Return the guards of a step: none where the campaign has none, or a recording is played.
 
     Parameters
     ----------
-    job, step, writer, watch, continue_noise
+    job, step, writer, watch, continue_noise, settle
         As in `StepGuard`.
     """
     section = job.campaign.config.guards
     if section is None or job.plays_recording:
         return Unguarded()
-    return StepGuard(section, job, step, writer=writer, watch=watch, continue_noise=continue_noise)
+    return StepGuard(
+        section,
+        job,
+        step,
+        writer=writer,
+        watch=watch,
+        continue_noise=continue_noise,
+        settle=settle,
+    )

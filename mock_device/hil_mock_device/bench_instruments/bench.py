@@ -10,7 +10,7 @@ from hil_mock_device.bench_instruments.instrument_commands import (
 from hil_mock_device.bench_instruments.plain_instrument import PlainConversation
 from hil_mock_device.bench_instruments.power_supply import PowerSupply, SupplyKind
 from hil_mock_device.bench_instruments.thermal_chamber import ChamberKind, ThermalChamber
-from hil_mock_device.conversation import Conversation, Outgoing
+from hil_mock_device.conversation import Conversation, Outgoing, RelayedConversation
 from hil_mock_device.environment import Environment
 
 
@@ -50,7 +50,9 @@ class MockBench:
             chamber_kind or ChamberKind(), start_c=temperature_c, seed=seed, clock=time
         )
         """The thermal chamber."""
-        self.supply = PowerSupply(supply_kind or SupplyKind(), start_v=read_voltage_v, seed=seed)
+        self.supply = PowerSupply(
+            supply_kind or SupplyKind(), start_v=read_voltage_v, seed=seed, clock=time
+        )
         """The power supply."""
         self._temperature_c = temperature_c
         self._read_voltage_v = read_voltage_v
@@ -86,45 +88,17 @@ class MockBench:
 
     def coupled(self, conversation: Conversation) -> Conversation:
         """Return a conversation with the chip or an instrument that finds the bench up to date."""
-        return _Coupled(conversation, self)
+        return RelayedConversation(conversation, self._caught_up)
+
+    def _caught_up(self, items: Iterator[Outgoing]) -> Iterator[Outgoing]:
+        self.catch_up()
+        for item in items:
+            yield item
+            self.catch_up()
+        self.catch_up()
 
     def _feed(self, volts: float) -> None:
         # The model says nothing of a chip that is fed with less, by a supply that is off for one,
         # or with more: its input stage gives the array the nearest voltage in its range.
         lowest_v, highest_v = self._chip.read_voltages_v
         self._chip.set_read_voltage(min(max(volts, lowest_v), highest_v))
-
-
-class _Coupled:
-    """A conversation before and after which the bench catches up."""
-
-    def __init__(self, conversation: Conversation, bench: MockBench) -> None:
-        self._conversation = conversation
-        self._bench = bench
-
-    @property
-    def is_lost(self) -> bool:
-        return self._conversation.is_lost
-
-    @property
-    def client(self) -> int:
-        return self._conversation.client
-
-    def answers(self, data: bytes) -> Iterator[Outgoing]:
-        return self._caught_up(self._conversation.answers(data))
-
-    def end_message(self) -> Iterator[Outgoing]:
-        return self._caught_up(self._conversation.end_message())
-
-    def clear(self) -> None:
-        self._conversation.clear()
-
-    def leave(self) -> None:
-        self._conversation.leave()
-
-    def _caught_up(self, items: Iterator[Outgoing]) -> Iterator[Outgoing]:
-        self._bench.catch_up()
-        for item in items:
-            yield item
-            self._bench.catch_up()
-        self._bench.catch_up()

@@ -1,9 +1,10 @@
 """A power supply with a load: current limit, output switch, overcurrent trip."""
 
-import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hil_drivers.scpi import ScpiError
+from hil_mock_device.bench_instruments.scatter import scatter
 from hil_mock_device.firmware.call import refusal
 
 
@@ -38,11 +39,16 @@ class PowerSupply:
         Voltage at the start, with the output on: the chip is fed before anybody asks.
     seed
         Seed of the noise of its readings.
+    clock
+        Seconds on the bench.
     """
 
-    def __init__(self, kind: SupplyKind, *, start_v: float, seed: int) -> None:
+    def __init__(
+        self, kind: SupplyKind, *, start_v: float, seed: int, clock: Callable[[], float]
+    ) -> None:
         self._kind = kind
-        self._noise = random.Random(seed)  # noqa: S311 - noise, no secret
+        self._seed = seed
+        self._clock = clock
         self.load_ohm = kind.load_ohm
         """What it feeds now."""
         self.voltage_v = start_v
@@ -110,11 +116,14 @@ class PowerSupply:
 
     def reading_v(self) -> float:
         """Return what its voltmeter shows."""
-        return self.output_v() + self._noise.gauss(0.0, self._kind.noise_v)
+        return self.output_v() + self._scatter("voltage", self._kind.noise_v)
 
     def reading_a(self) -> float:
         """Return what its ammeter shows."""
-        return self.output_a() + self._noise.gauss(0.0, self._kind.noise_a)
+        return self.output_a() + self._scatter("current", self._kind.noise_a)
+
+    def _scatter(self, quantity: str, deviation: float) -> float:
+        return scatter(self._seed, quantity, self._clock(), deviation=deviation)
 
     def _protect(self) -> None:
         if self.is_on and self.trips and self.voltage_v > self.limit_a * self.load_ohm:

@@ -12,11 +12,11 @@ exp(-πa/ω) of the step.
 
 import cmath
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hil_drivers.scpi import ScpiError
+from hil_mock_device.bench_instruments.scatter import scatter
 from hil_mock_device.firmware.call import refusal
 
 
@@ -70,7 +70,7 @@ class ThermalChamber:
     ) -> None:
         self._kind = kind
         self._clock = clock
-        self._noise = random.Random(seed)  # noqa: S311 - noise, no secret
+        self._seed = seed
         self.setpoint_c = start_c
         """What it is set to, degrees Celsius."""
         self.is_on = True
@@ -110,7 +110,8 @@ class ThermalChamber:
 
     def reading_c(self) -> float:
         """Return what its sensor in the air shows, degrees Celsius."""
-        return self.air_c() + self._noise.gauss(0.0, self._kind.noise_c)
+        now_s, deviation = self._clock(), self._kind.noise_c
+        return self.air_c() + scatter(self._seed, "air", now_s, deviation=deviation)
 
     def _now(self) -> tuple[complex, float]:
         elapsed = self._clock() - self._began

@@ -84,6 +84,11 @@ class FaultInjector:
         """The rules that hold."""
         return tuple(armed.rule for armed in self._rules)
 
+    @property
+    def struck(self) -> tuple[int, ...]:
+        """How often each of them has struck."""
+        return tuple(armed.struck for armed in self._rules)
+
     def load(self, script: FaultScript) -> None:
         """Replace all rules by those of a script."""
         self.clear()

@@ -1,0 +1,59 @@
+"""The files of a run, with what its journal says of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hil_datasets.run_directory import open_run
+
+_FOLDERS = ("", "steps", "suspect")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedFile:
+    """One file of a run."""
+
+    name: str
+    """Relative to the run's folder."""
+    size_bytes: int | None
+    """Its size; None if it is missing."""
+    state: str
+    """What the journal says of a step's file; nothing of others."""
+
+
+def list_run(path: Path) -> list[ListedFile]:
+    """List the files of a run, steps first in the order they were finished.
+
+    Raises
+    ------
+    DatasetError
+        If it is no run, or its journal cannot be read.
+    """
+    run = open_run(path)
+    found = [
+        ListedFile(
+            name=f"steps/{key.name}.h5", size_bytes=_size(run.step_path(key)), state="finished"
+        )
+        for key in run.finished_steps()
+    ]
+    named = {file.name for file in found}
+    for folder in _FOLDERS:
+        place = run.path / folder
+        for file in sorted(place.iterdir()) if place.is_dir() else ():
+            name = str(file.relative_to(run.path))
+            if file.is_file() and name not in named:
+                state = ""
+                if folder == "steps":
+                    state = "not finished" if name.endswith(".h5.part") else "not in the journal"
+                found.append(ListedFile(name=name, size_bytes=_size(file), state=state))
+    found += [
+        ListedFile(name=f"steps/{key.name}.h5", size_bytes=None, state=f"skipped: {reason}")
+        for key, reason in run.skipped_steps().items()
+    ]
+    return found
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

@@ -1,0 +1,320 @@
+"""Saving what can be saved of a damaged run, into a new one; the original is only read."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hil.core.errors import CalibrationError, DatasetError, Problem
+from hil_datasets.durable import names_failed_writes
+from hil_datasets.integrity.finding import RunFindings
+from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
+from hil_datasets.integrity.index_check import words_of
+from hil_datasets.integrity.journal_check import CheckedJournal, check_journal
+from hil_datasets.integrity.kept_files import copy_campaigns, copy_others
+from hil_datasets.integrity.repaired_journal import StepLoss, write_beginnings, write_journal
+from hil_datasets.integrity.run_check import verify_run
+from hil_datasets.integrity.salvaged_step import (
+    Conclude,
+    NotConcludedError,
+    SalvagedReadouts,
+    read_salvaged,
+    store_salvaged,
+)
+from hil_datasets.integrity.superblock import HEAD_BYTES, mend_head
+from hil_datasets.run_directory import RunDirectory, create_run
+from hil_datasets.seal import check_seal
+from hil_datasets.step import StepConclusion, StepKey, StepKind
+from hil_datasets.step_reader import read_step
+
+OnProgress = Callable[[int, int], None]
+_STEP, _PART = ".h5", ".h5.part"
+_INDEX_BYTES = 128 << 20
+"""Room for an index, in the process that reads or makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What a repair has done."""
+
+    run: Path
+    """The new run."""
+    whole: tuple[str, ...]
+    """Steps whose files were copied as they are."""
+    losses: tuple[StepLoss, ...]
+    """Steps that are not what they were, and what is lost of each."""
+    lines_lost: tuple[int, ...]
+    """Lines of the journal that could not be kept, from 1."""
+    files_lost: Mapping[str, str]
+    """Other files that were not kept, and why."""
+    findings: RunFindings
+    """What is still wrong with the new run: nothing, if all went well."""
+
+
+def repair_run(
+    path: Path,
+    out: Path,
+    *,
+    conclude: Conclude,
+    utc: str,
+    on_progress: OnProgress = lambda _done, _all: None,
+    patience_s: float = 20.0,
+) -> RepairReport:
+    """Save what can be saved of a run into a new one.
+
+    Step files that are whole are copied byte for byte. Of the others the readouts are taken that
+    are left, and the conclusions are drawn from them again.
+
+    Parameters
+    ----------
+    path
+        The damaged run, which is only read.
+    out
+        Folder of the new run.
+    conclude
+        Calibrates from readouts as the campaign says.
+    utc
+        The time, ISO 8601.
+    on_progress
+        Who is told how many of the steps are done.
+    patience_s
+        How long one file may take, besides the time that its bytes take.
+
+    Raises
+    ------
+    DatasetError
+        If there is nothing of a run, or the new one cannot be written.
+    ConfigError
+        If the folder `out` cannot be used.
+    """
+    run = RunDirectory(path)
+    files = _step_files(run)
+    journal = _journal_of(run, files)
+    campaign = run.campaign_path.read_bytes() if run.campaign_path.is_file() else b""
+    repaired = create_run(out, campaign)
+    with (
+        names_failed_writes(repaired.path),
+        GuardedReader(patience_s=patience_s) as reader,
+        tempfile.TemporaryDirectory(prefix=".salvage-", dir=repaired.path) as scratch,
+    ):
+        repair = _Repair(
+            run, repaired, journal, reader=reader, scratch=Path(scratch), conclude=conclude
+        )
+        files_lost = copy_campaigns(run, repaired, journal)
+        write_beginnings(repaired, journal)
+        for done, (name, file) in enumerate(sorted(files.items(), key=_order), start=1):
+            repair.take(name, file)
+            on_progress(done, len(files))
+        for key in sorted(journal.steps):
+            if key.name not in files:
+                repair.lose(key.name, "its file is missing")
+        for name in _never_taken(journal, files):
+            repair.lose(name, "it was planned and never begun")
+        files_lost |= copy_others(run, repaired, journal, reader)
+        lines_lost = write_journal(
+            run, repaired, journal, repair.losses, repair.kept, files_lost=files_lost, utc=utc
+        )
+        repair.write_index()
+    return RepairReport(
+        run=out,
+        whole=tuple(repair.whole),
+        losses=tuple(repair.losses.values()),
+        lines_lost=lines_lost,
+        files_lost=files_lost,
+        findings=verify_run(out, patience_s=patience_s),
+    )
+
+
+def _order(item: tuple[str, Path]) -> tuple[int, str]:
+    """Sort calibrations first: others carry their corrections."""
+    name = item[0]
+    kinds = [kind for kind in StepKind if kind is not StepKind.CALIBRATE]
+    return int(any(name.endswith(f"_{kind}") for kind in kinds)), name
+
+
+def _step_files(run: RunDirectory) -> dict[str, Path]:
+    """Return the file of each step by its name: the finished one, or else the partial one."""
+    found: dict[str, Path] = {}
+    for suffix in (_STEP, _PART):
+        for path in sorted((run.path / "steps").glob(f"*{suffix}")):
+            if path.is_file():
+                found.setdefault(path.name.removesuffix(suffix), path)
+    return found
+
+
+def _never_taken(journal: CheckedJournal, files: Mapping[str, Path]) -> list[str]:
+    known = {key.name for key in (*journal.steps, *journal.skipped)} | set(files)
+    known |= {event.get("step", "") for event in journal.of("failure")}
+    return [name for name in journal.planned if name not in known]
+
+
+def _journal_of(run: RunDirectory, files: Mapping[str, Path]) -> CheckedJournal:
+    if run.journal_path.is_file():
+        return check_journal(run.journal_path)
+    if not files:
+        what = "no such folder" if not run.path.exists() else "holds nothing of a run"
+        raise DatasetError(str(run.path), [Problem("", what)])
+    return CheckedJournal(lines=(), cut_short=b"", findings=())
+
+
+class _Repair:
+    def __init__(
+        self,
+        run: RunDirectory,
+        repaired: RunDirectory,
+        journal: CheckedJournal,
+        *,
+        reader: GuardedReader,
+        scratch: Path,
+        conclude: Conclude,
+    ) -> None:
+        self._run = run
+        self._repaired = repaired
+        self._reader = reader
+        self._scratch = scratch
+        self._conclude = conclude
+        self._hashes = {key.name: event["raw_sha256"] for key, event in journal.steps.items()}
+        self._words = {key.name: words_of(key) for key in journal.steps}
+        self._conclusions: dict[str, StepConclusion] = {}
+        self.whole: list[str] = []
+        self.losses: dict[str, StepLoss] = {}
+        self.kept: dict[StepKey, dict[str, Any]] = {}
+        """The `step` event of each step that the new run holds."""
+
+    def take(self, name: str, file: Path) -> None:
+        """Copy a step that is whole, salvage another one, or say that it is lost."""
+        is_part = file.name.endswith(_PART)
+        if not is_part and self._is_whole(name, file):
+            self._keep(name, file)
+            return
+        try:
+            readouts, was_marked = self._salvage(name, file, is_part=is_part)
+            if readouts is None:
+                # Only the marks of a writer were wrong with it.
+                self._keep(name, self._scratch / "copy.h5")
+                self._note(name, vectors=0, proof="seal", lost=("marks of an open file",))
+                return
+            self._store(name, readouts, is_part=is_part, was_marked=was_marked)
+        except (NotConcludedError, CalibrationError, ReaderEndedError) as error:
+            self.lose(name, str(error))
+
+    def lose(self, name: str, reason: str) -> None:
+        """Note that nothing of a step is left."""
+        self._forget(name)
+        self.losses[name] = StepLoss(
+            step=name, state="lost", was_raw_sha256=self._hashes.get(name, ""), lost=(reason,)
+        )
+
+    def write_index(self) -> None:
+        """Write the index of the new run, in the process that may die of a step file."""
+        keys = [words_of(key) for key in self.kept]
+        if keys:
+            self._reader.ask(
+                "write_index", self._repaired.path, keys=keys, other_bytes=_INDEX_BYTES
+            )
+
+    def _forget(self, name: str) -> None:
+        for suffix in (_STEP, _PART, ".h5.making"):
+            (self._repaired.path / "steps" / f"{name}{suffix}").unlink(missing_ok=True)
+
+    def _is_whole(self, name: str, file: Path) -> bool:
+        try:
+            answers = self._reader.ask("step", file)
+        except ReaderEndedError:
+            return False
+        if any("facts" not in answer for answer in answers):
+            return False
+        facts: dict[str, Any] = next((each["facts"] for each in answers), {})
+        wanted = self._hashes.get(name)
+        return facts.get("name") == name and wanted in {None, facts.get("raw_sha256")}
+
+    def _keep(self, name: str, file: Path) -> None:
+        target = self._repaired.path / "steps" / f"{name}{_STEP}"
+        shutil.copyfile(file, target)
+        record = read_step(target)
+        if record.key.name != name:
+            raise NotConcludedError(f"it holds step {record.key.name}")
+        self._remember(record.key, record.raw_sha256, record.conclusion)
+        self.whole.append(name)
+        if name not in self._hashes:
+            self._note(name, state="found", lost=("its line of the journal",))
+
+    def _remember(self, key: StepKey, raw_sha256: str, conclusion: StepConclusion) -> None:
+        self._conclusions[key.name] = conclusion
+        self.kept[key] = {
+            "core": key.core,
+            "read_mode": str(key.read_mode),
+            "visit": key.visit,
+            "kind": str(key.kind),
+            "file": f"steps/{key.name}{_STEP}",
+            "raw_sha256": raw_sha256,
+            "errors": conclusion.errors,
+        }
+
+    def _salvage(
+        self, name: str, file: Path, *, is_part: bool
+    ) -> tuple[SalvagedReadouts | None, bool]:
+        """Return the readouts of a copy with a mended head; None if that makes the file whole."""
+        copy, size = self._scratch / "copy.h5", file.stat().st_size
+        shutil.copyfile(file, copy)
+        try:
+            with copy.open("r+b") as stream:
+                head = mend_head(stream.read(HEAD_BYTES), file_bytes=size)
+                stream.seek(0)
+                stream.write(head.content)
+        except ValueError as error:
+            raise NotConcludedError(f"its first bytes are gone: {error}") from error
+        if head.was_marked and not is_part:
+            try:
+                check_seal(copy)
+            except ValueError:
+                pass
+            else:
+                if self._is_whole(name, copy):
+                    return None, True
+        answers = self._reader.ask(
+            "salvage",
+            copy,
+            into=str(self._scratch),
+            file_bytes=size,
+            is_part=is_part,
+            raw_sha256=self._hashes.get(name),
+            index=str(self._run.index_path.absolute()) if self._run.index_path.is_file() else "",
+            words=self._words.get(name),
+            other_bytes=_INDEX_BYTES,
+        )
+        return read_salvaged(answers, self._scratch, name), head.was_marked
+
+    def _store(
+        self, name: str, readouts: SalvagedReadouts, *, is_part: bool, was_marked: bool
+    ) -> None:
+        source = readouts.origin.circumstance.correction_of
+        judged = None if source is None else self._conclusions.get(source.step)
+        if source is not None and judged is None:
+            raise NotConcludedError(f"{source.step}, whose correction it judges, is lost")
+        raw_sha256, conclusion = store_salvaged(
+            self._repaired.step_path(readouts.key), readouts, judged, self._conclude
+        )
+        self._remember(readouts.key, raw_sha256, conclusion)
+        lost = ["the device's NMPU outputs, the times of its blocks"]
+        if readouts.vectors_lost:
+            lost.insert(0, f"vectors {len(readouts.raw)} to {readouts.total - 1}")
+        if not is_part:
+            lost.append("its conclusions, which were drawn again")
+        if was_marked:
+            lost.append("marks of an open file")
+        self._note(
+            name,
+            vectors=len(readouts.raw),
+            vectors_lost=readouts.vectors_lost,
+            proof=readouts.proof,
+            raw_sha256=raw_sha256,
+            lost=tuple(lost),
+        )
+
+    def _note(self, name: str, *, state: str = "salvaged", **loss: Any) -> None:
+        self.losses[name] = StepLoss(
+            step=name, state=state, was_raw_sha256=self._hashes.get(name, ""), **loss
+        )

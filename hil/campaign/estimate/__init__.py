@@ -1,0 +1,1 @@
+"""What a campaign would do, take and need, found before it runs."""
