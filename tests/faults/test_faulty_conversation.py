@@ -8,9 +8,10 @@ from faulty_device import CUT, Clock, device, said, script
 from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.link import encode_request
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.faults.fault_script import MockFault
+from hil_mock_device.faults.fault_script import FaultRule, MockFault
 from hil_mock_device.faults.faulty_device import FaultyDevice
-from hil_mock_device.faults.injector import FaultInjector
+from hil_mock_device.faults.injector import ArmedRule, FaultInjector
+from hil_mock_device.faults.spoiling import spoilt_message
 from hil_mock_device.firmware.settings import CoreMemory
 from small_profiles import ideal_profile
 
@@ -199,6 +200,19 @@ def test_plain_programming_that_fails_has_its_error_in_the_queue() -> None:
     assert said(conversation, program(None)) == []
     words = b'-240,"Hardware error; power failed while core 0 was programmed"\n'
     assert said(conversation, b"SYST:ERR?\n") == [words]
+
+
+def test_flipped_bit_changes_more_than_the_kind_of_white_space_at_the_end() -> None:
+    # A carrier that marks ends (HiSLIP) does not need the line feed: VT in its place is no fault.
+    flip = FaultRule.from_text("kind=flip,direction=request,place=anywhere,byte=99,every=1")
+    last = set()
+    for seed in range(64):
+        armed = ArmedRule(flip, np.random.default_rng(seed), 0.0)
+        (message,) = spoilt_message(b"READ?\n", armed, 5)
+        assert isinstance(message, bytes)
+        assert message[:5] == b"READ?"
+        last.add(message[5:])
+    assert last == {b"\x08", b"\x0e", b"\x02", b"\x1a", b"*", b"J", b"\x8a"}  # and not VT, 0x0B
 
 
 @pytest.mark.parametrize("seed", range(8))

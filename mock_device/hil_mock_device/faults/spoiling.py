@@ -86,8 +86,15 @@ def slowed(items: Sequence[Outgoing], slow: Sequence[ArmedRule]) -> Iterator[Out
 
 def _flipped(message: bytes, armed: ArmedRule, position: int) -> bytes:
     bit = armed.rule.bit if armed.rule.bit is not None else armed.draw_below(8)
-    flipped = bytes([message[position] ^ 1 << bit])
-    return message[:position] + flipped + message[position + 1 :]
+    flipped = _with_bit(message, position, bit)
+    if armed.rule.bit is None and flipped.strip() == message.strip():
+        # Other white space at the end means the same where the carrier marks ends: no fault.
+        flipped = _with_bit(message, position, (bit + 1) % 8)
+    return flipped
+
+
+def _with_bit(message: bytes, position: int, bit: int) -> bytes:
+    return message[:position] + bytes([message[position] ^ 1 << bit]) + message[position + 1 :]
 
 
 def _with_text(answer: bytes, text: str) -> bytes:
