@@ -3,7 +3,6 @@
 Commands are imported when they are called, so that ``hil --help`` stays quick.
 """
 
-import importlib
 import io
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 import hil
+from hil.cli.lazy_group import LazyGroup
 
 _COMMANDS = {
     "init": ("hil.cli.init", "Ask a few questions and write a campaign file."),
@@ -40,23 +40,9 @@ _COMMANDS = {
 """Name to module (its attribute ``command``) and one line of help."""
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _ = _COMMANDS[cmd_name]
-        command: click.Command = importlib.import_module(module).command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
-
-
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(hil.__version__, prog_name="hil")
 def command_line(**_: Any) -> None:
     """Calibrate analog in-memory-computing chips, with the hardware in the loop.
