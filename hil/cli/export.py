@@ -48,7 +48,8 @@ def _load_exporter(
     try:
         return name, cast("Exporter", load_plugin(PluginGroup.EXPORTERS, name))
     except PluginError as error:
-        raise click.BadParameter(str(error)) from error
+        # The name of the group of plug-ins says nothing to whoever wants a format.
+        raise click.BadParameter(str(error).removeprefix(f"{PluginGroup.EXPORTERS}: ")) from error
 
 
 def _check_name(_: click.Context, __: click.Parameter, name: str) -> str:

@@ -69,10 +69,15 @@ def copy_others(
         (repaired.path / "suspect").mkdir(exist_ok=True)
         shutil.copyfile(run.path / file, repaired.path / file)
     for path in sorted([run.path / _LINES, *run.path.glob("log*.jsonl")]):
-        if path.is_file():
-            content = path.read_bytes()
-            # A line that was cut short is none.
-            (repaired.path / path.name).write_bytes(content[: content.rfind(b"\n") + 1])
+        if not path.is_file():
+            continue
+        try:
+            content = read_regular(path)
+        except DatasetError as error:
+            lost[path.name] = "; ".join(problem.message for problem in error.problems)
+            continue
+        # A line that was cut short is none.
+        (repaired.path / path.name).write_bytes(content[: content.rfind(b"\n") + 1])
     return lost
 
 

@@ -92,7 +92,7 @@ def repair_run(
     run = RunDirectory(path)
     files = _step_files(run)
     journal = _journal_of(run, files)
-    campaign = run.campaign_path.read_bytes() if run.campaign_path.is_file() else b""
+    campaign = run.read_campaign() if run.campaign_path.is_file() else b""
     repaired = create_run(out, campaign)
     with (
         names_failed_writes(repaired.path),
