@@ -5,8 +5,11 @@ from typing import Any
 
 import h5py
 
-_CHANGES = frozenset({"measured_utc", "software", "host", "timing"})
+_CHANGES = frozenset({"measured_utc", "software", "host", "timing", "commit"})
 """What differs between any two runs."""
+_TIMES = frozenset({"entry/start_time", "entry/end_time"})
+# Axes are named by objects, whose values are places in the file.
+_PLACES = frozenset({"DIMENSION_LABELS", "DIMENSION_LIST", "REFERENCE_LIST"})
 
 
 def differences(run: Path, reference: Path) -> list[str]:
@@ -29,18 +32,21 @@ def _content(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = {}
 
     def visit(name: str, item: h5py.HLObject) -> None:
-        if name.split("/", maxsplit=1)[0] in _CHANGES:
+        if name.split("/", maxsplit=1)[0] in _CHANGES or name in _TIMES:
             return
         if isinstance(item, h5py.Dataset):
-            content[name] = (str(item.dtype), item.shape, item[...].tobytes())
+            content[name] = (str(item.dtype), item.shape, _values(item))
         for key, value in item.attrs.items():
-            # Axes are named by objects, whose values are places in the file.
-            if key not in _CHANGES and key != "DIMENSION_LABELS":
+            if key not in _CHANGES | _PLACES:
                 content[f"{name}.{key}"] = repr(value)
 
     with h5py.File(path, "r") as file:
         visit("", file)
         file.visititems(visit)
-        if "read_mode" in content:
-            content["read_mode"] = [name.decode() for name in file["read_mode"][...]]
     return content
+
+
+def _values(dataset: h5py.Dataset) -> Any:
+    """Return what can be compared: of text not where it lies in memory."""
+    values = dataset[...]
+    return values.tolist() if values.dtype.kind == "O" else values.tobytes()

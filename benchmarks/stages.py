@@ -23,10 +23,10 @@ from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.noise import find_repeats, measure_noise
 from hil_calibration.quality import is_calibrated, measure_quality
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_datasets.step import StepRecord
-from hil_datasets.step_part import StepLayout
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout
+from hil_datasets.step_files.writer import StepWriter
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -58,7 +58,7 @@ def measure_stages(campaign: Campaign, run: Path) -> StageTimes:
     run
         The run.
     """
-    records = list(open_run(run).read_steps())
+    records = list(open_directory(run).read_steps())
     began_s = time.process_time()
     for record in records:
         _fit(record, campaign.config)

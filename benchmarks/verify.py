@@ -22,7 +22,7 @@ from hil_datasets.index import write_index
 from hil_datasets.integrity.run_check import verify_run
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.writer import StepWriter
 
 ROWS, COLUMNS, BLOCK = 512, 256, 4096
 _UTC = "2026-01-01T00:00:00+00:00"
@@ -70,20 +70,7 @@ def _write_step(
     vectors: int,
     campaign_sha256: str,
 ) -> str:
-    origin = StepOrigin(
-        title="Benchmark",
-        campaign_sha256=campaign_sha256,
-        resource="mock://quickstart",
-        chip=ChipIdentity(manufacturer="a", model="b", serial="c", firmware="d"),
-        counter_bits=10,
-        measured_utc=_UTC,
-        temperature_c=25.0,
-        seed=0,
-        calibration_vectors=vectors - BLOCK,
-        verification_vectors=BLOCK,
-        rows_used=ROWS,
-        columns_used=COLUMNS,
-    )
+    origin = replace(origin_of(vectors), campaign_sha256=campaign_sha256)
     weights = np.zeros((ROWS, COLUMNS), np.int8)
     inputs = rng.integers(-128, 128, (BLOCK, ROWS), np.int8)
     counts = rng.integers(0, 1024, (BLOCK, 2, COLUMNS), np.uint16)
@@ -95,10 +82,29 @@ def _write_step(
                 counts=counts,
                 expected=np.zeros((BLOCK, COLUMNS), np.int32),
             )
-        return writer.finish(_conclusion())
+        return writer.finish(conclusion())
 
 
-def _conclusion() -> StepConclusion:
+def origin_of(vectors: int) -> StepOrigin:
+    """Return the origin of a step of so many vectors, the last `BLOCK` of them held out."""
+    return StepOrigin(
+        title="Benchmark",
+        campaign_sha256="",
+        resource="mock://quickstart",
+        chip=ChipIdentity(manufacturer="a", model="b", serial="c", firmware="d"),
+        counter_bits=10,
+        measured_utc=_UTC,
+        temperature_c=25.0,
+        seed=0,
+        calibration_vectors=vectors - BLOCK,
+        verification_vectors=BLOCK,
+        rows_used=ROWS,
+        columns_used=COLUMNS,
+    )
+
+
+def conclusion() -> StepConclusion:
+    """Return what could be concluded from a step if nothing could."""
     none = np.zeros(COLUMNS)
     codes = none.astype(np.uint8)
     errors = dict.fromkeys(("uncorrected", "float", "fp16", "nmpu"), 0.0)

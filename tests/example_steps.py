@@ -11,13 +11,14 @@ import numpy.typing as npt
 from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
-from hil_datasets.circumstance import Circumstance
+from hil_datasets.circumstance import Circumstance, CorrectionSource
 from hil_datasets.index import write_index
+from hil_datasets.provenance import Provenance
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition
+from hil_datasets.step_files.writer import StepWriter
 from hil_datasets.step_timing import RecordedFault, StepTiming
-from hil_datasets.step_writer import StepWriter
 
 ONE = StepKey(0, ReadMode.ONE_PHASE)
 FOUR = StepKey(0, ReadMode.FOUR_PHASE)
@@ -68,6 +69,12 @@ OUTPUTS = np.array([[1, -1, 0], [127, -128, 0]], dtype=np.int8)
 CAMPAIGN = b'schema_version = 1\n[campaign]\ntitle = "Tiny"\n'
 CAMPAIGN_SHA256 = "8a05beea815b392fdf578a020a7c87d4bee69cb70020a40d7e99a4a597e5ceb6"
 CHIP = ChipIdentity(manufacturer="Acme", model="AIMC-4x3", serial="42", firmware="1.0")
+PROVENANCE = Provenance(
+    campaign='{"campaign":{"title":"Tiny"}}',
+    commit="0123456789abcdef0123456789abcdef01234567",
+    packages={"numpy": "2.0.0", "pyvisa": "1.14.0"},
+    instruments={"chamber": {"identity": "Acme,Oven,1,2", "settings": {"temperature": 45.0}}},
+)
 ORIGIN = StepOrigin(
     title="Tiny µ-run",
     campaign_sha256=CAMPAIGN_SHA256,
@@ -86,6 +93,7 @@ ORIGIN = StepOrigin(
     software={"aimc-hil": "0.1.0", "numpy": "2.0.0"},
     host="bench-1",
     circumstance=Circumstance(kind=StepKind.CALIBRATE, visit=0, age_s=60.5),
+    provenance=PROVENANCE,
 )
 ERRORS = {"uncorrected": 0.5, "float": 0.125, "fp16": 0.1875, "nmpu": 0.25}
 QUALITY = ColumnQuality(
@@ -187,10 +195,15 @@ def write_step(
     circumstance = replace(origin.circumstance, kind=key.kind, visit=key.visit)
     origin = replace(origin, circumstance=circumstance)
     with StepWriter(path, key=key, origin=origin, weights=weights) as writer:
-        for first, stop in ((0, CALIBRATION_VECTORS), (CALIBRATION_VECTORS, VECTORS)):
+        spans = ((0, CALIBRATION_VECTORS), (CALIBRATION_VECTORS, VECTORS))
+        for sequence, (first, stop) in enumerate(spans):
             block = slice(first, stop)
             writer.write_block(
-                first, inputs=INPUTS[block], counts=raw[block], expected=EXPECTED[block]
+                first,
+                inputs=INPUTS[block],
+                counts=raw[block],
+                expected=EXPECTED[block],
+                sequence=sequence,
             )
         return writer.finish(conclusion, timing, conditions)
 
@@ -223,3 +236,9 @@ def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:
 def with_nmpu(**changes: Any) -> StepConclusion:
     """Return the conclusion with other NMPU parameters."""
     return replace(CONCLUSION, fmt=replace(CONCLUSION.fmt, **changes))
+
+
+def circumstance_of(raw_sha256: str) -> Circumstance:
+    """Return the circumstance of a probe that judges the calibration with these readouts."""
+    source = CorrectionSource(step="core00_one_phase", raw_sha256=raw_sha256)
+    return Circumstance(kind=StepKind.PROBE, visit=0, age_s=60.5, correction_of=source)

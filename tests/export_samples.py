@@ -45,6 +45,8 @@ def sample_tile(
         registers=registers_over(fmt, seed=core, columns=columns),
         flags=np.arange(columns, dtype=np.uint16),
         raw_sha256=f"{core:064x}",
+        correction_id=f"{core + 16:064x}",
+        coefficients_id=f"{core + 32:064x}",
         nmpu_mismatches=0,
         quality=None,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hil_datasets.recording import Recording
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_mock_device.listeners.address import TcpAddress
 from hil_mock_device.listeners.tcp import TcpListener
 from hil_mock_device.replay_conversation import ReplayInstrument, Tempo
@@ -13,7 +13,7 @@ from hil_mock_device.server import serve
 
 
 def main(run: str, speed: str, faults: str) -> None:
-    recording = Recording(open_run(Path(run)).read_steps())
+    recording = Recording(open_directory(Path(run)).read_steps())
     instrument = ReplayInstrument(recording, Tempo.parse(speed=speed, faults=faults))
 
     def announce(resources: Sequence[str]) -> None:

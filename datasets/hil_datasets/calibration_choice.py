@@ -2,13 +2,13 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hil.core.errors import ConfigError, Problem
 from hil.core.readout import ReadMode
-from hil_datasets.run_directory import RunDirectory
-from hil_datasets.step import StepKey, StepKind, StepRecord
+from hil_datasets.run_source import ConcludedStep, RunSource
+from hil_datasets.step import StepKey, StepKind
 
 _CLOSE = 1e-9
 """Relative difference of two settings that are the same."""
@@ -40,12 +40,12 @@ class FoundCalibration:
     """Seconds since the core was programmed; NaN if that is not known."""
 
     @classmethod
-    def of(cls, record: StepRecord) -> "FoundCalibration":
+    def of(cls, step: ConcludedStep) -> "FoundCalibration":
         """Take it from a step."""
         return cls(
-            key=record.key,
-            setpoints=setpoints_of(record),
-            age_s=record.origin.circumstance.age_s,
+            key=step.key,
+            setpoints=setpoints_of(step),
+            age_s=step.origin.circumstance.age_s,
         )
 
     def __str__(self) -> str:
@@ -68,9 +68,9 @@ class ChosenCalibrations:
     """Cores and read modes, each as its first calibration, of which none was meant."""
 
 
-def setpoints_of(record: StepRecord) -> dict[str, float]:
+def setpoints_of(step: ConcludedStep) -> dict[str, float]:
     """Return what the campaign had set during a step, by name."""
-    return {each.name: each.setpoint for each in record.conditions if each.setpoint is not None}
+    return {each.name: each.setpoint for each in step.conditions if each.setpoint is not None}
 
 
 def newest_calibrations(keys: Iterable[StepKey]) -> list[StepKey]:
@@ -80,8 +80,19 @@ def newest_calibrations(keys: Iterable[StepKey]) -> list[StepKey]:
     return sorted(newest.values())
 
 
-def choose_calibrations(run: RunDirectory, choice: CalibrationChoice) -> ChosenCalibrations:
+def choose_calibrations(
+    run: RunSource, choice: CalibrationChoice, *, among: Collection[StepKey] | None = None
+) -> ChosenCalibrations:
     """Choose at most one calibration of each core and read mode.
+
+    Parameters
+    ----------
+    run
+        The run.
+    choice
+        What they have to be.
+    among
+        Finished steps that they are chosen from; None for all of the run.
 
     Raises
     ------
@@ -90,12 +101,13 @@ def choose_calibrations(run: RunDirectory, choice: CalibrationChoice) -> ChosenC
     DatasetError
         If a step that has to be looked at is damaged.
     """
-    keys = sorted(key for key in run.finished_steps() if key.kind is StepKind.CALIBRATE)
+    steps = run.finished_steps() if among is None else among
+    keys = sorted(key for key in steps if key.kind is StepKind.CALIBRATE)
     tiles = _by_tile(keys)
     is_choice = len(tiles) < len(keys)
     if not keys or (not is_choice and choice == CalibrationChoice()):
         return ChosenCalibrations(keys=tuple(keys), is_choice=False, left_out=())
-    found = [FoundCalibration.of(each) for each in run.read_steps(kinds=(StepKind.CALIBRATE,))]
+    found = [FoundCalibration.of(run.read_facts(key)) for key in keys]
     left = [each for each in found if _is_meant(each, choice)]
     if not left:
         raise _error(run, _nothing_left(found, choice), found)
@@ -143,7 +155,7 @@ def _nothing_left(found: Sequence[FoundCalibration], choice: CalibrationChoice) 
     return f"has no calibration with {' '.join(wanted)}"
 
 
-def _error(run: RunDirectory, message: str, found: Sequence[FoundCalibration]) -> ConfigError:
+def _error(run: RunSource, message: str, found: Sequence[FoundCalibration]) -> ConfigError:
     lines = [str(each) for each in found[:_MOST_LISTED]]
     if len(found) > _MOST_LISTED:
         lines.append(f"{len(found) - _MOST_LISTED} more, see hil info")

@@ -1,6 +1,6 @@
 """A run's coefficients as one value: what the exporters write."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from hil.core.errors import DatasetError, Problem
 from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ChipIdentity
 from hil_datasets.calibration_choice import setpoints_of
+from hil_datasets.content_id import set_id
+from hil_datasets.run_source import StepFacts
 from hil_datasets.step import StepKey, StepRecord
 
 
@@ -39,6 +41,10 @@ class TileCoefficients:
     """`ColumnFlag` bit fields per column."""
     raw_sha256: str
     """Content hash of the readouts they were made from."""
+    correction_id: str
+    """Id of the real-valued correction that they hold in fixed point."""
+    coefficients_id: str
+    """Their id."""
     nmpu_mismatches: int | None
     """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
     quality: ColumnQuality | None
@@ -56,15 +62,24 @@ class CoefficientSet:
     chip: ChipIdentity
     """The chip they belong to."""
     campaign_sha256: str
-    """Hash of the campaign file that they were made by."""
+    """Hash of the campaign file that they were made by; of several, sorted, with commas between."""
     software: str
     """Name and version of the software that made them."""
     tiles: tuple[TileCoefficients, ...]
     """Sorted by core and read mode."""
 
+    @property
+    def coefficients_id(self) -> str:
+        """Id of the set, from those of its tiles."""
+        return set_id((tile.key, tile.coefficients_id) for tile in self.tiles)
+
 
 def collect_coefficients(
-    source: str, steps: Iterable[StepRecord], *, tells_circumstance: bool = False
+    source: str,
+    steps: Iterable[StepRecord | StepFacts],
+    *,
+    tells_circumstance: bool = False,
+    campaigns: Collection[str] = (),
 ) -> CoefficientSet:
     """Gather the coefficients of finished calibrations.
 
@@ -76,6 +91,9 @@ def collect_coefficients(
         Its finished calibrations.
     tells_circumstance
         Whether each tile shall say under what it was calibrated, because the run has others.
+    campaigns
+        Hashes of the campaign files that the run went on with, or was merged of: its steps may
+        have different ones of these. Without any they must have the same.
 
     Raises
     ------
@@ -85,8 +103,11 @@ def collect_coefficients(
     """
     tiles: list[TileCoefficients] = []
     common: list[dict[str, Any]] = []
+    used: set[str] = set()
     for record in steps:
         conclusion = record.conclusion
+        used.add(record.origin.campaign_sha256)
+        ids = record.ids if isinstance(record, StepFacts) else StepFacts.of(record).ids
         tiles.append(
             TileCoefficients(
                 key=record.key,
@@ -99,6 +120,8 @@ def collect_coefficients(
                 first_column=record.origin.first_column,
                 columns_used=record.origin.columns_used,
                 raw_sha256=record.raw_sha256,
+                correction_id=ids.correction,
+                coefficients_id=ids.coefficients,
                 nmpu_mismatches=conclusion.nmpu_mismatches,
                 quality=conclusion.quality,
                 setpoints=setpoints_of(record) if tells_circumstance else None,
@@ -107,7 +130,7 @@ def collect_coefficients(
         common.append(
             {
                 "chip": record.origin.chip,
-                "campaign": record.origin.campaign_sha256,
+                "campaign": _campaign(record.origin.campaign_sha256, campaigns),
                 # By name: a format need not be legal with another shift than its own.
                 "NMPU format": conclusion.fmt.to_dict() | {"shift": None},
                 "software": f"aimc-hil {record.origin.software.get('aimc-hil', 'unknown')}",
@@ -118,10 +141,15 @@ def collect_coefficients(
     return CoefficientSet(
         nmpu=common[0]["NMPU format"],
         chip=common[0]["chip"],
-        campaign_sha256=common[0]["campaign"],
+        campaign_sha256=common[0]["campaign"] or ",".join(sorted(used)),
         software=common[0]["software"],
         tiles=tuple(sorted(tiles, key=lambda tile: tile.key)),
     )
+
+
+def _campaign(sha256: str, campaigns: Collection[str]) -> str | None:
+    """Return the campaign file that all steps must have; None if any of several will do."""
+    return None if sha256 in campaigns else sha256
 
 
 def _check_one_run(

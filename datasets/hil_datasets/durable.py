@@ -1,5 +1,6 @@
 """Making written bytes survive a crash of the process or of the machine."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,21 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reserve_room(descriptor: int) -> None:
+    """Set room on the disk aside for all of a file, holes too: writing into it is faster then.
+
+    Raises
+    ------
+    OSError
+        If the disk has not so much room. One that cannot set room aside is no error.
+    """
+    try:
+        os.posix_fallocate(descriptor, 0, os.fstat(descriptor).st_size)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}:
+            raise
 
 
 @contextmanager
@@ -83,6 +99,20 @@ class WriteLatch:
     def write_head(self, content: bytes) -> None:
         """Write bytes that are none of HDF5's to the beginning of the file."""
         os.pwrite(self._file.fileno(), content, 0)
+
+    def write_at(self, content: memoryview, offset: int) -> None:
+        """Write all of `content` at a place that HDF5 has set aside, unless a write has failed."""
+        rest = content.cast("B") if content.nbytes else content  # of nothing there is no cast
+        try:
+            while rest.nbytes and self._failure is None:
+                written = os.pwrite(self._file.fileno(), rest, offset)
+                rest, offset = rest[written:], offset + written
+        except OSError as error:
+            self._failure = error
+
+    def fileno(self) -> int:
+        """Return the descriptor, to read with."""
+        return self._file.fileno()
 
     def write(self, content: memoryview) -> int:
         """Write all of `content`, unless a write has failed."""

@@ -18,17 +18,20 @@ import numpy.typing as npt
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.durable import finished_file, names_failed_writes
+from hil_datasets.index_tree import describe_index
 from hil_datasets.run_directory import RunDirectory
-from hil_datasets.schema import (
+from hil_datasets.step import StepKey
+from hil_datasets.step_files.schema import (
     FORMAT_VERSION,
     INDEX_FORMAT,
     RAW_DATASETS,
+    RENAMED,
     STEP_DATASET_BY_PATH,
     STEP_DATASETS,
     DatasetSpec,
+    datasets_of,
 )
-from hil_datasets.step import StepKey
-from hil_datasets.step_file import describe
+from hil_datasets.step_files.tree import TREE_ATTRIBUTES, describe
 
 _TILE_AXES = ("core", "read_mode")
 
@@ -65,8 +68,17 @@ def write_index(run: RunDirectory, keys: Sequence[StepKey]) -> None:
         part.write_bytes(content.getbuffer())
 
 
-def index_content(run: RunDirectory, keys: Sequence[StepKey]) -> io.BytesIO:
+def index_content(
+    run: RunDirectory, keys: Sequence[StepKey], *, version: int = FORMAT_VERSION
+) -> io.BytesIO:
     """Return the index over the given finished steps, as the bytes of its file.
+
+    Parameters
+    ----------
+    run, keys
+        The run and its steps.
+    version
+        Version of the format that it shall have.
 
     Raises
     ------
@@ -77,9 +89,9 @@ def index_content(run: RunDirectory, keys: Sequence[StepKey]) -> io.BytesIO:
     content = io.BytesIO()  # small, and HDF5 does not survive a full disk: see `WriteLatch`
     with h5py.File(content, "w") as index:
         index.attrs["file_format"] = INDEX_FORMAT
-        index.attrs["format_version"] = FORMAT_VERSION
+        index.attrs["format_version"] = version
         newest = newest_calibrations(ordered)
-        tables = _Tables(newest)
+        tables = _Tables(newest, version)
         for key in ordered:
             path = run.step_path(key)
             if not path.exists():
@@ -96,6 +108,8 @@ def index_content(run: RunDirectory, keys: Sequence[StepKey]) -> io.BytesIO:
                 problem = Problem("", f"cannot be indexed: {error}")
                 raise DatasetError(str(path), [problem]) from error
         tables.write(index)
+        if version > 1:
+            describe_index(index)
     return content
 
 
@@ -103,11 +117,11 @@ def _link_step(index: h5py.File, step: h5py.File, key: StepKey, step_file: str) 
     group = index.create_group(group_of(key))
     # Relative to the index, so that a run directory can be moved and mailed as a whole.
     group.attrs["step_file"] = step_file
-    for name, value in step.attrs.items():
-        group.attrs[name] = value
-    if "circumstance" in step:
-        for name, value in step["circumstance"].attrs.items():
-            group.attrs[name] = value
+    owners = [step, step["circumstance"]] if "circumstance" in step else [step]
+    for owner in owners:
+        for name, value in owner.attrs.items():
+            if name not in TREE_ATTRIBUTES:
+                group.attrs[name] = value
     for name in RAW_DATASETS:
         source = step[name]
         layout = h5py.VirtualLayout(source.shape, source.dtype)
@@ -127,7 +141,8 @@ def group_of(key: StepKey) -> str:
 class _Tables:
     """Gathers the tables of all cores and read modes; integers are 0, reals NaN where unknown."""
 
-    def __init__(self, keys: Sequence[StepKey]) -> None:
+    def __init__(self, keys: Sequence[StepKey], version: int) -> None:
+        self._version = version
         self._cores = sorted({key.core for key in keys})
         self._modes = sorted({key.read_mode for key in keys})
         self._nmpu: dict[str, Any] = {}
@@ -140,7 +155,10 @@ class _Tables:
             "tables/finished": 1,
             "tables/shift": nmpu["shift"],
             "tables/output_lsb": step["correction"].attrs["output_lsb"],
-        } | {spec.path: step[spec.path][...] for spec in TABLES if spec.path in step}
+        }
+        for path, spec in datasets_of(int(step.attrs["format_version"])).items():
+            if spec.axes == ("column",) and path in step:
+                values[spec.path] = step[path][...]
         at = (self._cores.index(key.core), self._modes.index(key.read_mode))
         for spec in (*TILE_TABLES, *TABLES):
             if spec.path in values:
@@ -150,9 +168,11 @@ class _Tables:
         index["core"] = np.array(self._cores, dtype=np.int64)
         modes = np.array([str(mode) for mode in self._modes], dtype=object)
         index.create_dataset("read_mode", data=modes, dtype=h5py.string_dtype())
+        renamed = RENAMED.get(self._version, {})
         for spec in (*TILE_TABLES, *TABLES):
             if spec.path in self._arrays:
-                describe(index.create_dataset(spec.path, data=self._arrays[spec.path]), spec)
+                path = renamed.get(spec.path, spec.path)
+                describe(index.create_dataset(path, data=self._arrays[spec.path]), spec)
         if self._nmpu:
             index["coefficients"].attrs["nmpu"] = json.dumps(self._nmpu, allow_nan=False)
 

@@ -11,8 +11,8 @@ from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
 from hil_datasets.durable import names_failed_writes, sync_file
 from hil_datasets.regular_file import read_regular
+from hil_datasets.step_files.stored_errors import errors_from_json
 from hil_datasets.step_kind import StepKind
-from hil_datasets.stored_errors import errors_from_json
 from hil_datasets.visit_terms import terms_from_json
 
 
@@ -36,8 +36,7 @@ class Journal:
         DatasetError
             If it cannot be written whole; what is written of it counts as nothing.
         """
-        content = _storable({"event": event, "utc": utc, **details})
-        line = json.dumps(content, allow_nan=False).encode() + b"\n"
+        line = event_line(event, utc=utc, **details)
         with names_failed_writes(self._path):
             is_new = not self._path.exists()
             with self._path.open("a+b") as file:
@@ -47,6 +46,12 @@ class Journal:
                 os.fsync(file.fileno())
             if is_new:
                 sync_file(self._path.parent)
+
+
+def event_line(event: str, *, utc: str, **details: Any) -> bytes:
+    """Return an event as a line of a journal, its newline included; as `Journal.append` has it."""
+    content = _storable({"event": event, "utc": utc, **details})
+    return json.dumps(content, allow_nan=False).encode() + b"\n"
 
 
 def _storable(value: Any) -> Any:
@@ -85,7 +90,12 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     DatasetError
         If the file is missing, or a whole line is no event, or one with an impossible value.
     """
-    *lines, _cut_short = read_regular(path).split(b"\n")
+    return parse_journal(path, read_regular(path))
+
+
+def parse_journal(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """Return the events of a journal's content, as `read_journal`; `path` is for messages."""
+    *lines, _cut_short = content.split(b"\n")
     return [parse_event(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -163,6 +173,15 @@ def _number(value: object) -> int:
     return value
 
 
+def _sources(value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(source, dict) for source in value):
+        raise ValueError(f"is {value!r}: must be a list of objects")
+    for source in value:
+        _text(source.get("journal_sha256"))
+        _texts(source.get("steps"))
+    return value
+
+
 def _read_mode(value: object) -> ReadMode:
     return ReadMode(_text(value))
 
@@ -171,7 +190,17 @@ def _kind(value: object) -> StepKind:
     return StepKind(_text(value))
 
 
+def _refit_options(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() != {"set", "calibration_vectors"}:
+        raise ValueError(f"is {value!r}: must be an object of set and calibration_vectors")
+    vectors = value["calibration_vectors"]
+    vectors = None if vectors is None else _number(vectors)
+    return {"set": _texts(value["set"]), "calibration_vectors": vectors}
+
+
 _BEGINNING: dict[str, Callable[[object], Any]] = {
+    "refit_of": _named_texts,
+    "options": _refit_options,
     "utc": _text,
     "campaign": _text,
     "campaign_sha256": _text,
@@ -249,6 +278,14 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "lines_lost": _number,
         "file": _text,
         "lost": _texts,
+    },
+    "merge": {"utc": _text, "sources": _sources},
+    "split": {
+        "utc": _text,
+        "by": _text,
+        "part": _text,
+        "steps": _texts,
+        "journal_sha256": _text,
     },
     "stop": {
         "utc": _text,

@@ -9,21 +9,25 @@
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hil.core.errors import ConfigError, DatasetError, HilError, Problem
-from hil.core.readout import ChipIdentity
 from hil_datasets.durable import PART_SUFFIX, finished_file, sync_file
-from hil_datasets.journal import BEGINNINGS, Journal, last_stop, read_journal
-from hil_datasets.journal_plan import check_skips
+from hil_datasets.journal import Journal, last_stop, read_journal
 from hil_datasets.journal_plan import key_of as key_of  # noqa: PLC0414 - how a run names its steps
+from hil_datasets.journaled_steps import JournaledSteps, skipped_in
 from hil_datasets.regular_file import read_regular
+from hil_datasets.run_source import Readouts, StepFacts
 from hil_datasets.step import StepKey, StepKind, StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_facts, read_step
+from hil_datasets.step_files.readouts import MappedReadouts
+
+StepT = TypeVar("StepT", StepRecord, StepFacts)
 
 CHIPS_FILE = "chips.json"
 """Lies in a folder that holds no run itself, but one for each of several chips."""
@@ -76,7 +80,7 @@ class RunDirectory:
 
     def finished_steps(self) -> list[StepKey]:
         """Return the steps that the journal calls finished, in the order they were."""
-        return list(_finished(self.events()))
+        return list(self.said().finished)
 
     def skipped_steps(self) -> dict[StepKey, str]:
         """Return why each step was skipped that the journal calls skipped, in its order.
@@ -89,15 +93,7 @@ class RunDirectory:
             If the journal cannot be read, or calls a step skipped that was not planned, or is never
             skipped.
         """
-        events = self.events()
-        check_skips(self.journal_path, events)
-        skipped: dict[StepKey, str] = {}
-        for event in events:
-            if event["event"] == "skip":
-                skipped[key_of(event)] = event.get("reason", "")
-            elif event["event"] == "step":
-                skipped.pop(key_of(event), None)
-        return skipped
+        return skipped_in(self.journal_path, self.events())
 
     def read_step(self, key: StepKey) -> StepRecord:
         """Return a finished step, held to what the journal says of it.
@@ -108,12 +104,7 @@ class RunDirectory:
             If the journal does not call it finished, or its file cannot be read whole, or holds
             another step, or one of another run.
         """
-        events = self.events()
-        finished = _finished(events)
-        if key not in finished:
-            problem = Problem("", f"this run has no finished step {key.name}")
-            raise DatasetError(str(self.path), [problem])
-        return self._read_checked(key, finished[key], _campaign_hashes(events))
+        return self._checked(key, read_step, self.said())
 
     def read_steps(
         self,
@@ -136,62 +127,57 @@ class RunDirectory:
             If a finished step cannot be read whole, is not the step that its name says or that
             the journal tells of, is of another chip than those before it, or there is none.
         """
-        events = self.events()
-        finished, campaign_hashes = _finished(events), _campaign_hashes(events)
-        wanted = {
-            key: raw_sha256
-            for key, raw_sha256 in finished.items()
-            if key.kind in kinds and (keys is None or key in keys)
-        }
-        if not wanted:
-            message = "this run has no finished step"
-            if finished:
-                message += f" of the kind {' or '.join(kinds)}, but {len(finished)} others"
-            raise DatasetError(str(self.path), [Problem("", message)])
-        chip: ChipIdentity | None = None
-        for key, raw_sha256 in sorted(wanted.items()):
-            record = self._read_checked(key, raw_sha256, campaign_hashes)
-            chip = chip or record.origin.chip
-            # Its firmware may have been replaced before the run went on; the journal says so.
-            if replace(record.origin.chip, firmware=chip.firmware) != chip:
-                message = f"is of the chip {record.origin.chip}: the steps before it are of {chip}"
-                raise DatasetError(str(self.step_path(key)), [Problem("/", message)])
-            yield record
-
-    def _read_checked(
-        self, key: StepKey, raw_sha256: str, campaign_hashes: Collection[str]
-    ) -> StepRecord:
-        path = self.step_path(key)
-        record = read_step(path)
-        if record.key != key:
-            raise DatasetError(str(path), [Problem("/", f"holds step {record.key.name}")])
-        comparisons = (
-            ("raw_sha256", record.raw_sha256, {raw_sha256}),
-            ("campaign_sha256", record.origin.campaign_sha256, campaign_hashes),
+        said = self.said()
+        yield from said.read_all(
+            said.wanted(kinds=kinds, keys=keys),
+            read=lambda key: self._checked(key, read_step, said),
+            place_of=lambda key: str(self.step_path(key)),
         )
-        problems = [
-            Problem(
-                "/",
-                f"belongs to another run: its {name} is {found}, the journal's "
-                f"{' or '.join(wanted)}",
-            )
-            for name, found, wanted in comparisons
-            if wanted and found not in wanted
-        ]
-        if problems:
-            raise DatasetError(str(path), problems)
-        return record
+
+    def read_facts(self, key: StepKey) -> StepFacts:
+        """Return a finished step without its readouts, which are not looked at.
+
+        Raises
+        ------
+        DatasetError
+            As `read_step`; damage to readouts is not seen.
+        """
+        return self._checked(key, read_facts, self.said())
+
+    def readouts(self, key: StepKey) -> Readouts:
+        """Return the readouts of a finished step; nothing is read before it is asked for."""
+        return MappedReadouts(self.step_path(key))
+
+    def said(self) -> JournaledSteps:
+        """Return what the journal says of finished steps."""
+        return JournaledSteps.of(str(self.path), self.events())
+
+    def _checked(self, key: StepKey, read: Callable[[Path], StepT], said: JournaledSteps) -> StepT:
+        path = self.step_path(key)
+        said.check_finished(key)
+        step = read(path)
+        said.check(step, key, place=str(path))
+        return step
 
 
-def _finished(events: Iterable[Mapping[str, Any]]) -> dict[StepKey, str]:
-    """Return the content hash of each step that is finished, in the order they were."""
-    return {key_of(event): event["raw_sha256"] for event in events if event["event"] == "step"}
+class RunSnapshot(RunDirectory):
+    """The folder of a run as it was when it was opened: its journal is read once."""
 
+    def events(self) -> list[dict[str, Any]]:
+        """Return the journal's events when they were first asked for."""
+        return list(self._events)
 
-def _campaign_hashes(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the hashes of the campaign files that the run began and went on with."""
-    said = [event.get("campaign_sha256") for event in events if event["event"] in BEGINNINGS]
-    return tuple(dict.fromkeys(sha256 for sha256 in said if sha256 is not None))
+    def said(self) -> JournaledSteps:
+        """Return what the journal said of finished steps when that was first asked for."""
+        return self._said
+
+    @cached_property
+    def _events(self) -> list[dict[str, Any]]:
+        return read_journal(self.journal_path)
+
+    @cached_property
+    def _said(self) -> JournaledSteps:
+        return RunDirectory.said(self)
 
 
 _BEGUN = frozenset({"campaign.toml", "campaign.resolved.json", "steps", "lock.json"})
@@ -284,7 +270,7 @@ def _held(run: RunDirectory) -> str:
     return f"already holds a run that has not come to its end: hil resume {run.path} goes on; or "
 
 
-def open_run(path: Path) -> RunDirectory:
+def open_directory(path: Path) -> RunDirectory:
     """Open the folder of an existing run.
 
     Raises
@@ -296,6 +282,8 @@ def open_run(path: Path) -> RunDirectory:
     try:
         if not run.journal_path.is_file():
             what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
+            if path.is_file():
+                what += "; of a packed file hil data unpack makes a folder"
             if (path / CHIPS_FILE).is_file():
                 found = sorted(str(run.parent) for run in path.glob("*/journal.jsonl"))
                 what = f"holds the runs of several chips, give one of them: {', '.join(found)}"

@@ -10,6 +10,7 @@ from hil.core.correction import ColumnQuality, Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.circumstance import FIRST_CALIBRATION, Circumstance
+from hil_datasets.provenance import Provenance
 from hil_datasets.step_conditions import Condition
 from hil_datasets.step_kind import StepKind as StepKind  # noqa: PLC0414 - one of the words of a step
 from hil_datasets.step_timing import StepTiming
@@ -93,6 +94,8 @@ class StepOrigin:
     """Name of the computer."""
     circumstance: Circumstance = FIRST_CALIBRATION
     """Its kind and visit, how old the weights were, and whose correction it carries."""
+    provenance: Provenance | None = None
+    """What it was made with; None in files from before that was stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

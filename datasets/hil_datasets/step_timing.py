@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntFlag
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,56 @@ class RecordedFault:
     """Seconds from then to the end of the operation; NaN if that failed."""
 
 
+class BlockQuality(IntFlag):
+    """What befell a block of vectors; stored as a bit field."""
+
+    LINK_FAULT = 1
+    """A fault of the link fell into it, or right before it."""
+    MEASURED_AGAIN = 2
+    """It was read again, since a guard did not trust what was read before."""
+    OVERFLOW = 4
+    """It holds counts of the highest code: overflow."""
+    RESTORED = 8
+    """A repair has restored it."""
+
+
+UNKNOWN_SEQUENCE = -1
+"""Stands for the number of a readout that nobody has counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockNotes:
+    """What is known of each block of vectors besides its times.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or a quality has bits that mean nothing.
+    """
+
+    crc32c: npt.NDArray[np.uint32]
+    """CRC-32C of its counts as they were read, little-endian, shape (block,)."""
+    sequence: npt.NDArray[np.int64]
+    """Which readout of the step it is, from 0, those that were read again counted too, shape
+    (block,), ascending; `UNKNOWN_SEQUENCE` where nobody has counted."""
+    quality: npt.NDArray[np.uint8]
+    """`BlockQuality` bit fields, shape (block,)."""
+
+    def __post_init__(self) -> None:
+        if not len(self.crc32c) == len(self.sequence) == len(self.quality):
+            raise ValueError("crc32c, sequence and quality must have one value for each block")
+        if (self.quality & ~np.uint8(sum(BlockQuality))).any():
+            raise ValueError("quality has bits that mean nothing")
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the datasets of a step file, by their paths."""
+        return {
+            "timing/crc32c": self.crc32c,
+            "timing/sequence": self.sequence,
+            "timing/quality": self.quality,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:
     """When each block of a step was read: monotonic seconds since the step began.
@@ -51,6 +102,8 @@ class StepTiming:
     """When its last answer was complete, shape (block,), ascending."""
     faults: tuple[RecordedFault, ...] = field(default=())
     """Faults of the link in the order they were told, so in the order of their blocks."""
+    blocks: BlockNotes | None = None
+    """What is known of each block besides; None before a step is finished, and in format 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.since_run_began_s <= _LONGEST_S:
@@ -74,6 +127,7 @@ class StepTiming:
             "timing/fault_recovered_s": np.array(
                 [fault.recovered_s for fault in faults], np.float64
             ),
+            **({} if self.blocks is None else self.blocks.to_arrays()),
         }
 
     def to_attributes(self) -> dict[str, Any]:
@@ -120,6 +174,7 @@ class StepTiming:
                 )
                 for block, kind, request, noticed_s, recovered_s in zip(*columns, strict=True)
             ),
+            blocks=_stored_notes(arrays),
         )
 
     def _kinds(self) -> list[str]:
@@ -129,10 +184,22 @@ class StepTiming:
         return sorted({fault.request for fault in self.faults})
 
 
+def _stored_notes(arrays: Mapping[str, npt.NDArray[Any]]) -> BlockNotes | None:
+    if "timing/crc32c" not in arrays:
+        return None
+    return BlockNotes(
+        crc32c=arrays["timing/crc32c"],
+        sequence=arrays["timing/sequence"],
+        quality=arrays["timing/quality"],
+    )
+
+
 def _check_blocks(timing: StepTiming) -> None:
     blocks = len(timing.first_vector)
     if not 0 < blocks == len(timing.began_s) == len(timing.ended_s):
         raise ValueError("first_vector, began_s and ended_s must have one value for each block")
+    if timing.blocks is not None and len(timing.blocks.crc32c) != blocks:
+        raise ValueError("crc32c, sequence and quality must have one value for each block")
     first = timing.first_vector
     if first[0] != 0 or (np.diff(first) <= 0).any():
         raise ValueError("first_vector must ascend from 0")

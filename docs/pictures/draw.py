@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hil.report.summary import summarize_run
 from hil.report.table import print_summary
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 
 _WIDTH = 80
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Draw the tables of the run named on the command line."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
     console.print("$ hil run examples/quickstart.toml", style="bold green")
-    print_summary(summarize_run(open_run(Path(sys.argv[1]))), console)
+    print_summary(summarize_run(open_directory(Path(sys.argv[1]))), console)
     template = inspect.signature(console.export_svg).parameters["code_format"].default
     svg = console.export_svg(title="hil", code_format=without_web_fonts(template))
     Path(__file__).with_name("quickstart.svg").write_text(svg, encoding="utf-8")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.judge import judge_step
@@ -12,8 +13,8 @@ from hil.campaign.plan import CoreWork, PlannedStep
 from hil.campaign.run_clock import StepWatch
 from hil.campaign.workload import Tile
 from hil_datasets.integrity.salvaged_step import NotConcludedError, SalvagedReadouts
-from hil_datasets.step import StepConclusion, StepKind
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
+from hil_datasets.step_files.writer import StepWriter
 from hil_drivers.chip import Chip
 
 
@@ -36,7 +37,9 @@ class _Concluder:
     def __call__(
         self, readouts: SalvagedReadouts, writer: StepWriter, judged: StepConclusion | None
     ) -> StepConclusion:
-        step = _planned(readouts)
+        step = planned_again(
+            readouts.key, readouts.origin, weights=readouts.weights, inputs=readouts.inputs
+        )
         bench = StepBench(
             chip=cast("Chip", None),  # every block is stored: no chip is asked
             writer=writer,
@@ -61,24 +64,37 @@ class _Concluder:
         return self._config
 
 
-def _planned(readouts: SalvagedReadouts) -> PlannedStep:
-    origin = readouts.origin
+def planned_again(
+    key: StepKey,
+    origin: StepOrigin,
+    *,
+    weights: npt.NDArray[np.int8],
+    inputs: npt.NDArray[np.int8],
+) -> PlannedStep:
+    """Return a step as it was planned, as far as its conclusion depends on that.
+
+    Parameters
+    ----------
+    key, origin
+        The step.
+    weights, inputs
+        What its core held (row, column), and was asked (vector, row).
+    """
     tile = Tile(
         rows=slice(origin.first_row, origin.first_row + origin.rows_used),
         columns=slice(origin.first_column, origin.first_column + origin.columns_used),
     )
     return PlannedStep(
-        key=readouts.key,
-        work=CoreWork(weights=readouts.weights, inputs=readouts.inputs, tile=tile),
+        key=key,
+        work=CoreWork(weights=weights, inputs=inputs, tile=tile),
         calibration_vectors=origin.calibration_vectors,
-        repeats=_repeats(readouts),
+        repeats=_repeats(key, inputs),
     )
 
 
-def _repeats(readouts: SalvagedReadouts) -> int:
+def _repeats(key: StepKey, inputs: npt.NDArray[np.int8]) -> int:
     """Return how often the vectors of a characterisation come, all of them in turn."""
-    inputs = readouts.inputs
-    if readouts.key.kind is not StepKind.CHARACTERISE or len(inputs) < 2:
+    if key.kind is not StepKind.CHARACTERISE or len(inputs) < 2:
         return 1
     again = np.flatnonzero((inputs[1:] == inputs[:1]).all(axis=1))
     return len(inputs) // (int(again[0]) + 1) if len(again) else 1

@@ -5,13 +5,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from hil.campaign.measure import (
-    HeldOut,
-    StepBench,
-    clip_code,
-    load_registers,
-    read_held_out,
-)
+from hil.campaign.conclude import FitTerms, HeldOut
+from hil.campaign.measure import StepBench, load_registers, read_held_out
 from hil.campaign.plan import PlannedStep
 from hil.core.correction import ColumnFlag, ColumnQuality, Correction
 from hil.core.errors import CalibrationError
@@ -46,9 +41,7 @@ def judge_step(
     """
     if judged is not None and step.uses_nmpu and bench.config.device.has_nmpu:
         load_registers(step, bench, judged.fmt, judged.registers)
-    held_out = read_held_out(step, bench)
-    in_use = _one_gain(step, bench, held_out) if judged is None else judged
-    conclusion = _conclude(step, bench, in_use, held_out)
+    conclusion = conclude_judged(step, bench.terms, judged, read_held_out(step, bench))
     if step.key.kind is StepKind.PROGRAM:
         _check_weights(conclusion, bench)
     return conclusion
@@ -66,10 +59,26 @@ def _check_weights(conclusion: StepConclusion, bench: StepBench) -> None:
     )
 
 
-def _conclude(
-    step: PlannedStep, bench: StepBench, judged: StepConclusion, held_out: HeldOut
+def conclude_judged(
+    step: PlannedStep, terms: FitTerms, judged: StepConclusion | None, held_out: HeldOut
 ) -> StepConclusion:
-    """Return the conclusion of a calibration, with the errors of these readouts in it."""
+    """Return the conclusion of a calibration, with the errors of these readouts in it.
+
+    Parameters
+    ----------
+    step, terms
+        The step, and how its campaign fits.
+    judged
+        The calibration; without one it is one gain for the whole core.
+    held_out
+        The step's readouts.
+
+    Raises
+    ------
+    CalibrationError
+        If the readouts allow not even one gain.
+    """
+    judged = _one_gain(step, terms, held_out) if judged is None else judged
     expected = held_out.expected / judged.output_lsb
     outputs = correct_all_ways(
         held_out.counts,
@@ -83,7 +92,7 @@ def _conclude(
     return replace(
         judged,
         outputs=held_out.outputs,
-        quality=_quality(step, bench, judged, held_out),
+        quality=_quality(step, terms, judged, held_out),
         column_rms=column_rms(outputs, expected),
         nmpu_mismatches=mismatches,
         errors=errors_by_correction(outputs, expected, is_calibrated(judged.flags)),
@@ -92,7 +101,7 @@ def _conclude(
 
 
 def _quality(
-    step: PlannedStep, bench: StepBench, judged: StepConclusion, held_out: HeldOut
+    step: PlannedStep, terms: FitTerms, judged: StepConclusion, held_out: HeldOut
 ) -> ColumnQuality:
     columns = held_out.counts.shape[2]
     of_fit = judged.quality
@@ -100,7 +109,7 @@ def _quality(
         held_out.counts,
         held_out.expected / judged.output_lsb,
         judged.correction,
-        clip_code=clip_code(bench),
+        clip_code=terms.clip_code,
         noise=_noise(step, held_out),
         condition=np.full(columns, np.inf) if of_fit is None else of_fit.condition,
         glitch_share=np.zeros(columns) if of_fit is None else of_fit.glitch_share,
@@ -120,13 +129,13 @@ def _columns_in_use(step: PlannedStep, held_out: HeldOut) -> npt.NDArray[np.bool
     return np.arange(held_out.counts.shape[2]) < step.work.columns_used
 
 
-def _one_gain(step: PlannedStep, bench: StepBench, held_out: HeldOut) -> StepConclusion:
+def _one_gain(step: PlannedStep, terms: FitTerms, held_out: HeldOut) -> StepConclusion:
     """Return what one gain for the whole core makes of readouts, as a conclusion."""
-    config, counts = bench.config, held_out.counts
+    counts = held_out.counts
     used = _columns_in_use(step, held_out)
     moments = ColumnMoments.of(counts, held_out.expected)
     gain = fit_global_gain(moments, used)
-    fmt, headroom = config.nmpu, config.calibration.headroom
+    fmt, headroom = terms.fmt, terms.headroom
     output_lsb = max(
         float(np.abs(held_out.expected).max()) / fmt.highest_output,
         smallest_output_lsb(abs(gain), fmt, headroom),

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,8 @@ class PlannedStep:
     """What the bench instruments showed, where it is replayed."""
     circumstance: Circumstance | None = None
     """Under what it was taken, where it is replayed."""
+    instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What its bench instruments were and how they were set, where it is replayed."""
 
     @property
     def uses_nmpu(self) -> bool:
@@ -160,6 +163,7 @@ def plan_replay(recording: Recording) -> list[PlannedStep]:
                 timing=record.timing,
                 conditions=record.conditions,
                 circumstance=origin.circumstance,
+                instruments={} if origin.provenance is None else origin.provenance.instruments,
             )
         )
     return steps
@@ -207,6 +211,7 @@ def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) ->
                 timing=record.timing if is_same else None,
                 conditions=record.conditions,
                 circumstance=origin.circumstance,
+                instruments={} if origin.provenance is None else origin.provenance.instruments,
                 is_conditional=False,
             )
         )

@@ -14,7 +14,7 @@ from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.legible import cut_short
 from hil_datasets.journal import last_beginning
 from hil_datasets.recording import Recording
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepKey, StepKind
 from hil_datasets.visit_terms import VisitTerms
 
@@ -190,7 +190,7 @@ def _played_run(campaign: Campaign) -> RunDirectory | None:
     resource = campaign.config.device.resource
     if not resource.startswith(REPLAY):
         return None
-    return open_run(campaign.path.parent / ReplayResource.parse(resource).folder)
+    return open_directory(campaign.path.parent / ReplayResource.parse(resource).folder)
 
 
 def _check_playback_fits(run: RunDirectory, recording: Recording, campaign: CampaignConfig) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from hil.campaign.resource_options import split_options
 from hil.core.legible import one_line, quoted
 from hil_datasets.recording import Recording
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.connect import board_over
 from hil_drivers.link_fault import LinkFault
@@ -51,7 +51,7 @@ class ReplayResource:
         DatasetError
             If the folder is no run, or one of its steps is damaged.
         """
-        return Recording(open_run(base / self.folder).read_steps())
+        return Recording(open_directory(base / self.folder).read_steps())
 
 
 def recording_of(resource: str, base: Path) -> Recording | None:

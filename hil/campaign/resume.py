@@ -61,6 +61,8 @@ class RunHistory:
             if start is None
             else "is a replay: make it again with hil replay"
             if "replay_of" in start
+            else "is a conversion: make it again with hil data convert"
+            if "converted_from" in start
             else "is from before runs could go on: its start event names no campaign"
             if "campaign" not in start
             else ""

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import numpy as np
 
-from hil_datasets.step_part import StepPart
-from hil_datasets.step_timing import RecordedFault, StepTiming
+from hil_datasets.step_files.part import StepPart
+from hil_datasets.step_timing import UNKNOWN_SEQUENCE, BlockQuality, RecordedFault, StepTiming
 from hil_drivers.link_fault import FaultKind, LinkFault
 
 
@@ -29,6 +29,8 @@ class StepWatch:
         First vector, begin and end of the blocks that were read before the step goes on.
     lasted_s
         How long ago the step began, where it goes on.
+    readouts
+        How many readouts of blocks were made before it goes on; None where they are not counted.
     """
 
     def __init__(
@@ -39,8 +41,11 @@ class StepWatch:
         clock: Callable[[], float] = time.monotonic,
         earlier: Sequence[tuple[int, float, float]] = (),
         lasted_s: float = 0.0,
+        readouts: int | None = 0,
     ) -> None:
         self._clock = clock
+        self._readouts = readouts
+        self._taken_back: set[int] = set()
         self._began_s = clock() - lasted_s
         self.began = (began_utc, max(0.0, self._began_s - run_began_s))
         """When the step began, ISO 8601, and seconds since the run did."""
@@ -52,10 +57,13 @@ class StepWatch:
         """Note when a block is read: its requests are the body."""
         began_s = self._clock() - self._began_s
         yield
+        if self._readouts is not None:
+            self._readouts += 1
         self._blocks.append((first_vector, began_s, self._clock() - self._began_s))
 
     def go_back_to(self, vector: int) -> None:
         """Forget the blocks from a vector on: they are read again."""
+        self._taken_back |= {first for first, _, _ in self._blocks if first >= vector}
         self._blocks = [block for block in self._blocks if block[0] < vector]
         self._faults = [
             replace(fault, block=min(fault.block, len(self._blocks))) for fault in self._faults
@@ -66,6 +74,21 @@ class StepWatch:
         """When reading the last block began and ended, seconds since the step began."""
         _, began_s, ended_s = self._blocks[-1]
         return began_s, ended_s
+
+    @property
+    def last_sequence(self) -> int:
+        """Which readout of the step the last block is, from 0, forgotten ones counted too."""
+        return UNKNOWN_SEQUENCE if self._readouts is None else self._readouts - 1
+
+    @property
+    def last_quality(self) -> BlockQuality:
+        """What befell the last block."""
+        quality = BlockQuality(0)
+        if any(fault.block == len(self._blocks) - 1 for fault in self._faults):
+            quality |= BlockQuality.LINK_FAULT
+        if self._blocks[-1][0] in self._taken_back:
+            quality |= BlockQuality.MEASURED_AGAIN
+        return quality
 
     def note(self, fault: LinkFault) -> None:
         """Take note of a fault that is over."""
@@ -127,10 +150,20 @@ class RunClock:
         """Count from when the run began in another process; ignore a clock that was set back."""
         self._began_s = self._clock() - self._since(began_utc)
 
-    def begin_step(self) -> StepWatch:
-        """Return a watch for the step that begins now."""
-        began_utc = self.now().isoformat(timespec="microseconds")
-        self._watch = StepWatch(began_utc=began_utc, run_began_s=self._began_s, clock=self._clock)
+    def begin_step(self, *, is_replayed: bool = False) -> StepWatch:
+        """Return a watch for the step that begins now.
+
+        Parameters
+        ----------
+        is_replayed
+            Whether a recording answers: how often it is asked says nothing of the measurement.
+        """
+        self._watch = StepWatch(
+            began_utc=self.now().isoformat(timespec="microseconds"),
+            run_began_s=self._began_s,
+            clock=self._clock,
+            readouts=None if is_replayed else 0,
+        )
         return self._watch
 
     def continue_step(self, part: StepPart) -> StepWatch:
@@ -144,6 +177,7 @@ class RunClock:
             clock=self._clock,
             earlier=part.times,
             lasted_s=lasted_s,
+            readouts=part.readouts,
         )
         return self._watch
 

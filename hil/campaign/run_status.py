@@ -15,7 +15,7 @@ from hil.campaign.run_events import RunState
 from hil.campaign.run_lock import LOCK_FILE, LockOwner, read_lock
 from hil.campaign.run_progress import RunProgress
 from hil.core.errors import DatasetError, Problem
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 
 _STOP_STATES = {"complete": RunState.COMPLETE, "incomplete": RunState.INCOMPLETE}
 _MILESTONES = frozenset({"start", "resume", "step", "stop"})
@@ -109,7 +109,7 @@ def read_status(folder: Path, *, now: datetime, table: ProcessTable) -> RunStatu
 
 def _open(folder: Path) -> RunDirectory:
     try:
-        return open_run(folder)
+        return open_directory(folder)
     except DatasetError:
         # A run that connects to its device has no journal yet.
         run = RunDirectory(folder)

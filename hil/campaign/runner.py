@@ -46,7 +46,7 @@ from hil.campaign.software import software_versions
 from hil.campaign.step_remains import forget_unfit
 from hil_datasets.chip_book.campaign_book import BookKeeper, UnwrittenBook
 from hil_datasets.recording import Recording
-from hil_datasets.run_directory import RunDirectory, create_run, make_run_folder, open_run
+from hil_datasets.run_directory import RunDirectory, create_run, make_run_folder, open_directory
 from hil_drivers.chip import Chip
 
 __all__ = ["RunOutcome", "replay_run", "resume_run", "run_campaign", "utc_now"]
@@ -150,7 +150,7 @@ def resume_run(
     HilError
         Whatever else `run_campaign` raises.
     """
-    run = open_run(path)
+    run = open_directory(path)
     history = RunHistory.of(run)
     if history.is_complete and given is None:
         return RunOutcome(run=run, failed=())
@@ -262,7 +262,7 @@ def replay_run(
         If somebody stops the run.
     """
     source = source.resolve()  # "." has no name to make another one from
-    recorded = open_run(source)
+    recorded = open_directory(source)
     recording = Recording(recorded.read_steps())
     first = recording.record(recording.keys[0])
     if is_own:

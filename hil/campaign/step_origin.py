@@ -3,17 +3,20 @@
 import platform
 from dataclasses import replace
 
+from hil.campaign.config.resolved import canonical_json, resolved_document
 from hil.campaign.corrections_in_use import CorrectionInUse
 from hil.campaign.plan import PlannedStep
 from hil.campaign.run_job import RunJob
+from hil.campaign.software import package_versions, source_commit
 from hil.campaign.visits import has_visits
 from hil.core.errors import FrameError
 from hil.core.readout import ChipIdentity
 from hil_calibration.quality import is_calibrated
 from hil_datasets.chip_book.facts import summarize_calibration
 from hil_datasets.circumstance import Circumstance
+from hil_datasets.provenance import Provenance
 from hil_datasets.step import StepConclusion, StepOrigin
-from hil_datasets.step_part import StepPart
+from hil_datasets.step_files.part import StepPart
 
 
 def step_origin(
@@ -66,6 +69,7 @@ def step_origin(
         software=dict(job.software),
         host=platform.node(),
         circumstance=_circumstance(job, step, in_use, age_s),
+        provenance=_provenance(job, step),
     )
     if part is None:
         return origin
@@ -105,6 +109,21 @@ def _same_chip(job: RunJob) -> ChipIdentity:
             f"the device was {job.identity} when the run began and says now that it is {chip}"
         )
     return chip
+
+
+def _provenance(job: RunJob, step: PlannedStep) -> Provenance:
+    config = job.campaign.config
+    settings = resolved_document(config).get("instruments", {})
+    used = {
+        name: {"identity": identity, "settings": settings.get(name, {})}
+        for name, identity in job.instruments.identities.items()
+    }
+    return Provenance(
+        campaign=canonical_json(config).decode(),
+        commit=source_commit(),
+        packages=package_versions(),
+        instruments=step.instruments if job.plays_recording else used,
+    )
 
 
 def _circumstance(

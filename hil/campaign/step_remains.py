@@ -12,8 +12,8 @@ from hil_datasets.circumstance import CorrectionSource
 from hil_datasets.durable import PART_SUFFIX, names_failed_writes
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
-from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.part import StepLayout, StepPart, WantedStep, read_part
+from hil_datasets.step_files.reader import read_step
 from hil_datasets.visit_terms import VisitTerms
 
 

@@ -31,8 +31,8 @@ from hil.campaign.step_remains import find_part, find_whole, forget_part, step_l
 from hil.core.errors import CalibrationError
 from hil_datasets.journal_plan import event_of
 from hil_datasets.step import StepConclusion, StepKind, StepOrigin
-from hil_datasets.step_part import StepPart
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepPart
+from hil_datasets.step_files.writer import StepWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,11 @@ class StepTaker:
         """Take a step, from where an earlier process has left it."""
         job = self._job
         part = find_part(job, step, None if in_use is None else in_use.source)
-        watch = job.clock.begin_step() if part is None else job.clock.continue_step(part)
+        watch = (
+            job.clock.begin_step(is_replayed=job.plays_recording)
+            if part is None
+            else job.clock.continue_step(part)
+        )
         done = 0 if part is None else part.extent.vectors
         job.events.tell(StepStarted(step=step.key.name, vectors_done=done))
         self._prepare(step)

@@ -28,6 +28,10 @@ _COMMANDS = {
     "list": ("hil.cli.list_runs", "List the runs below a folder."),
     "info": ("hil.cli.info", "Print what a run holds."),
     "data": ("hil.cli.data", "Look at what is stored, check it, save what is left of it."),
+    "calibrate": (
+        "hil.cli.calibrate",
+        "Fit again from stored readouts, apply and compare calibrations.",
+    ),
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
     "chip": ("hil.cli.chip", "Show what was ever done to a chip."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from hil.cli.errors import reports_errors
-from hil.core.errors import CalibrationError, ConfigError, Problem
+from hil.cli.scale_options import scale_options_every_core
+from hil.core.errors import CalibrationError, ConfigError, Problem, WorkerLostError
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class _StudyBar:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | WorkerLostError):
             click.echo(
                 f"stopped early; finished results are in {self._out}: the same command goes on",
                 err=True,
@@ -80,11 +80,7 @@ class _StudyBar:
     multiple=True,
     help="Only this read mode.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    help="Processes; as many as there are processor cores if left out.",
-)
+@scale_options_every_core
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -106,7 +102,8 @@ def command(
     axes: tuple[str, ...],
     cores: tuple[int, ...],
     read_modes: tuple[str, ...],
-    workers: int | None,
+    workers: int,
+    cluster: str | None,
     out: Path | None,
     as_json: bool,
     plots: tuple[Path, ...],
@@ -137,7 +134,8 @@ def command(
             study,
             candidates,
             out=folder,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers,
+            cluster=cluster,
             observer=bar,
         )
     summary = summarize_study(outcome)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hil_datasets.coefficients import CoefficientSet
     from hil_datasets.export.exporter import Exporter
     from hil_datasets.export.register_map import MapFile
-    from hil_datasets.run_directory import RunDirectory
+    from hil_datasets.run_source import RunSource
 
 _STEM = "coefficients"
 """What the files of ``--all`` are named."""
@@ -133,22 +133,25 @@ def command(
     visit: int | None,
     newest: bool,
 ) -> None:
-    """Write the coefficients of the folder RUN to a file.
+    """Write the coefficients of RUN, a folder or packed file, to a file.
 
     The same coefficients always give the same bytes. What was written is read back and applied to
     the readouts of RUN: the outputs must be those of the integer model, the residual the stored
-    one. Where RUN has several calibrations of a core and read mode, say which is meant: --at,
-    --visit and --newest.
+    one; of a file packed without readouts the registers are compared.
+
+    Where RUN has several calibrations of a core and read mode, say which is meant: --at, --visit
+    and --newest.
     """
-    from hil.cli.export_files import check_exports
+    from hil.cli.export_files import check_exports, check_without_readouts
     from hil_datasets.calibration_choice import CalibrationChoice
     from hil_datasets.export.register_map import load_register_map
-    from hil_datasets.run_directory import open_run
+    from hil_datasets.opened import open_source
+    from hil_datasets.run_source import NoReadoutsError
     from hil_datasets.step import StepKind
 
     if all_formats == (chosen_format is not None):
         raise click.UsageError("say which format with --format NAME, or --all")
-    opened = open_run(run)
+    opened = open_source(run)
     chosen, coefficients = _collect(opened, CalibrationChoice(at=at, visit=visit, newest=newest))
     map_file = None if map_path is None else load_register_map(map_path)
     failed: list[ConfigError] = []
@@ -159,7 +162,10 @@ def command(
         written = [_write_one(*chosen_format, coefficients, output, how)]
     _warn_of_mismatches(coefficients)
     steps = opened.read_steps(kinds=(StepKind.CALIBRATE,), keys=chosen.keys)
-    check_exports(written, steps, coefficients)
+    try:
+        check_exports(written, steps, coefficients)
+    except NoReadoutsError:
+        check_without_readouts(written, coefficients)
     if failed:
         raise failed[0]
     count = len(coefficients.tiles)
@@ -169,16 +175,16 @@ def command(
 
 
 def _collect(
-    opened: RunDirectory, choice: CalibrationChoice
+    opened: RunSource, choice: CalibrationChoice
 ) -> tuple[ChosenCalibrations, CoefficientSet]:
     from hil_datasets.calibration_choice import choose_calibrations
     from hil_datasets.coefficients import collect_coefficients
-    from hil_datasets.step import StepKind
 
     chosen = choose_calibrations(opened, choice)
-    steps = opened.read_steps(kinds=(StepKind.CALIBRATE,), keys=chosen.keys)
+    steps = [opened.read_facts(key) for key in chosen.keys]
+    hashes = {event["campaign_sha256"] for event in opened.events() if "campaign_sha256" in event}
     coefficients = collect_coefficients(
-        str(opened.path), steps, tells_circumstance=chosen.is_choice
+        str(opened.path), steps, tells_circumstance=chosen.is_choice, campaigns=hashes
     )
     for key in chosen.left_out:
         click.echo(f"core {key.core} {key.read_mode} has no such calibration", err=True)

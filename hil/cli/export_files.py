@@ -12,10 +12,10 @@ from hil.core.errors import ConfigError, DatasetError, Problem
 from hil_calibration.nmpu import apply_nmpu
 from hil_datasets.export.exported import AffineTile, ExportedSet
 from hil_datasets.export.exporter import ExportRequest, make_files
-from hil_datasets.export.self_check import ReadoutCheck, read_back
+from hil_datasets.export.self_check import ReadoutCheck, read_back, register_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hil_datasets.coefficients import CoefficientSet
@@ -97,6 +97,30 @@ def check_exports(
                 if isinstance(tile, AffineTile) and check.is_of(tile)
             )
     _tell_losses(losses)
+    _raise(problems)
+
+
+def check_without_readouts(written: Sequence[WrittenExport], coefficients: CoefficientSet) -> None:
+    """Read files back and compare their registers; say that they were applied to nothing.
+
+    Raises
+    ------
+    DatasetError
+        If something is wrong with one of them. All stay where they are.
+    """
+    problems: dict[str, list[Problem]] = {}
+    for export in written:
+        exported = _read(export, problems)
+        if exported is not None:
+            found = [Problem("", text) for text in register_problems(exported, coefficients)]
+            problems[str(export.paths[0])] = found
+    click.echo(
+        "read back and compared; not applied to readouts, for it was packed without them", err=True
+    )
+    _raise(problems)
+
+
+def _raise(problems: Mapping[str, list[Problem]]) -> None:
     for path, found in problems.items():
         if found:
             raise DatasetError(path, _failed(found))

@@ -12,8 +12,8 @@ from hil.cli.errors import reports_errors
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
 def command(run: Path, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """Print what the folder RUN holds: chip, steps, errors, flagged columns, files."""
+    """Print what RUN holds, a folder or packed file: chip, steps, errors, flagged columns."""
     from hil.cli.output import echo_run
-    from hil_datasets.run_directory import open_run
+    from hil_datasets.opened import open_source
 
-    echo_run(open_run(run), as_json=as_json)
+    echo_run(open_source(run), as_json=as_json)

@@ -10,7 +10,7 @@ import click
 
 from hil.core.errors import ConfigError, Problem
 from hil_datasets.recording import Recording
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_mock_device.bench_instruments.choice import BenchChoice
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.choices import BUILT_IN
@@ -181,7 +181,7 @@ def _recorded(folder: Path, *, speed: str, faults: str) -> _Served:
         tempo = Tempo.parse(speed=speed, faults=faults)
     except ValueError as error:
         raise ConfigError("--speed", [Problem("", str(error))]) from error
-    recorded = ReplayInstrument(Recording(open_run(folder).read_steps()), tempo)
+    recorded = ReplayInstrument(Recording(open_directory(folder).read_steps()), tempo)
     return _Served(
         name=f"a recording of {folder}, {recorded.silicon.identity}",
         silicon=recorded.silicon,

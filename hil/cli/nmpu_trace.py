@@ -11,7 +11,7 @@ from hil.core.errors import ConfigError, Problem
 from hil.core.nmpu_format import PRESETS, NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_calibration.nmpu_trace import NmpuTrace, count_saturation, trace_nmpu
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_datasets.step import StepKey, StepRecord
 
 _VECTORS = 4
@@ -134,7 +134,7 @@ def _device_outputs(
 
 def _read_step(path: Path, key: StepKey) -> StepRecord:
     """Read one finished step of a run."""
-    run = open_run(path)
+    run = open_directory(path)
     finished = run.finished_steps()
     if key not in finished:
         names = ", ".join(step.name for step in sorted(set(finished))) or "none"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hil.report.summary import RunSummary, summarize_run
 from hil.report.table import print_summary
-from hil_datasets.run_directory import RunDirectory
+from hil_datasets.run_source import RunSource
 
 _NARROWEST = 75
 """Characters that the table needs."""
@@ -24,30 +24,35 @@ class _TableConsole(Console):
         raise BrokenPipeError
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Return a document in which what could not be computed is null, as JSON knows no NaN."""
     if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
+        return {name: without_nan(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def echo_run(run: RunDirectory, *, as_json: bool) -> RunSummary:
-    """Print a run."""
-    summary = summarize_run(run)
-    if as_json:
-        click.echo(json.dumps(_without_nan(asdict(summary)), indent=1, allow_nan=False))
-        return summary
+def table_console() -> Console:
+    """Return a console for tables on stdout, wide enough for them."""
     console = _TableConsole()
     # A narrow terminal wraps lines, which is ugly; it must not shorten numbers.
     narrowest = _NARROWEST if console.is_terminal else _NARROWEST_PIPE
-    console = _TableConsole(width=max(console.width, narrowest))
+    return _TableConsole(width=max(console.width, narrowest))
+
+
+def echo_run(run: RunSource, *, as_json: bool) -> RunSummary:
+    """Print a run."""
+    summary = summarize_run(run)
+    if as_json:
+        click.echo(json.dumps(without_nan(asdict(summary)), indent=1, allow_nan=False))
+        return summary
+    console = table_console()
     print_summary(summary, console)
     for what, path in (
-        ("coefficients and index", run.index_path),
+        ("coefficients and index", run.path / "campaign.h5"),
         ("readouts per step", run.path / "steps"),
-        ("journal", run.journal_path),
+        ("journal", run.path / "journal.jsonl"),
     ):
         if path.exists():
             console.print(f"{what}: {path}", highlight=False, markup=False, soft_wrap=True)

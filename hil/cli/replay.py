@@ -33,9 +33,9 @@ def command(*, run: Path, out: Path | None, other: Path | None, quiet: bool, as_
     from hil.campaign.config.load import load_campaign, load_stored_campaign
     from hil.campaign.runner import replay_run, utc_now
     from hil.cli.progress import ProgressBar
-    from hil_datasets.run_directory import open_run
+    from hil_datasets.run_directory import open_directory
 
-    campaign = load_campaign(other) if other else load_stored_campaign(open_run(run))
+    campaign = load_campaign(other) if other else load_stored_campaign(open_directory(run))
     with ProgressBar(is_quiet=quiet) as progress:
         outcome = replay_run(
             run, campaign, is_own=other is None, out=out, observer=progress, now=utc_now

@@ -13,8 +13,9 @@
      +-- DatasetError(ValueError)       .problems: every problem, each with its place
      +-- SafetyLimitError(ValueError)   a value beyond a hard limit
      +-- InstrumentError                a bench instrument does not do what it shall
-          +-- ReadingError(ValueError)     an answer that is no number
-          +-- NotSettledError(TimeoutError)
+     |    +-- ReadingError(ValueError)     an answer that is no number
+     |    +-- NotSettledError(TimeoutError)
+     +-- WorkerLostError                a process that did part of the work is gone
 
 Each class also derives from the built-in that a caller would look for. Messages say what was
 wrong, the offending value, the allowed range, where, and what to do.
@@ -22,10 +23,24 @@ wrong, the offending value, the allowed range, where, and what to do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class HilError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    It crosses processes whole, whatever the arguments of a derived class are.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _error_again, (type(self), self.args), self.__dict__
+
+
+def _error_again(kind: type[HilError], arguments: tuple[Any, ...]) -> HilError:
+    # Not kind(*arguments): an error that takes more than its message would not be made.
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +195,14 @@ class NotSettledError(InstrumentError, TimeoutError):
     -----------------
     - a chamber whose door is open
     - a tolerance below the noise of the reading
+    """
+
+
+class WorkerLostError(HilError):
+    """A process that did part of the work is gone, and so is what it was at.
+
+    Example scenarios
+    -----------------
+    - the system has killed a worker for want of memory
+    - the scheduler of a cluster was stopped
     """

@@ -7,6 +7,9 @@ from typing import BinaryIO
 
 from hil.core.errors import ConfigError, Problem
 
+_PIECE_BYTES = 1 << 20
+"""Of what is read at a time from a file that does not say how large it is."""
+
 
 def open_regular_file(path: Path) -> BinaryIO:
     """Open a file for reading, so that no read of it waits.
@@ -48,7 +51,8 @@ def read_regular_file(path: Path, *, largest: int) -> bytes:
         try:
             # Unbuffered, and not as long as it says: the kernel's own files say 0.
             while size <= largest and len(content) <= largest:
-                piece = os.read(stream.fileno(), largest + 1 - len(content))
+                room = min(largest + 1 - len(content), max(size, _PIECE_BYTES))
+                piece = os.read(stream.fileno(), room)
                 if not piece:
                     return bytes(content)
                 content += piece

@@ -19,7 +19,7 @@ from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.quality import QualityLimits, is_calibrated
 from hil_calibration.verify import correct_all_ways, errors_by_correction
 from hil_datasets.step import StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

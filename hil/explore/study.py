@@ -10,12 +10,12 @@ from hil.campaign.config.load import Campaign, load_stored_campaign
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
-from hil.explore.evaluate import CalibrationSettings, FormatResult, Task
+from hil.explore.evaluate import CalibrationSettings, FormatResult, Task, evaluate_task
 from hil.explore.grid import Candidate
 from hil.explore.store import ResultKey, StudyFolder, StudySubject, open_study
-from hil.explore.workers import evaluate_all
+from hil.scale.pool import open_pool
 from hil_datasets.calibration_choice import newest_calibrations
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepKey, StepKind
 
 
@@ -98,7 +98,7 @@ def read_study(
     ConfigError
         If no step is left to look at.
     """
-    run = open_run(path)
+    run = open_directory(path)
     campaign = load_stored_campaign(run)
     steps, titles, chips = [], set(), set()
     newest = newest_calibrations(run.finished_steps())
@@ -138,6 +138,7 @@ def run_study(
     *,
     out: Path,
     workers: int,
+    cluster: str | None = None,
     observer: StudyObserver,
 ) -> StudyOutcome:
     """Evaluate every format on every step that has no stored result yet.
@@ -150,19 +151,20 @@ def run_study(
         The formats.
     out
         Folder of the study; made if it is not there.
-    workers
-        Processes, 1 <= workers. The results do not depend on it.
+    workers, cluster
+        Where the work is done, as in `open_pool`. The results do not depend on it.
     observer
         Who is told how it goes.
 
     Raises
     ------
     ConfigError
-        If the folder holds something else, or another process is at work in it.
+        If the folder holds something else, another process is at work in it, or the cluster
+        cannot be used.
     DatasetError
         If the recording or the stored results are damaged, or a result cannot be stored.
-    CalibrationError
-        If a worker was killed.
+    WorkerLostError
+        If a worker was killed, or the cluster is gone.
     """
     folder = open_study(out, study.subject)
     with folder.held():
@@ -171,7 +173,10 @@ def run_study(
         missing = [task for task in wanted if (task.format_text, task.raw_sha256) not in results]
         observer.on_start(missing=len(missing), stored=len(wanted) - len(missing))
         keep = _keeper(folder, results, observer)
-        evaluate_all(missing, workers=workers, keep=keep)
+        if missing:
+            with open_pool(workers=workers, cluster=cluster) as pool:
+                for result in pool.map(evaluate_task, missing, on_leftover=keep):
+                    keep(result)
     keys = {(task.format_text, task.raw_sha256) for task in wanted}
     return StudyOutcome(
         study=study,
@@ -196,7 +201,7 @@ def _tasks(study: Study, candidates: Sequence[Candidate]) -> list[Task]:
     return [
         Task(
             step=step.key.name,
-            path=study.run.step_path(step.key),
+            path=study.run.step_path(step.key).absolute(),  # a worker may have another folder
             raw_sha256=step.raw_sha256,
             format_text=candidate.fmt.to_text(),
             settings=study.settings,

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_calibration.quality import is_calibrated
-from hil_datasets.step import StepRecord
+from hil_datasets.run_source import ConcludedStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class CalibratedColumns:
     """Largest INL of each, output LSB."""
 
     @classmethod
-    def of(cls, record: StepRecord) -> "CalibratedColumns":
+    def of(cls, step: ConcludedStep) -> "CalibratedColumns":
         """Take them from a step; none from one whose file has no quality numbers."""
-        conclusion, quality = record.conclusion, record.conclusion.quality
+        conclusion, quality = step.conclusion, step.conclusion.quality
         columns = np.flatnonzero(is_calibrated(conclusion.flags) & (quality is not None))
         return cls(
-            core=record.key.core,
-            read_mode=str(record.key.read_mode),
+            core=step.key.core,
+            read_mode=str(step.key.read_mode),
             columns=columns,
             effective_bits=np.empty(0) if quality is None else quality.effective_bits[columns],
             inl=np.empty(0) if quality is None else quality.inl[columns],

@@ -1,7 +1,7 @@
 """What a run found, in numbers: per core and read mode, and for the layer they make up."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,14 @@ from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.journal import last_stop
-from hil_datasets.run_directory import RunDirectory
-from hil_datasets.step import StepKey, StepKind, StepRecord
+from hil_datasets.run_source import (
+    ConcludedStep,
+    NoReadoutsError,
+    Readouts,
+    RunSource,
+    StepFacts,
+)
+from hil_datasets.step import StepKey, StepKind
 from hil_datasets.step_conditions import Condition
 
 _WELL_KNOWN = 0.1
@@ -119,6 +125,8 @@ class RunSummary:
     replay_of: str | None
     """Folder of the run that it replays, empty if its journal does not name it; None if it was
     measured."""
+    fitted_again: tuple[str, ...] | None
+    """What was different when its readouts were fitted again; None if they were not."""
     started_utc: str
     """When the run began."""
     instruments: dict[str, str]
@@ -164,7 +172,7 @@ class RunSummary:
         return self.steps_planned - len(self.steps) - skipped
 
 
-def summarize_run(run: RunDirectory) -> RunSummary:
+def summarize_run(run: RunSource) -> RunSummary:
     """Read a run and sum it up.
 
     Raises
@@ -175,20 +183,21 @@ def summarize_run(run: RunDirectory) -> RunSummary:
     events = run.events()
     start = next((event for event in events if event["event"] == "start"), None)
     if start is None:
-        raise DatasetError(str(run.journal_path), [Problem("", "has no start event")])
+        raise DatasetError(str(run.path / "journal.jsonl"), [Problem("", "has no start event")])
     stop = last_stop(events)
     steps: list[StepSummary] = []
     visited: dict[StepKey, VisitedStep] = {}
-    columns, layer = [], _LayerSum()
     finished = run.finished_steps()
     newest, layer_visit = newest_calibrations(finished), _layer_visit(finished)
-    for record in run.read_steps() if finished else ():
-        steps.append(summarize_step(record))
-        visited[record.key] = VisitedStep.of(record)
-        if record.key in newest:
-            columns.append(CalibratedColumns.of(record))
-        if record.key.kind is StepKind.CALIBRATE and record.key.visit == layer_visit:
-            layer.add(record)
+    columns, layer_steps = [], []
+    for key in sorted(finished):
+        facts = run.read_facts(key)
+        steps.append(summarize_step(facts))
+        visited[key] = VisitedStep.of(facts)
+        if key in newest:
+            columns.append(CalibratedColumns.of(facts))
+        if key.kind is StepKind.CALIBRATE and key.visit == layer_visit:
+            layer_steps.append(facts)
     failures = () if stop is None else tuple(stop.get("failed", ()))
     status = "unfinished" if stop is None else str(stop.get("status", ""))
     status = "failed" if status == "aborted" else status  # its name in older journals
@@ -200,6 +209,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         chip=str(start.get("chip", "")),
         resource=str(start.get("resource", "")),
         replay_of=start.get("replayed_run", "") if "replay_of" in start else None,
+        fitted_again=_refit_options(start) if "refit_of" in start else None,
         started_utc=str(start.get("utc", "")),
         instruments=start.get("instruments", {}),
         conditions=summarize_conditions(step.conditions for step in steps),
@@ -211,13 +221,20 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         steps=tuple(steps),
         visits=summarize_visits(of_finished, run.skipped_steps(), recalibrations(events)),
         quality=summarize_quality(columns),
-        layer=layer.errors() if status == "complete" else {},
+        layer=_layer_errors(run, layer_steps) if status == "complete" else {},
     )
 
 
-def summarize_step(record: StepRecord) -> StepSummary:
+def _refit_options(start: Mapping[str, Any]) -> tuple[str, ...]:
+    options = start.get("options", {})
+    vectors = options.get("calibration_vectors")
+    split = () if vectors is None else (f"{vectors} calibration vectors",)
+    return (*options.get("set", ()), *split)
+
+
+def summarize_step(step: ConcludedStep) -> StepSummary:
     """Sum up one finished step."""
-    conclusion, origin = record.conclusion, record.origin
+    conclusion, origin = step.conclusion, step.origin
     is_live = is_calibrated(conclusion.flags)
     correction = conclusion.correction
     fitted = np.concatenate([correction.a_p[is_live], correction.a_n[is_live]])
@@ -227,15 +244,15 @@ def summarize_step(record: StepRecord) -> StepSummary:
     source = origin.circumstance.correction_of
     spread = float(gains.std() / gains.mean()) if len(gains) else float("nan")
     return StepSummary(
-        core=record.key.core,
-        read_mode=str(record.key.read_mode),
-        visit=record.key.visit,
-        kind=str(record.key.kind),
+        core=step.key.core,
+        read_mode=str(step.key.read_mode),
+        visit=step.key.visit,
+        kind=str(step.key.kind),
         age_s=origin.circumstance.age_s,
         correction_of=None if source is None else source.step,
         measured_utc=origin.measured_utc,
         temperature_c=origin.temperature_c,
-        conditions=record.conditions,
+        conditions=step.conditions,
         calibration_vectors=origin.calibration_vectors,
         verification_vectors=origin.verification_vectors,
         columns_used=origin.columns_used,
@@ -246,15 +263,15 @@ def summarize_step(record: StepRecord) -> StepSummary:
         errors=conclusion.errors,
         errors_all_columns=conclusion.errors_all_columns,
         nmpu_mismatches=conclusion.nmpu_mismatches,
-        quality=summarize_quality([CalibratedColumns.of(record)]),
-        flagged=tuple(_flagged(record)),
-        raw_sha256=record.raw_sha256,
+        quality=summarize_quality([CalibratedColumns.of(step)]),
+        flagged=tuple(_flagged(step)),
+        raw_sha256=step.raw_sha256,
     )
 
 
-def _flagged(record: StepRecord) -> Iterable[FlaggedColumn]:
-    conclusion = record.conclusion
-    for column in range(record.origin.columns_used):
+def _flagged(step: ConcludedStep) -> Iterable[FlaggedColumn]:
+    conclusion = step.conclusion
+    for column in range(step.origin.columns_used):
         flags = ColumnFlag(int(conclusion.flags[column]))
         if flags & ~_QUIET:
             yield FlaggedColumn(
@@ -276,6 +293,20 @@ def _layer_visit(keys: Iterable[StepKey]) -> int | None:
     return max((visit for visit, has in tiles_of_visit.items() if has == tiles), default=None)
 
 
+def _layer_errors(run: RunSource, steps: Sequence[StepFacts]) -> dict[str, dict[str, float]]:
+    """Return the errors of the layer per read mode; none without readouts."""
+    tiles = [step.origin.first_row for step in steps]
+    if not any(tiles):  # independent cores: there is no sum, and no need to read anything
+        return {}
+    layer = _LayerSum()
+    try:
+        for step in steps:
+            layer.add(step, run.readouts(step.key))
+    except NoReadoutsError:
+        return {}
+    return layer.errors()
+
+
 class _LayerSum:
     """Adds up the partial sums of a layer whose rows are spread over cores."""
 
@@ -285,22 +316,23 @@ class _LayerSum:
         self._tiles: dict[ReadMode, list[tuple[int, int]]] = defaultdict(list)
         self._vectors: dict[ReadMode, set[tuple[int, int]]] = defaultdict(set)
 
-    def add(self, record: StepRecord) -> None:
-        origin, conclusion, mode = record.origin, record.conclusion, record.key.read_mode
+    def add(self, step: StepFacts, readouts: Readouts) -> None:
+        origin, conclusion, mode = step.origin, step.conclusion, step.key.read_mode
         self._vectors[mode].add((origin.calibration_vectors, origin.verification_vectors))
         if len(self._vectors[mode]) > 1:
             return  # a step that was salvaged has fewer vectors: there is no sum over the tiles
         held_out = slice(origin.calibration_vectors, None)
         columns = slice(0, origin.columns_used)
         outputs = correct_all_ways(
-            record.raw[held_out],
+            readouts.raw[held_out],
             global_gain=conclusion.global_gain,
             correction=conclusion.correction,
             fmt=conclusion.fmt,
             registers=conclusion.registers,
         )
         self._tiles[mode].append((origin.first_row, origin.first_column))
-        _accumulate(self._expected[mode], origin.first_column, record.expected[held_out, columns])
+        expected = readouts.expected[held_out, columns]
+        _accumulate(self._expected[mode], origin.first_column, expected)
         for name in CORRECTIONS:
             products = getattr(outputs, name)[:, columns] * conclusion.output_lsb
             _accumulate(self._outputs[mode, name], origin.first_column, products)

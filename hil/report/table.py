@@ -34,10 +34,7 @@ def print_summary(summary: RunSummary, console: Console) -> None:
 def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     yield Text(f"{summary.title}: {summary.status}", style="bold")
     yield Text(f"{summary.chip} ({summary.resource})")
-    if summary.replay_of is not None:
-        yield Text(
-            f"replay of {printable(summary.replay_of) or 'another run'}: nothing was measured"
-        )
+    yield from _not_measured_lines(summary)
     if summary.conditions:
         yield Text(f"conditions: {'; '.join(map(str, summary.conditions))}")
     if summary.link.faults:
@@ -60,6 +57,16 @@ def _parts(summary: RunSummary) -> Iterator[RenderableType]:
     left = summary.steps_left
     if left > 0 and summary.status in {"failed", "unfinished"}:
         yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")
+
+
+def _not_measured_lines(summary: RunSummary) -> Iterator[Text]:
+    if summary.replay_of is not None:
+        yield Text(
+            f"replay of {printable(summary.replay_of) or 'another run'}: nothing was measured"
+        )
+    if summary.fitted_again is not None:
+        options = printable(", ".join(summary.fitted_again)) or "the same options"
+        yield Text(f"fitted again with {options}: nothing was measured")
 
 
 def _error_table(summary: RunSummary) -> Table:

@@ -11,7 +11,8 @@ from hil.core.readout import ReadMode
 from hil.report.run_facts import ConditionSummary, summarize_conditions
 from hil_calibration.verify import CORRECTIONS
 from hil_datasets.run_directory import key_of
-from hil_datasets.step import StepKey, StepKind, StepRecord
+from hil_datasets.run_source import ConcludedStep
+from hil_datasets.step import StepKey, StepKind
 from hil_datasets.step_conditions import Condition
 
 
@@ -29,13 +30,13 @@ class VisitedStep:
     """Relative L2 error per correction."""
 
     @classmethod
-    def of(cls, record: StepRecord) -> "VisitedStep":
+    def of(cls, step: ConcludedStep) -> "VisitedStep":
         """Take it from a step."""
         return cls(
-            key=record.key,
-            age_s=record.origin.circumstance.age_s,
-            conditions=record.conditions,
-            errors=record.conclusion.errors,
+            key=step.key,
+            age_s=step.origin.circumstance.age_s,
+            conditions=step.conditions,
+            errors=step.conclusion.errors,
         )
 
 

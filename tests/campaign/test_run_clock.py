@@ -73,6 +73,30 @@ def test_fault_that_was_not_mended_has_no_time_of_recovery() -> None:
     assert np.isnan(watch.timing().faults[0].recovered_s)
 
 
+def test_readouts_are_counted_also_those_that_were_taken_back() -> None:
+    watch = StepWatch(began_utc="", run_began_s=100.0, clock=FakeClock())
+    told = []
+    for first in (0, 5, 10):
+        with watch.block(first):
+            pass
+        told.append((watch.last_sequence, int(watch.last_quality)))
+    watch.go_back_to(5)
+    for first in (5, 10):
+        with watch.block(first):
+            if first == 10:
+                watch.note(LOST)
+        told.append((watch.last_sequence, int(watch.last_quality)))
+    assert told == [(0, 0), (1, 0), (2, 0), (3, 2), (4, 3)]
+
+
+def test_readouts_of_a_recording_are_not_counted() -> None:
+    clock = RunClock(now=lambda: datetime(2026, 1, 2, tzinfo=UTC), clock=FakeClock())
+    watch = clock.begin_step(is_replayed=True)
+    with watch.block(0):
+        pass
+    assert watch.last_sequence == -1
+
+
 def test_run_counts_every_fault_and_tells_each_once() -> None:
     clock = RunClock(now=lambda: datetime(2026, 1, 2, 3, 4, 5, 678, UTC), clock=FakeClock())
     clock.on_fault(LOST)

@@ -22,7 +22,7 @@ from hil.campaign.run_lock import acquire_run_lock
 from hil.cli import command_line
 from hil.cli.chips_run import chips_table
 from hil.core.errors import ConfigError, DatasetError
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 from run_writer import start_journal
 
 
@@ -162,7 +162,7 @@ def test_what_needs_one_run_says_which_there_are(made: Path) -> None:
         (made / chip / "journal.jsonl").touch()
     words = f"holds the runs of several chips, give one of them: {made}/left, {made}/right"
     with pytest.raises(DatasetError, match=words):
-        open_run(made)
+        open_directory(made)
     for arguments in (("info",), ("replay",), ("export", "--format", "csv", "-o", made / "x.csv")):
         ended = hil(arguments[0], made, *arguments[1:])
         assert (ended.exit_code, words in ended.output) == (5, True), ended.output

@@ -214,8 +214,9 @@ def test_study_whose_worker_was_killed_says_so_and_goes_on(run: Path, tmp_path: 
     stdout, words = study.communicate(timeout=30)
     assert (study.returncode, stdout) == (1, "")
     assert words == (
-        "error: a worker process was killed, perhaps for want of memory; finished results are "
-        "kept: run the same command again, with fewer --workers\n"
+        f"stopped early; finished results are in {out}: the same command goes on\n"
+        "error: a worker process was killed, perhaps for want of memory: run the same command "
+        "again, with fewer --workers\n"
     )
     kept = results.read_bytes()
     lines = [json.loads(line) for line in kept.splitlines()]

@@ -45,7 +45,7 @@ def test_every_file_names_the_readouts_it_was_made_from(run: Path, tmp_path: Pat
     hil("export", run, "--all", "-o", tmp_path)
     document = json.loads((tmp_path / "coefficients.json").read_text())
     hashes = [tile["raw_sha256"] for tile in document["cores"]]
-    origin = json.loads((tmp_path / "coefficients.bin.json").read_text())["origin_sha256"]
+    origin = json.loads((tmp_path / "coefficients.bin.json").read_text())["coefficients_id"]
     for name in ALL:
         content = (tmp_path / name).read_bytes()
         if name.endswith(".hex"):

@@ -15,9 +15,9 @@ from hil.core.errors import DatasetError
 from hil_datasets.circumstance import FIRST_CALIBRATION, Circumstance, CorrectionSource
 from hil_datasets.seal import seal_file
 from hil_datasets.step import StepKey, StepKind
-from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
-from hil_datasets.step_reader import read_step
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout, StepPart, WantedStep, read_part
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.writer import StepWriter
 
 SOURCE = CorrectionSource(step="core00_one_phase", raw_sha256="0123456789abcdef" * 4)
 PROBE = StepKey(0, example.ONE.read_mode, visit=7, kind=StepKind.PROBE)

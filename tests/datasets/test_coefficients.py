@@ -10,7 +10,7 @@ import example_steps as example
 from hil.core.errors import DatasetError
 from hil_datasets.coefficients import collect_coefficients
 from hil_datasets.step import StepKey, StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 ReadStep = Callable[..., StepRecord]
 

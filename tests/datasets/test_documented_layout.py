@@ -7,7 +7,7 @@ import pytest
 from hil.core.correction import ColumnFlag
 from hil_datasets.export.csv_format import FIELDS
 from hil_datasets.index import ABSENT, TILE_TABLES
-from hil_datasets.schema import (
+from hil_datasets.step_files.schema import (
     CORRECTION_NAMES,
     FORMAT_VERSION,
     STEP_ATTRIBUTES,

@@ -121,7 +121,7 @@ def test_binary_begins_at_the_first_address_with_the_digest_that_the_manifest_na
     files = make_files(BINARY, sample_set(), request)
     manifest = json.loads(files["chip.bin.json"])
     assert manifest["first_address"] == 0x4000_0000
-    assert files["chip.bin"][:32].hex() == manifest["origin_sha256"]
+    assert files["chip.bin"][:32].hex() == manifest["coefficients_id"]
     assert manifest["last_address"] - manifest["first_address"] + 1 == len(files["chip.bin"])
     assert [tile["raw_sha256"] for tile in manifest["tiles"]] == [f"{0:064x}", f"{3:064x}"]
 

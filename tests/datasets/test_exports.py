@@ -16,9 +16,13 @@ from hil.core.correction import ColumnFlag
 from hil_datasets.coefficients import CoefficientSet, collect_coefficients
 from hil_datasets.export import exporter
 from hil_datasets.export.exporter import CSV, JSON, NPZ
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 RAW_SHA256 = "45bb9b5270023fadde8a9450e2df859e1e75f2d180eb38736bc595ff30126a12"
+CORRECTION_ID = "a8ee2d6a04ac6dfe3900f887f73d0214adb321ecb9d101dbbb39312f0f92c9b9"
+COEFFICIENTS_ID = "d42002a0306fd5d389b9349fee5a8f9009d56dd095950e0e7014a448eb143be8"
+SET_ID = "af78022f61f494a15bc77ebc117ee6491086cddfa68cf96612b55b0f07113272"
+"""Computed from scratch in ``test_export_ids.py``."""
 NMPU = {
     "in_bits": 10,
     "scale_int": 1,
@@ -54,7 +58,7 @@ import sys
 from pathlib import Path
 from hil_datasets.coefficients import collect_coefficients
 from hil_datasets.export import exporter
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 steps = [read_step(Path(name)) for name in sys.argv[2:]]
 coefficients = collect_coefficients("run", steps)
@@ -101,6 +105,7 @@ def test_json_is_exactly_this_document(one_tile: CoefficientSet) -> None:
     assert json.loads(JSON.export(one_tile)) == {
         "format": "hil-coefficients",
         "version": 1,
+        "coefficients_id": SET_ID,
         "source": SOURCE,
         "nmpu": NMPU,
         "cores": [
@@ -110,6 +115,8 @@ def test_json_is_exactly_this_document(one_tile: CoefficientSet) -> None:
                 "shift": 1,
                 "output_lsb": 8.5,
                 "raw_sha256": RAW_SHA256,
+                "correction_id": CORRECTION_ID,
+                "coefficients_id": COEFFICIENTS_ID,
                 "first_row": 0,
                 "rows_used": 4,
                 "first_column": 0,
@@ -159,20 +166,22 @@ def test_csv_is_exactly_these_rows(one_tile: CoefficientSet) -> None:
     first, *rows = csv.reader(io.StringIO(content, newline=""))
     assert first == [
         "core", "read_mode", "column", "shift", "output_lsb",
-        "scale_p", "scale_n", "offset", "swap", "flags", "raw_sha256",
+        "scale_p", "scale_n", "offset", "swap", "flags",
+        "raw_sha256", "correction_id", "coefficients_id",
         "effective_bits", "inl", "residual_rms", "noise_rms", "saturated_share", "outlier_share",
         "condition", "glitch_share",
     ]  # fmt: skip
-    assert [row[11:] for row in rows] == [
+    assert [row[13:] for row in rows] == [
         ["6.5", "0.25", "0.75", "0.5", "0.0", "0.0", "1.0", "0.0"],
         ["", "0.5", "0.0", "", "0.25", "0.125", "1.5", "0.0625"],
         ["0.0", "9.0", "9.5", "0.0", "1.0", "0.5", "", "0.0"],
     ]
-    assert [row[:11] for row in rows] == [
-        ["0", "one_phase", "0", "1", "8.5", "128", "128", "-3", "0", "", RAW_SHA256],
-        ["0", "one_phase", "1", "1", "8.5", "64", "96", "5", "1", "negative_gain", RAW_SHA256],
-        ["0", "one_phase", "2", "1", "8.5", "0", "0", "0", "0", "dead+saturated", RAW_SHA256],
+    assert [row[:10] for row in rows] == [
+        ["0", "one_phase", "0", "1", "8.5", "128", "128", "-3", "0", ""],
+        ["0", "one_phase", "1", "1", "8.5", "64", "96", "5", "1", "negative_gain"],
+        ["0", "one_phase", "2", "1", "8.5", "0", "0", "0", "0", "dead+saturated"],
     ]
+    assert [row[10:13] for row in rows] == [[RAW_SHA256, CORRECTION_ID, COEFFICIENTS_ID]] * 3
 
 
 def test_step_without_quality_exports_unknown_numbers(tmp_path: Path) -> None:
@@ -182,7 +191,7 @@ def test_step_without_quality_exports_unknown_numbers(tmp_path: Path) -> None:
     (tile,) = json.loads(JSON.export(old))["cores"]
     assert tile["quality"]["effective_bits"] == [None, None, None]
     _, first, *_ = CSV.export(old).decode().splitlines()
-    assert first.endswith(f"{RAW_SHA256},,,,,,,,")
+    assert first.endswith(f"{RAW_SHA256},{CORRECTION_ID},{COEFFICIENTS_ID},,,,,,,,")
 
 
 def test_csv_has_one_row_per_column_of_every_tile(coefficients: CoefficientSet) -> None:
@@ -237,8 +246,9 @@ def test_npz_says_where_it_comes_from(npz: dict[str, Any]) -> None:
 
 def test_npz_holds_nothing_else(npz: dict[str, Any]) -> None:
     assert sorted(npz) == [
-        "columns_used", "core", "finished", "first_column", "first_row", "flags", "nmpu", "offset",
-        "output_lsb", "read_mode", "rows_used", "scale_n", "scale_p", "shift", "source", "swap",
+        "coefficients_id", "columns_used", "core", "finished", "first_column", "first_row", "flags",
+        "nmpu", "offset", "output_lsb", "read_mode", "rows_used", "scale_n",
+        "scale_p", "shift", "source", "swap",
     ]  # fmt: skip
 
 

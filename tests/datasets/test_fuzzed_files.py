@@ -17,8 +17,8 @@ from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedErro
 from hil_datasets.integrity.index_check import words_of
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.seal import seal_file
-from hil_datasets.step_part import StepLayout
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout
+from hil_datasets.step_files.writer import StepWriter
 
 FILES = int(os.environ.get("HIL_FUZZED_FILES", "120"))
 

@@ -12,13 +12,14 @@ import example_steps as example
 from hil.core.errors import DatasetError
 from hil_datasets.index import TABLES, TILE_TABLES, write_index
 from hil_datasets.run_directory import RunDirectory
-from hil_datasets.schema import STEP_DATASETS
+from hil_datasets.step_files.schema import STEP_DATASETS
 
 PER_COLUMN = [
-    "correction/a_p", "correction/a_n", "correction/b", "correction/a_p_se", "correction/a_n_se",
-    "correction/b_se", "correction/residual_rms", "correction/r_squared",
-    "correction/saturated_counts", "coefficients/scale_p", "coefficients/scale_n",
-    "coefficients/offset", "coefficients/swap", "coefficients/flags",
+    "correction/a_p", "correction/a_n", "correction/b", "correction/a_p_errors",
+    "correction/a_n_errors", "correction/b_errors", "correction/residual_rms",
+    "correction/r_squared", "correction/saturated_counts",
+    "coefficients/scale_p", "coefficients/scale_n", "coefficients/offset", "coefficients/swap",
+    "coefficients/flags",
     "quality/effective_bits", "quality/inl", "quality/residual_rms", "quality/noise_rms",
     "quality/saturated_share", "quality/outlier_share", "quality/condition",
     "quality/glitch_share",
@@ -102,7 +103,7 @@ def test_step_group_carries_the_steps_attributes(run: RunDirectory) -> None:
 def test_index_says_what_it_is(run: RunDirectory) -> None:
     with h5py.File(run.index_path) as index:
         assert index.attrs["file_format"] == "hil-campaign"
-        assert index.attrs["format_version"] == 1
+        assert index.attrs["format_version"] == 2
 
 
 def test_axes_of_the_tables_are_named_by_value(run: RunDirectory) -> None:

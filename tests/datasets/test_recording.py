@@ -13,7 +13,7 @@ from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_datasets.recording import NotRecordedError, Recording
 from hil_datasets.step import StepKey, StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 FMT = example.CONCLUSION.fmt
 REGISTERS = example.CONCLUSION.registers

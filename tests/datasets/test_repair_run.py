@@ -14,10 +14,10 @@ from hil.core.errors import ConfigError, DatasetError
 from hil_datasets.integrity.repair import RepairReport, repair_run
 from hil_datasets.integrity.salvaged_step import SalvagedReadouts
 from hil_datasets.integrity.superblock import lookup3, mend_head
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepConclusion
-from hil_datasets.step_part import StepLayout
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout
+from hil_datasets.step_files.writer import StepWriter
 
 UTC = "2026-01-03T00:00:00+00:00"
 
@@ -73,10 +73,26 @@ def test_cut_off_step_keeps_its_first_vectors(run: RunDirectory, counts_left: in
     (loss,) = repaired(run).losses
     assert (loss.step, loss.state, loss.proof) == ("core00_one_phase", "salvaged", "none")
     assert (loss.vectors, loss.vectors_lost) == (counts_left, 6 - counts_left)
-    record = open_run(run.path.with_name("new")).read_step(example.ONE)
+    record = open_directory(run.path.with_name("new")).read_step(example.ONE)
     np.testing.assert_array_equal(record.raw, example.RAW[:counts_left])
     np.testing.assert_array_equal(record.inputs, example.INPUTS[:counts_left])
     np.testing.assert_array_equal(record.expected, example.EXPECTED[:counts_left])
+
+
+def test_blocks_of_a_step_whose_end_was_damaged_keep_their_times(run: RunDirectory) -> None:
+    path = run.step_path(example.ONE)
+    content = bytearray(path.read_bytes())
+    content[offset_of(path, "quality/inl") + 7] ^= 1
+    path.write_bytes(content)
+    (loss,) = repaired(run).losses
+    assert (loss.proof, loss.vectors_lost) == ("raw_sha256", 0)
+    record = open_directory(run.path.with_name("new")).read_step(example.ONE)
+    assert record.timing is not None
+    assert record.timing.blocks is not None
+    assert record.timing.ended_s.tolist() == [1.0, 4.5]
+    assert record.timing.blocks.sequence.tolist() == [0, 1]
+    # Restored, and what it was: the second one with a fault of the link and overflow.
+    assert record.timing.blocks.quality.tolist() == [8, 13]
 
 
 def test_step_without_its_end_is_proven_by_its_content_hash(run: RunDirectory) -> None:
@@ -97,7 +113,7 @@ def test_step_with_a_wrong_count_is_lost(run: RunDirectory) -> None:
         "lost",
         ("its readouts are all there and do not match raw_sha256: some are wrong",),
     )
-    assert open_run(run.path.with_name("new")).finished_steps() == [example.OTHER_CORE]
+    assert open_directory(run.path.with_name("new")).finished_steps() == [example.OTHER_CORE]
 
 
 def test_part_keeps_what_its_check_sum_proves(run: RunDirectory) -> None:
@@ -131,7 +147,7 @@ def test_torn_journal_and_missing_index_are_made_again(run: RunDirectory) -> Non
     report = repaired(run)
     assert report.lines_lost == (3, 4)
     assert [(loss.step, loss.state) for loss in report.losses] == [("core02_one_phase", "found")]
-    new = open_run(report.run)
+    new = open_directory(report.run)
     assert new.finished_steps() == [example.ONE, example.OTHER_CORE]
     assert new.index_path.is_file()
 
@@ -139,12 +155,12 @@ def test_torn_journal_and_missing_index_are_made_again(run: RunDirectory) -> Non
 def test_run_without_a_journal_is_found_in_its_steps(run: RunDirectory) -> None:
     run.journal_path.unlink()
     report = repaired(run)
-    assert open_run(report.run).finished_steps() == [example.ONE, example.OTHER_CORE]
+    assert open_directory(report.run).finished_steps() == [example.ONE, example.OTHER_CORE]
 
 
 def test_losses_stand_in_the_journal(run: RunDirectory) -> None:
     run.step_path(example.ONE).unlink()
-    events = open_run(repaired(run).run).events()
+    events = open_directory(repaired(run).run).events()
     assert [event["event"] for event in events] == ["start", "step", "stop", "repair", "stop"]
     assert events[3]["lost"] == ["its file is missing"]
     assert (events[3]["step"], events[3]["state"]) == ("core00_one_phase", "lost")
@@ -163,7 +179,7 @@ def test_judged_step_without_its_calibration_stays_as_it_is(tmp_path: Path) -> N
     run.step_path(visited_run.HOT).unlink()
     report = repaired(run)
     assert [loss.step for loss in report.losses] == [visited_run.HOT.name]
-    assert visited_run.PROBE in open_run(report.run).finished_steps()
+    assert visited_run.PROBE in open_directory(report.run).finished_steps()
 
 
 def test_folder_that_holds_something_is_refused(run: RunDirectory) -> None:

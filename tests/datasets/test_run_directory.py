@@ -6,7 +6,7 @@ import pytest
 
 import example_steps as example
 from hil.core.errors import ConfigError, DatasetError
-from hil_datasets.run_directory import create_run, open_run
+from hil_datasets.run_directory import create_run, open_directory
 
 RAW_SHA256 = "45bb9b5270023fadde8a9450e2df859e1e75f2d180eb38736bc595ff30126a12"
 """Content hash of the example's readouts."""
@@ -114,7 +114,7 @@ def test_folder_without_permission_is_refused(tmp_path: Path) -> None:
 
 def test_missing_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="absent: no such folder"):
-        open_run(tmp_path / "absent")
+        open_directory(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("name", ["folder", "file"])
@@ -122,12 +122,12 @@ def test_folder_or_file_without_a_journal_is_no_run(tmp_path: Path, name: str) -
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match=r"no run: it has no journal\.jsonl"):
-        open_run(tmp_path / name)
+        open_directory(tmp_path / name)
 
 
 def test_impossible_name_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read: File name too long"):
-        open_run(tmp_path / ("x" * 300))
+        open_directory(tmp_path / ("x" * 300))
 
 
 def test_step_file_is_named_after_core_and_read_mode(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_step_file_is_named_after_core_and_read_mode(tmp_path: Path) -> None:
 
 def test_finished_steps_are_those_of_the_journal_in_its_order(tmp_path: Path) -> None:
     example.write_run(tmp_path / "run", example.OTHER_CORE, example.FOUR)
-    assert open_run(tmp_path / "run").finished_steps() == [example.OTHER_CORE, example.FOUR]
+    assert open_directory(tmp_path / "run").finished_steps() == [example.OTHER_CORE, example.FOUR]
 
 
 def test_steps_are_read_sorted_by_core_and_read_mode(tmp_path: Path) -> None:

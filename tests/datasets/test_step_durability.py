@@ -13,8 +13,8 @@ import pytest
 import example_steps as example
 from hil.core.errors import DatasetError
 from hil_datasets.durable import finished_file
-from hil_datasets.step_reader import read_step
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.writer import StepWriter
 
 WRITE_BLOCKS = """
 import sys
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import example_steps as example
 from dataclasses import replace
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.writer import StepWriter
 
 origin = replace(example.ORIGIN, calibration_vectors=4096, verification_vectors=4096)
 path, wait_after = Path(sys.argv[1]), int(sys.argv[2])
@@ -48,7 +48,7 @@ import resource, sys
 from pathlib import Path
 import example_steps as example
 from hil.core.errors import DatasetError
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.writer import StepWriter
 
 def fill_disk(now):
     # Python ignores SIGXFSZ, so writing behind the limit fails, as on a full disk.

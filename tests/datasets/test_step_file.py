@@ -15,10 +15,15 @@ from hypothesis.extra import numpy as arrays
 import example_steps as example
 from hil.core.correction import ColumnQuality
 from hil_calibration.verify import CORRECTIONS
-from hil_datasets.schema import CORRECTION_NAMES, STEP_ATTRIBUTES, STEP_DATASETS, DatasetSpec
 from hil_datasets.step import StepRecord, hash_readouts
-from hil_datasets.step_reader import read_step
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.schema import (
+    CORRECTION_NAMES,
+    STEP_ATTRIBUTES,
+    STEP_DATASETS,
+    DatasetSpec,
+)
+from hil_datasets.step_files.writer import StepWriter
 
 DATASET_IDS = [spec.path for spec in STEP_DATASETS]
 
@@ -228,9 +233,6 @@ def test_file_holds_the_schema_and_nothing_else(step_path: Path) -> None:
     found: list[str] = []
     attributes: list[str] = []
     with h5py.File(step_path, "r") as file:
-        file.visititems(
-            lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
-        )
         for owner in (
             "/",
             "/correction",
@@ -239,8 +241,15 @@ def test_file_holds_the_schema_and_nothing_else(step_path: Path) -> None:
             "/timing",
             "/conditions",
             "/circumstance",
+            "/provenance",
         ):
-            attributes += [f"{owner}/{name}".replace("//", "/")[1:] for name in file[owner].attrs]
+            names = set(file[owner].attrs) - {"NX_class", "default"}
+            attributes += [f"{owner}/{name}".replace("//", "/")[1:] for name in names]
+        for owner in file.keys() - {"entry"}:
+            inside = file[owner].items() if isinstance(file[owner], h5py.Group) else []
+            for name, item in [(owner, file[owner]), *((f"{owner}/{n}", i) for n, i in inside)]:
+                if isinstance(item, h5py.Dataset) and not item.is_scale:
+                    found.append(name)
     assert sorted(found) == sorted(DATASET_IDS)
     assert sorted(attributes) == sorted(spec.path for spec in STEP_ATTRIBUTES)
 
@@ -266,10 +275,38 @@ def test_content_hash_is_stored_returned_and_read(tmp_path: Path) -> None:
     assert returned == stored == read_step(path).raw_sha256
 
 
-def test_first_512_bytes_are_the_hash_of_the_others(step_path: Path) -> None:
+def crc32c(content: bytes) -> int:
+    """CRC-32C bit by bit, as RFC 3720 defines it: reflected polynomial 0x82F63B78."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_first_512_bytes_are_the_hashes_of_the_others(step_path: Path) -> None:
+    assert crc32c(b"123456789") == 0xE3069283  # the published check value
     content = step_path.read_bytes()
-    line = f"hil-step sha256 {hashlib.sha256(content[512:]).hexdigest()}\n"
-    assert content[:512] == line.encode() + bytes(512 - len(line))
+    sha256, crc = hashlib.sha256(content[512:]).hexdigest(), crc32c(content[512:])
+    lines, at, rest = [f"hil-step sha256 {sha256} crc32c {crc:08x}"], 512, b""
+    readouts = {
+        name: array.tobytes()
+        for name, array in (
+            ("weights", example.WEIGHTS),
+            ("inputs", example.INPUTS),
+            ("raw", example.RAW),
+            ("expected", example.EXPECTED),
+        )
+    }
+    places = {name: content.index(stored) for name, stored in readouts.items()}
+    for name in sorted(places, key=places.__getitem__):
+        stored = readouts[name]
+        lines.append(f"part {name} {places[name]} {len(stored)} {crc32c(stored):08x}")
+        rest, at = rest + content[at : places[name]], places[name] + len(stored)
+    lines.append(f"rest {crc32c(rest + content[at:]):08x}")
+    seal = "".join(f"{line}\n" for line in lines).encode()
+    assert content[:512] == seal + bytes(512 - len(seal))
 
 
 def test_same_step_gives_the_same_bytes(tmp_path: Path) -> None:

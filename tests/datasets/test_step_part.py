@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import example_steps as example
-from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
-from hil_datasets.step_reader import read_step
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout, StepPart, WantedStep, read_part
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.writer import StepWriter
 
 LAYOUT = StepLayout(blocks=(0, 2, 4), keeps_outputs=True, config_sha256="c0")
 WANTED = WantedStep(

@@ -16,8 +16,8 @@ import pytest
 import example_steps as example
 from hil.core.errors import DatasetError, HilError, TransportError
 from hil.core.readout import ReadMode
-from hil_datasets.schema import STEP_ATTRIBUTES, STEP_DATASETS, AttributeKind
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.schema import STEP_ATTRIBUTES, STEP_DATASETS, AttributeKind
 
 REQUIRED = [spec.path for spec in STEP_DATASETS if spec.path != "verification/outputs"]
 Edit = Callable[[h5py.File], Any]
@@ -227,7 +227,7 @@ def test_timing_that_cannot_be_is_refused(
 
 def test_timing_of_no_block_is_refused(path: Path) -> None:
     def spoil(file: h5py.File) -> None:
-        for name in ("first_vector", "began_s", "ended_s"):
+        for name in ("first_vector", "began_s", "ended_s", "crc32c", "sequence", "quality"):
             dtype = file[f"timing/{name}"].dtype
             replace_dataset(f"timing/{name}", data=np.empty(0, dtype))(file)
 
@@ -488,8 +488,8 @@ def test_text_is_no_number(path: Path, kind: AttributeKind) -> None:
     ("name", "value", "reason"),
     [
         ("file_format", "hil-campaign", "is 'hil-campaign': this software reads 'hil-step'"),
-        ("format_version", 2, "is 2: this software reads 1"),
-        ("format_version", 0, "is 0: this software reads 1"),
+        ("format_version", 3, "is 3: this software reads 1 and 2"),
+        ("format_version", 0, "is 0: this software reads 1 and 2"),
         ("core", -1, "is -1: must be 0 or more"),
         ("read_mode", "two_phase", "'two_phase' is not a valid ReadMode"),
         ("counter_bits", 17, "is 17: must be 1 to 16"),

@@ -202,7 +202,10 @@ def test_damaged_step_with_whole_readouts_says_so(run: RunDirectory) -> None:
     content[place + 6] ^= 1
     path.write_bytes(content)
     found = verify_run(run.path)
-    assert [finding.kind for finding in found.findings] == [FindingKind.CHECKSUM]
+    assert [(finding.kind, finding.where) for finding in found.findings] == [
+        (FindingKind.CHECKSUM, "/"),
+        (FindingKind.HASH, "/correction"),  # the id is of what it held
+    ]
     assert found.notes == (
         f"{STEP}: its readouts still match their content hash: hil data repair saves them",
     )

@@ -16,7 +16,7 @@ from hil.core.readout import ReadMode
 from hil_datasets.index import write_index
 from hil_datasets.journal import read_journal
 from hil_datasets.recording import NotRecordedError, Recording
-from hil_datasets.run_directory import RunDirectory, open_run
+from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepKey, StepKind
 from hil_mock_device.player import RecordedChip
 
@@ -36,7 +36,7 @@ def recording(run: RunDirectory) -> Recording:
 
 
 def test_finished_steps_have_their_visit_and_kind(run: RunDirectory) -> None:
-    assert open_run(run.path).finished_steps() == list(visited.KEYS)
+    assert open_directory(run.path).finished_steps() == list(visited.KEYS)
 
 
 def test_skipped_step_is_told_with_its_reason_and_is_not_finished(run: RunDirectory) -> None:

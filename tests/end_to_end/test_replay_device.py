@@ -22,7 +22,7 @@ from command_line import PROJECT, campaign_file, hil
 from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 from hil_datasets.step import StepKey
 from hil_drivers.connect import connect_chip
 from hil_drivers.link_fault import LinkFault
@@ -119,7 +119,7 @@ def told_faults(run: Path) -> list[tuple[str, str, str]]:
     """Return the faults that a run's journal tells of: step, kind and request."""
     return [
         (event["step"], event["kind"], event["request"])
-        for event in open_run(run).events()
+        for event in open_directory(run).events()
         if event["event"] == "fault"
     ]
 
@@ -150,7 +150,7 @@ def exported(run: Path) -> dict[str, Any]:
 
 def test_every_fault_is_in_the_journal_and_counted(run: Path) -> None:
     assert told_faults(run) == FAULTS
-    events = open_run(run).events()
+    events = open_directory(run).events()
     assert events[-1]["faults"] == {"link_lost": 1, "timeout": 1}
     (lost, hung_up) = (event for event in events if event["event"] == "fault")
     assert 0 < lost["recovered_s"] < 10
@@ -159,7 +159,7 @@ def test_every_fault_is_in_the_journal_and_counted(run: Path) -> None:
 
 def test_blocks_and_faults_are_timed(run: Path) -> None:
     since_run_began_s = {}
-    for step in open_run(run).read_steps():
+    for step in open_directory(run).read_steps():
         timing = step.timing
         assert timing is not None
         assert timing.first_vector.tolist() == [0, 16, 32, 48, 64, 80]
@@ -172,7 +172,7 @@ def test_blocks_and_faults_are_timed(run: Path) -> None:
         "core01_one_phase",
         "core01_four_phase",
     ]
-    timing = open_run(run).read_step(StepKey(0, ReadMode.ONE_PHASE)).timing
+    timing = open_directory(run).read_step(StepKey(0, ReadMode.ONE_PHASE)).timing
     assert timing is not None
     (fault,) = timing.faults
     assert (fault.block, fault.kind, fault.request) == (LOST_ANSWER - 1, "timeout", "READ?")
@@ -225,7 +225,7 @@ def test_part_of_a_recording_has_its_date_and_no_times(folder: Path, run: Path) 
     ended = hil("run", path, "--out", place / "run")
     assert ended.code == 0, ended.stderr
     for part, whole in zip(
-        open_run(place / "run").read_steps(), open_run(run).read_steps(), strict=True
+        open_directory(place / "run").read_steps(), open_directory(run).read_steps(), strict=True
     ):
         assert part.timing is None
         assert part.origin.measured_utc == whole.origin.measured_utc

@@ -9,7 +9,7 @@ from typing import Any
 from command_line import campaign_file, hil, start_hil
 from hil.campaign.progress_file import read_progress
 from hil.campaign.run_events import RunState
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 
 CHAMBER = """
 [instruments.chamber]
@@ -55,7 +55,7 @@ def test_campaign_in_virtual_time_waits_at_once_and_gives_the_same_bits_again(
         ended = hil("run", path)
         assert ended.code == 0, ended.stderr
         assert time.monotonic() - began_s < 30  # of 1800 s at least
-        run = open_run(tmp_path / name / "run")
+        run = open_directory(tmp_path / name / "run")
         (record,) = run.read_steps()
         (condition,) = record.conditions
         assert record.origin.temperature_c > 44.5

@@ -9,11 +9,11 @@ import pytest
 from example_steps import RAW, write_step
 from hil.core.errors import DatasetError
 from hil.core.nmpu_format import NmpuFormat
-from hil.explore.evaluate import CalibrationSettings, FormatResult, StepEvaluator, Task
-from hil.explore.workers import evaluate_all
+from hil.explore.evaluate import CalibrationSettings, StepEvaluator, Task, evaluate_task
+from hil.scale.pool import open_pool
 from hil_calibration.quality import QualityLimits
 from hil_datasets.step import StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 from synthetic_chip import synthetic_columns
 
 SETTINGS = CalibrationSettings(block=2, headroom=1.5, limits=QualityLimits())
@@ -75,19 +75,10 @@ def test_result_does_not_depend_on_the_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_come_in_the_order_of_the_tasks(tmp_path: Path, workers: int) -> None:
-    path = silent_step(tmp_path)
-    texts = [NmpuFormat(in_bits=bits).to_text() for bits in range(8, 13)]
-    kept: list[FormatResult] = []
-    tasks = [task_for(path, format_text=text) for text in texts]
-    evaluate_all(tasks, workers=workers, keep=kept.append)
-    assert [result.format_text for result in kept] == texts
-
-
-@pytest.mark.parametrize("workers", [1, 2])
 def test_step_that_was_replaced_meanwhile_is_named(tmp_path: Path, workers: int) -> None:
     task = task_for(silent_step(tmp_path), raw_sha256="0" * 64)
-    kept: list[FormatResult] = []
-    with pytest.raises(DatasetError, match=r"silent\.h5: /: was replaced while it was studied"):
-        evaluate_all([task, task], workers=workers, keep=kept.append)
-    assert kept == []
+    with (
+        open_pool(workers=workers) as pool,
+        pytest.raises(DatasetError, match=r"silent\.h5: /: was replaced while it was studied"),
+    ):
+        list(pool.map(evaluate_task, [task, task]))

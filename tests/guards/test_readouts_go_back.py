@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import example_steps as example
-from hil_datasets.step_part import StepLayout, StepPart, WantedStep, read_part
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.part import StepLayout, StepPart, WantedStep, read_part
+from hil_datasets.step_files.writer import StepWriter
 
 ORIGIN = replace(example.ORIGIN, calibration_vectors=12, verification_vectors=8)
 LAYOUT = StepLayout(blocks=(0, 4, 8, 12, 16), keeps_outputs=True, config_sha256="c")

@@ -12,7 +12,7 @@ from hil.report.quality import CalibratedColumns, QualitySummary, WorstColumn, s
 from hil.report.summary import summarize_run
 from hil.report.table import print_summary
 from hil_datasets.step import StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 
 def step(folder: Path, *, bits: list[float], inl: list[float]) -> StepRecord:

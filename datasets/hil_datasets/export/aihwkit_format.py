@@ -15,7 +15,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
 from hil_datasets.export.exported import AffineTile, ExportedSet, format_of, identity_of
-from hil_datasets.export.origin import origin_sha256, source_of
+from hil_datasets.export.origin import TILE_IDS, ids_of, source_of
 
 _FORMAT = "hil-aihwkit"
 LEFT_OUT = (
@@ -52,8 +52,8 @@ def export_aihwkit(coefficients: CoefficientSet) -> bytes:
     document = {
         "format": _FORMAT,
         "version": 1,
+        "coefficients_id": coefficients.coefficients_id,
         "source": source_of(coefficients),
-        "origin_sha256": origin_sha256(coefficients),
         "left_out": list(LEFT_OUT),
         "tiles": [_tile(tile, coefficients) for tile in coefficients.tiles],
     }
@@ -78,12 +78,13 @@ def read_aihwkit(content: bytes) -> ExportedSet:
                 read_mode=ReadMode(tile["read_mode"]),
                 scale=np.array(tile["mapping_scales"], np.float64),
                 offset=np.array(tile["bias"], np.float64),
-                raw_sha256=tile["raw_sha256"],
+                **{name: tile.get(name, "") for name in TILE_IDS},
             )
             for tile in document["tiles"]
         ),
         nmpu=None,
         chip=identity_of(document["source"]["chip"]),
+        coefficients_id=document.get("coefficients_id", ""),
     )
 
 
@@ -96,7 +97,7 @@ def _tile(tile: TileCoefficients, coefficients: CoefficientSet) -> dict[str, Any
     return {
         "core": tile.key.core,
         "read_mode": str(tile.key.read_mode),
-        "raw_sha256": tile.raw_sha256,
+        **ids_of(tile),
         "columns_used": tile.columns_used,
         "mapping_scales": scale.tolist(),
         "bias": offset.tolist(),

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hil.core.nmpu_format import NmpuRegisters
 from hil.core.readout import ReadMode
@@ -16,7 +15,8 @@ from hil_datasets.export.exported import (
     nmpu_text,
     registers_of,
 )
-from hil_datasets.export.origin import origin_sha256, provenance_lines
+from hil_datasets.export.origin import provenance_lines, read_ids
+from hil_datasets.step import StepKey
 
 _MODES = tuple(ReadMode)
 _HEAD = """\
@@ -29,7 +29,7 @@ _HEAD = """\
 #include <stddef.h>
 #include <stdint.h>
 
-#define {upper}_ORIGIN_SHA256 "{origin}"
+#define {upper}_COEFFICIENTS_ID "{coefficients_id}"
 #define {upper}_NMPU "{nmpu}"
 #define {upper}_TILES {tiles}
 #define {upper}_COLUMNS {columns}
@@ -97,7 +97,7 @@ def export_c_header(coefficients: CoefficientSet, *, name: str = "hil") -> bytes
         name=name,
         upper=upper,
         provenance="\n".join(f" * {line}" for line in provenance_lines(coefficients)),
-        origin=origin_sha256(coefficients),
+        coefficients_id=coefficients.coefficients_id,
         nmpu=nmpu_text(fmt),
         tiles=len(coefficients.tiles),
         columns=len(coefficients.tiles[0].flags),
@@ -121,20 +121,26 @@ def read_c_header(content: bytes) -> ExportedSet:
     text = content.decode("ascii")
     nmpu = nmpu_from_text(_only(r'#define \w+_NMPU "([^"]*)"', text)).to_dict()
     tables = {name: _read_table(name, text) for name, _ in _TABLES}
-    hashes = dict(re.findall(r"^ \* raw_sha256 (\w+) ([0-9a-f]{64})$", text, re.MULTILINE))
+    _, ids = read_ids(text)
     rows = re.findall(r"^    \{(\d+), (\d+), (\d+), (\S+), \w+\[(\d+)\]", text, re.MULTILINE)
     tiles = []
     for core, mode, shift, output_lsb, at in rows:
+        key = StepKey(int(core), _MODES[int(mode)])
         tile = ExportedTile(
-            core=int(core),
-            read_mode=_MODES[int(mode)],
+            core=key.core,
+            read_mode=key.read_mode,
             shift=int(shift),
             registers=_registers(tables, int(at)),
-            raw_sha256="",
             output_lsb=float(output_lsb),
+            **{"raw_sha256": "", **ids.get(key.name, {})},
         )
-        tiles.append(replace(tile, raw_sha256=hashes.get(tile.name, "")))
-    return ExportedSet(tiles=tuple(tiles), nmpu=nmpu | {"shift": None}, chip=None)
+        tiles.append(tile)
+    return ExportedSet(
+        tiles=tuple(tiles),
+        nmpu=nmpu | {"shift": None},
+        chip=None,
+        coefficients_id=_only(r'#define \w+_COEFFICIENTS_ID "([0-9a-f]{64})"', text),
+    )
 
 
 def _registers(tables: dict[str, list[list[int]]], at: int) -> NmpuRegisters:

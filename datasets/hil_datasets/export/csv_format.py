@@ -8,12 +8,15 @@ from typing import Any
 from hil.core.correction import ColumnFlag
 from hil.core.readout import ReadMode
 from hil_datasets.coefficients import CoefficientSet
+from hil_datasets.content_id import set_id
 from hil_datasets.export.exported import ExportedSet, ExportedTile, registers_of
+from hil_datasets.export.origin import TILE_IDS, ids_of
 from hil_datasets.export.quality_fields import QUALITY_FIELDS, quality_by_field
+from hil_datasets.step import StepKey
 
 FIELDS = (
     "core", "read_mode", "column", "shift", "output_lsb",
-    "scale_p", "scale_n", "offset", "swap", "flags", "raw_sha256",
+    "scale_p", "scale_n", "offset", "swap", "flags", *TILE_IDS,
     *QUALITY_FIELDS,
 )  # fmt: skip
 """Names of the fields, in order."""
@@ -26,13 +29,14 @@ def export_csv(coefficients: CoefficientSet) -> bytes:
     writer.writerow(FIELDS)
     for tile in coefficients.tiles:
         quality = list(zip(*quality_by_field(tile).values(), strict=True))
+        ids = ids_of(tile).values()
         codes = tile.registers.to_codes().tolist()
         for column, (scale_p, scale_n, offset, swap) in enumerate(zip(*codes, strict=True)):
             flags = "+".join(ColumnFlag(int(tile.flags[column])).names())
             writer.writerow(
                 [
                     tile.key.core, str(tile.key.read_mode), column, tile.shift,
-                    repr(tile.output_lsb), scale_p, scale_n, offset, swap, flags, tile.raw_sha256,
+                    repr(tile.output_lsb), scale_p, scale_n, offset, swap, flags, *ids,
                     *("" if value is None else repr(value) for value in quality[column]),
                 ]
             )  # fmt: skip
@@ -53,7 +57,14 @@ def read_csv(content: bytes) -> ExportedSet:
     tiles = []
     for (core, mode), group in groupby(reader, lambda row: (row["core"], row["read_mode"])):
         tiles.append(_tile(int(core), ReadMode(mode), list(group)))
-    return ExportedSet(tiles=tuple(tiles), nmpu=None, chip=None)
+    return ExportedSet(
+        tiles=tuple(tiles),
+        nmpu=None,
+        chip=None,
+        coefficients_id=set_id(
+            (StepKey(tile.core, ReadMode(tile.read_mode)), tile.coefficients_id) for tile in tiles
+        ),
+    )
 
 
 def _tile(core: int, mode: ReadMode, rows: list[dict[str, Any]]) -> ExportedTile:
@@ -63,7 +74,7 @@ def _tile(core: int, mode: ReadMode, rows: list[dict[str, Any]]) -> ExportedTile
     }
     if [int(row["column"]) for row in rows] != list(range(len(rows))):
         raise ValueError(f"core {core} {mode}: columns must be numbered from 0, in order")
-    for name in ("shift", "output_lsb", "raw_sha256"):
+    for name in ("shift", "output_lsb", *TILE_IDS):
         if any(row[name] != first[name] for row in rows):
             raise ValueError(f"core {core} {mode}: rows differ in {name}")
     return ExportedTile(
@@ -71,6 +82,6 @@ def _tile(core: int, mode: ReadMode, rows: list[dict[str, Any]]) -> ExportedTile
         read_mode=mode,
         shift=int(first["shift"]),
         registers=registers_of(codes, where=f"core {core} {mode}"),
-        raw_sha256=first["raw_sha256"],
         output_lsb=float(first["output_lsb"]),
+        **{name: first[name] for name in TILE_IDS},
     )

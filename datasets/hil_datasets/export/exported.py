@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hil.core.legible import quoted
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
+from hil_datasets.content_id import set_id
 from hil_datasets.step import StepKey
 
 MOST_COLUMNS = 1 << 16
@@ -36,6 +37,10 @@ class ExportedTile:
     """Content hash of the readouts that they were made from."""
     output_lsb: float | None
     """Size of one output code, in product units; None where the format has no room for it."""
+    correction_id: str = ""
+    """Id of the correction that they hold; empty where the file does not say."""
+    coefficients_id: str = ""
+    """Their id; empty where the file does not say."""
 
     @property
     def name(self) -> str:
@@ -57,6 +62,10 @@ class AffineTile:
     """Product units, shape (column,)."""
     raw_sha256: str
     """Content hash of the readouts that they were made from."""
+    correction_id: str = ""
+    """Id of the correction that the registers hold; empty where the file does not say."""
+    coefficients_id: str = ""
+    """Id of the registers; empty where the file does not say."""
 
     @property
     def name(self) -> str:
@@ -66,7 +75,13 @@ class AffineTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedSet:
-    """What a file holds."""
+    """What a file holds.
+
+    Raises
+    ------
+    ValueError
+        If its id is not that of its tiles.
+    """
 
     tiles: tuple[ExportedTile | AffineTile, ...]
     """The tiles, in the file's order."""
@@ -74,6 +89,20 @@ class ExportedSet:
     """NMPU parameters by name, ``shift`` None; None where the format has no room for them."""
     chip: ChipIdentity | None
     """The chip; None where the format has no room for it."""
+    coefficients_id: str = ""
+    """Id of the set; empty where the file does not say, as none did before there were ids."""
+
+    def __post_init__(self) -> None:
+        ids = [
+            (StepKey(tile.core, ReadMode(tile.read_mode)), tile.coefficients_id)
+            for tile in self.tiles
+        ]
+        is_known = self.coefficients_id and all(tile.coefficients_id for tile in self.tiles)
+        if is_known and set_id(ids) != self.coefficients_id:
+            raise ValueError(
+                f"coefficients_id is {quoted(self.coefficients_id)}: those of its tiles make "
+                f"{quoted(set_id(ids))}, so a tile was changed or taken out since it was exported"
+            )
 
 
 def format_of(nmpu: Mapping[str, Any], shift: int) -> NmpuFormat:

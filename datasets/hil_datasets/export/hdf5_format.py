@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from hil_datasets.coefficients import CoefficientSet
 from hil_datasets.export.exported import ExportedSet
-from hil_datasets.export.origin import origin_sha256
 from hil_datasets.export.tables import (
     LARGEST_TABLE,
     TABLES,
@@ -20,6 +19,7 @@ from hil_datasets.export.tables import (
 
 FORMAT = "hil-coefficients"
 VERSION = 1
+_TEXTS = ("nmpu", "source", "coefficients_id")
 _AXES = ("core", "read_mode", "column")
 _LONG_NAMES = {
     "core": "core number",
@@ -46,7 +46,6 @@ def export_hdf5(coefficients: CoefficientSet) -> bytes:
     with h5py.File(content, "w", libver=("earliest", "v110")) as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = np.int64(VERSION)
-        file.attrs["origin_sha256"] = origin_sha256(coefficients)
         for name, text in coefficient_texts(coefficients).items():
             file.attrs[name] = text
         tables = coefficient_tables(coefficients)
@@ -73,7 +72,7 @@ def read_hdf5(content: bytes) -> ExportedSet:
         with h5py.File(io.BytesIO(content), "r") as file:
             if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
                 raise ValueError(f"is no {FORMAT} file of version {VERSION}")
-            texts = {name: str(file.attrs.get(name, "")) for name in ("nmpu", "source")}
+            texts = {name: str(file.attrs.get(name, "")) for name in _TEXTS}
             tables = {name: _read(file, name) for name in TABLES}
     except (OSError, KeyError, RuntimeError, TypeError, OverflowError) as error:
         raise ValueError(f"is no HDF5 file of coefficients: {error}") from error

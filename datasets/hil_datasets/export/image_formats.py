@@ -17,7 +17,7 @@ from hil_datasets.export.exported import (
     registers_of,
 )
 from hil_datasets.export.extras import load_extra
-from hil_datasets.export.origin import origin_sha256, source_of
+from hil_datasets.export.origin import TILE_IDS, ids_of, source_of
 from hil_datasets.export.register_image import (
     LARGEST_SPAN,
     MemoryImage,
@@ -47,7 +47,7 @@ def make_image(coefficients: CoefficientSet, map_file: MapFile) -> MemoryImage:
     """
     for tile in coefficients.tiles:
         check_left_out(tile, map_file)
-    digest = bytes.fromhex(origin_sha256(coefficients))
+    digest = bytes.fromhex(coefficients.coefficients_id)
     return pack_image(coefficients.tiles, map_file, digest=digest)
 
 
@@ -93,9 +93,9 @@ def make_manifest(
     document = {
         "format": _FORMAT,
         "version": 1,
+        "coefficients_id": coefficients.coefficients_id,
         "source": source_of(coefficients),
         "nmpu": dict(coefficients.nmpu),
-        "origin_sha256": origin_sha256(coefficients),
         "register_map_sha256": map_file.sha256,
         "image_sha256": hashlib.sha256(content).hexdigest(),
         "first_address": int(image.addresses[0]),
@@ -106,7 +106,7 @@ def make_manifest(
                 "core": tile.key.core,
                 "read_mode": str(tile.key.read_mode),
                 "output_lsb": tile.output_lsb,
-                "raw_sha256": tile.raw_sha256,
+                **ids_of(tile),
             }
             for tile in coefficients.tiles
         ],
@@ -163,14 +163,15 @@ def _read(image: MemoryImage, content: bytes, manifest: bytes, map_file: MapFile
     at = map_file.map.digest_address
     if at is not None:
         digest = image.at(at + np.arange(32)).tobytes().hex()
-        if digest != told["origin_sha256"]:
-            raise ValueError(f"its digest is {digest}, in the manifest {told['origin_sha256']}")
+        if digest != told["coefficients_id"]:
+            raise ValueError(f"its digest is {digest}, in the manifest {told['coefficients_id']}")
     if not 1 <= told["columns"] <= MOST_COLUMNS:
         raise ValueError(f"columns is {told['columns']}")
     return ExportedSet(
         tiles=tuple(_tile(image, map_file.map, told, tile) for tile in told["tiles"]),
         nmpu=told["nmpu"],
         chip=identity_of(told["source"]["chip"]),
+        coefficients_id=told["coefficients_id"],
     )
 
 
@@ -189,6 +190,6 @@ def _tile(
         read_mode=mode,
         shift=int(codes[Held.SHIFT][0]),
         registers=registers_of(named, where=StepKey(core, mode).name),
-        raw_sha256=tile["raw_sha256"],
+        **{name: tile[name] for name in TILE_IDS},
         output_lsb=tile["output_lsb"],
     )

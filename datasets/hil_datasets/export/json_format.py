@@ -16,7 +16,7 @@ from hil_datasets.export.exported import (
     identity_of,
     registers_of,
 )
-from hil_datasets.export.origin import source_of
+from hil_datasets.export.origin import ids_of, source_of
 from hil_datasets.export.quality_fields import circumstance_of, quality_by_field
 
 
@@ -31,6 +31,7 @@ def coefficients_document(coefficients: CoefficientSet) -> dict[str, Any]:
     return {
         "format": "hil-coefficients",
         "version": 1,
+        "coefficients_id": coefficients.coefficients_id,
         "source": source_of(coefficients),
         "nmpu": dict(coefficients.nmpu),
         "cores": [_tile(tile) for tile in coefficients.tiles],
@@ -81,11 +82,15 @@ def read_document(document: Any) -> ExportedSet:
                 shift=tile.shift,
                 registers=registers,
                 raw_sha256=tile.raw_sha256,
+                correction_id=tile.correction_id,
+                coefficients_id=tile.coefficients_id,
                 output_lsb=tile.output_lsb,
             )
         )
     chip = identity_of(found.source.chip)
-    return ExportedSet(tiles=tuple(tiles), nmpu=found.nmpu, chip=chip)
+    return ExportedSet(
+        tiles=tuple(tiles), nmpu=found.nmpu, chip=chip, coefficients_id=found.coefficients_id
+    )
 
 
 class _Tile(BaseModel):
@@ -94,6 +99,8 @@ class _Tile(BaseModel):
     shift: int
     output_lsb: float
     raw_sha256: str
+    correction_id: str = ""
+    coefficients_id: str = ""
     scale_p: list[int]
     scale_n: list[int]
     offset: list[int]
@@ -108,6 +115,7 @@ class _Document(BaseModel):
     # Keys that are not listed may be added within a version: they are left alone.
     format: Literal["hil-coefficients"]
     version: Literal[1]
+    coefficients_id: str = ""
     source: _Source
     nmpu: dict[str, int | bool | str | None]
     cores: list[_Tile]
@@ -119,7 +127,7 @@ def _tile(tile: TileCoefficients) -> dict[str, Any]:
         "read_mode": str(tile.key.read_mode),
         "shift": tile.shift,
         "output_lsb": tile.output_lsb,
-        "raw_sha256": tile.raw_sha256,
+        **ids_of(tile),
         "first_row": tile.first_row,
         "rows_used": tile.rows_used,
         "first_column": tile.first_column,

@@ -18,7 +18,7 @@ from hil_datasets.export.tables import (
     read_tables,
 )
 
-_TEXTS = ("nmpu", "source")
+_TEXTS = ("nmpu", "source", "coefficients_id")
 
 
 def export_npz(coefficients: CoefficientSet) -> bytes:

@@ -1,12 +1,15 @@
-"""What an export was made from: content hashes, in the words that every format has room for."""
+"""What an export is and was made from: ids, in the words that every format has room for."""
 
-import hashlib
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
 from hil_datasets.step import StepKey
+
+TILE_IDS = ("raw_sha256", "correction_id", "coefficients_id")
+"""What names a tile's readouts, its correction and its registers."""
 
 
 def tile_name(tile: TileCoefficients) -> str:
@@ -24,17 +27,37 @@ def source_of(coefficients: CoefficientSet) -> dict[str, Any]:
 
 
 def origin_lines(coefficients: CoefficientSet) -> list[str]:
-    """Return one line for the campaign and one for each tile's readouts, with their hashes."""
+    """Return one line for the set, one for the campaign, and one for each id of each tile."""
     return [
+        f"coefficients_id {coefficients.coefficients_id}",
         f"campaign_sha256 {coefficients.campaign_sha256}",
-        *(f"raw_sha256 {tile_name(tile)} {tile.raw_sha256}" for tile in coefficients.tiles),
+        *(
+            f"{name} {tile_name(tile)} {getattr(tile, name)}"
+            for name in TILE_IDS
+            for tile in coefficients.tiles
+        ),
     ]
 
 
-def origin_sha256(coefficients: CoefficientSet) -> str:
-    """Return the SHA-256 of `origin_lines`, each ended by a line feed: one name for all of them."""
-    text = "".join(f"{line}\n" for line in origin_lines(coefficients))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+def ids_of(tile: TileCoefficients) -> dict[str, str]:
+    """Return the ids of a tile by name, each the parent of the next."""
+    return {name: getattr(tile, name) for name in TILE_IDS}
+
+
+def read_ids(lines: str) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return the id of the set, and by the name of each tile its ids, out of a comment.
+
+    Parameters
+    ----------
+    lines
+        A text that has, among others, the lines of `origin_lines`, whatever is before them.
+    """
+    found = re.findall(r"^[ */]*coefficients_id ([0-9a-f]{64})$", lines, re.MULTILINE)
+    tiles: dict[str, dict[str, str]] = {}
+    named = rf"^[ */]*({'|'.join(TILE_IDS)}) (\w+) ([0-9a-f]{{64}})$"
+    for name, tile, tile_id in re.findall(named, lines, re.MULTILINE):
+        tiles.setdefault(tile, {})[name] = tile_id
+    return (found or [""])[0], tiles
 
 
 def provenance_lines(coefficients: CoefficientSet) -> list[str]:
@@ -42,7 +65,6 @@ def provenance_lines(coefficients: CoefficientSet) -> list[str]:
     return [
         f"NMPU coefficients of {_harmless(str(coefficients.chip))}",
         f"written by {_harmless(coefficients.software)}; do not edit",
-        f"origin_sha256 {origin_sha256(coefficients)}",
         *origin_lines(coefficients),
     ]
 

@@ -22,7 +22,7 @@ from hil_datasets.export.exported import (
     nmpu_text,
     registers_of,
 )
-from hil_datasets.export.origin import origin_sha256, provenance_lines, tile_name
+from hil_datasets.export.origin import provenance_lines, read_ids, tile_name
 from hil_datasets.step import StepKey
 
 
@@ -72,7 +72,7 @@ def export_parameters(coefficients: CoefficientSet, *, name: str) -> bytes:
         *(f"// {line}" for line in provenance_lines(coefficients)),
         "// Include it inside of a module: `include needs no guard there.",
         f"// NMPU: {nmpu_text(fmt)}; the shift is each tile's own.",
-        f"localparam [255:0] {upper}_ORIGIN_SHA256 = 256'h{origin_sha256(coefficients)};",
+        f"localparam [255:0] {upper}_COEFFICIENTS_ID = 256'h{coefficients.coefficients_id};",
         *(f"localparam integer {upper}_{key} = {value};" for key, value in numbers.items()),
         "// One field for each tile, that of tile 0 in the lowest bits.",
     ]
@@ -99,7 +99,9 @@ def read_readmemh(image: bytes, parameters: bytes) -> ExportedSet:
     if found is None or tiles * columns != len(words) or not len(words):
         raise ValueError("image and parameters do not belong together")
     nmpu = nmpu_from_text(found[1])
-    hashes = dict(re.findall(rb"^// raw_sha256 (\w+) ([0-9a-f]{64})$", image, re.MULTILINE))
+    coefficients_id, ids = read_ids(image.decode("ascii"))
+    if coefficients_id != read_ids(text)[0]:
+        raise ValueError("image and parameters have different ids: they do not belong together")
     per_tile = {key: _read_fields(key, text) for key in ("CORES", "FOUR_PHASE", "SHIFTS")}
     return ExportedSet(
         tiles=tuple(
@@ -107,12 +109,13 @@ def read_readmemh(image: bytes, parameters: bytes) -> ExportedSet:
                 words[number * columns : (number + 1) * columns],
                 nmpu,
                 {key: fields[number] for key, fields in per_tile.items()},
-                hashes,
+                ids,
             )
             for number in range(tiles)
         ),
         nmpu=nmpu.to_dict() | {"shift": None},
         chip=None,
+        coefficients_id=coefficients_id,
     )
 
 
@@ -120,7 +123,7 @@ def _read_tile(
     words: list[int],
     nmpu: NmpuFormat,
     told: Mapping[str, int],
-    hashes: Mapping[bytes, bytes],
+    ids: Mapping[str, Mapping[str, str]],
 ) -> ExportedTile:
     fields = _fields(nmpu)
     codes = {
@@ -136,8 +139,8 @@ def _read_tile(
         read_mode=mode,
         shift=told["SHIFTS"],
         registers=registers_of(codes, where=name),
-        raw_sha256=hashes.get(name.encode(), b"").decode(),
         output_lsb=None,
+        **{"raw_sha256": "", **ids.get(name, {})},
     )
 
 

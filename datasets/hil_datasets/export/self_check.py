@@ -7,11 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
+from hil_datasets.coefficients import CoefficientSet
 from hil_datasets.export.aihwkit_format import affine_of, one_scale
 from hil_datasets.export.exported import AffineTile, ExportedSet, ExportedTile, format_of
 from hil_datasets.export.exporter import Exporter, ExportRequest, Files
-from hil_datasets.schema import CORRECTION_NAMES
+from hil_datasets.run_source import StepFacts
 from hil_datasets.step import StepKey, StepRecord
+from hil_datasets.step_files.schema import CORRECTION_NAMES
 
 ApplyNmpu = Callable[
     [npt.NDArray[np.uint16], npt.NDArray[np.uint16], NmpuRegisters, NmpuFormat],
@@ -40,6 +42,24 @@ def read_back(exporter: Exporter, files: Files, request: ExportRequest) -> Expor
     return found
 
 
+def register_problems(exported: ExportedSet, coefficients: CoefficientSet) -> list[str]:
+    """Return what differs between a file and what it was written from, a sentence each.
+
+    This is less than `ReadoutCheck`: it applies nothing to readouts, and knows no real scales.
+    """
+    found = {tile.name: tile for tile in exported.tiles if isinstance(tile, ExportedTile)}
+    problems = []
+    for wanted in coefficients.tiles:
+        name = StepKey(wanted.key.core, wanted.key.read_mode).name
+        tile = found.get(name)
+        if tile is None:
+            if not any(isinstance(each, AffineTile) for each in exported.tiles):
+                problems.append(f"{name}: is not there")
+        elif (tile.registers, tile.shift) != (wanted.registers, wanted.shift):
+            problems.append(f"{name}: has other registers than the calibration")
+    return problems
+
+
 class ReadoutCheck:
     """What the readouts of one step say of exports.
 
@@ -57,6 +77,7 @@ class ReadoutCheck:
         self._record = record
         self._nmpu = nmpu
         self._apply = apply
+        self._ids = StepFacts.of(record).ids
         conclusion = record.conclusion
         self._outputs = self._applied(conclusion.registers, conclusion.fmt)
 
@@ -76,6 +97,12 @@ class ReadoutCheck:
             problems.append(
                 f"raw_sha256 is {tile.raw_sha256}: the readouts have {self._record.raw_sha256}"
             )
+        for what, told, due in (
+            ("correction_id", tile.correction_id, self._ids.correction),
+            ("coefficients_id", tile.coefficients_id, self._ids.coefficients),
+        ):
+            if told not in {"", due}:
+                problems.append(f"{what} is {told}: the step has {due}")
         if isinstance(tile, AffineTile):
             problems += self._affine_problems(tile)
         else:

@@ -18,7 +18,7 @@ from hil_datasets.export.exported import (
     identity_of,
     registers_of,
 )
-from hil_datasets.export.origin import json_text, source_of, tile_name
+from hil_datasets.export.origin import TILE_IDS, ids_of, json_text, source_of, tile_name
 from hil_datasets.export.quality_fields import circumstance_of
 from hil_datasets.step import StepKey
 
@@ -66,14 +66,19 @@ def coefficient_tables(coefficients: CoefficientSet) -> dict[str, npt.NDArray[An
 
 
 def coefficient_texts(coefficients: CoefficientSet) -> dict[str, str]:
-    """Return ``nmpu`` and ``source`` as JSON."""
+    """Return ``nmpu`` and ``source`` as JSON, and ``coefficients_id``."""
     source = source_of(coefficients)
-    source["raw_sha256"] = {tile_name(tile): tile.raw_sha256 for tile in coefficients.tiles}
+    for name in TILE_IDS:
+        source[name] = {tile_name(tile): ids_of(tile)[name] for tile in coefficients.tiles}
     if any(tile.setpoints is not None for tile in coefficients.tiles):
         source["circumstance"] = {
             tile_name(tile): circumstance_of(tile) for tile in coefficients.tiles
         }
-    return {"nmpu": json_text(dict(coefficients.nmpu)), "source": json_text(source)}
+    return {
+        "nmpu": json_text(dict(coefficients.nmpu)),
+        "source": json_text(source),
+        "coefficients_id": coefficients.coefficients_id,
+    }
 
 
 def read_tables(tables: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]) -> ExportedSet:
@@ -89,9 +94,12 @@ def read_tables(tables: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]
         raise ValueError(f"{missing[0]}: is missing")
     _check_shapes(tables)
     nmpu, source = (_parsed(name, texts[name]) for name in ("nmpu", "source"))
-    chip, hashes = source.get("chip"), source.get("raw_sha256")
-    if not isinstance(chip, dict) or not isinstance(hashes, dict):
-        raise ValueError("source: must tell chip and raw_sha256")  # noqa: TRY004
+    chip, ids = source.get("chip"), {name: source.get(name, {}) for name in TILE_IDS}
+    if not isinstance(chip, dict) or "raw_sha256" not in source:
+        raise ValueError("source: must tell chip and raw_sha256")
+    for told, of_tiles in ids.items():
+        if not isinstance(of_tiles, dict):
+            raise ValueError(f"source: {told} must be an object")  # noqa: TRY004 - a file's fault
     tiles = []
     for core_at, mode_at in np.argwhere(tables["finished"]).tolist():
         core, mode = int(tables["core"][core_at]), ReadMode(str(tables["read_mode"][mode_at]))
@@ -105,11 +113,16 @@ def read_tables(tables: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str]
                 read_mode=mode,
                 shift=shift,
                 registers=registers,
-                raw_sha256=str(hashes.get(name, "")),
                 output_lsb=float(tables["output_lsb"][at]),
+                **{told: str(of_tiles.get(name, "")) for told, of_tiles in ids.items()},
             )
         )
-    return ExportedSet(tiles=tuple(tiles), nmpu=nmpu, chip=identity_of(chip))
+    return ExportedSet(
+        tiles=tuple(tiles),
+        nmpu=nmpu,
+        chip=identity_of(chip),
+        coefficients_id=texts.get("coefficients_id", ""),
+    )
 
 
 def _check_shapes(tables: Mapping[str, npt.NDArray[Any]]) -> None:

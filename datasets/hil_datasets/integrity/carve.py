@@ -21,7 +21,7 @@ import numpy as np
 
 from hil_datasets.index import group_of
 from hil_datasets.integrity.index_check import key_of
-from hil_datasets.schema import STEP_ATTRIBUTES, STEP_DATASET_BY_PATH
+from hil_datasets.step_files.schema import STEP_ATTRIBUTES, STEP_DATASET_BY_PATH
 
 _DATATYPES = {
     "int8": bytes.fromhex("10080000 01000000 0000 0800"),

@@ -14,9 +14,14 @@ from hil_datasets.integrity.finding import FindingKind
 from hil_datasets.integrity.step_check import problem
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepKey, StepKind
+from hil_datasets.step_files.schema import FORMAT_VERSION, READ_VERSIONS
 
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _MOST_OBJECTS = 200_000
+_PLACES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
+"""Attributes that hold places in a file."""
+_WORDS = frozenset({"units", "flag_masks", "flag_meanings"})
+"""Attributes that format 1 has otherwise, and that are only for people and plots."""
 
 KeyWords = tuple[int, str, int, str]
 """A step as JSON has it: core, read mode, visit, kind."""
@@ -53,7 +58,8 @@ def check_index(
         with h5py.File(path, "r") as index:
             yield from _dangling(index, run)
             if compares:
-                wanted = index_content(run, [key_of(words) for words in keys])
+                version = _version(index)
+                wanted = index_content(run, [key_of(words) for words in keys], version=version)
                 with h5py.File(wanted, "r") as other:
                     yield from _differences(index, other)
     except DatasetError as error:
@@ -68,6 +74,14 @@ def write_run_index(path: Path, *, keys: Sequence[KeyWords]) -> Iterator[dict[st
         write_index(RunDirectory(path), [key_of(words) for words in keys])
     except DatasetError as error:
         yield problem(FindingKind.UNREADABLE, "/", str(error))
+
+
+def _version(index: h5py.File) -> int:
+    """Return the version of an index that can be made again; today's if it says nonsense."""
+    stored = index.attrs.get_id("format_version") if "format_version" in index.attrs else None
+    is_number = stored is not None and stored.shape == () and stored.dtype.kind in "iu"
+    version = int(index.attrs["format_version"]) if is_number else FORMAT_VERSION
+    return version if version in READ_VERSIONS else FORMAT_VERSION
 
 
 def _objects(file: h5py.File) -> dict[str, Any]:
@@ -120,7 +134,7 @@ def _differences(index: h5py.File, wanted: h5py.File) -> Iterator[dict[str, Any]
 def _difference(found: Any, wanted: Any) -> str:
     if type(found) is not type(wanted):
         return "is another sort of object than that"
-    attribute = _attribute_difference(found, wanted)
+    attribute = _attribute_difference(found, wanted) or _axes_difference(found, wanted)
     if attribute or not isinstance(found, h5py.Dataset):
         return attribute
     kinds = [
@@ -135,7 +149,8 @@ def _difference(found: Any, wanted: Any) -> str:
 
 
 def _attribute_difference(found: Any, wanted: Any) -> str:
-    for name in sorted(set(found.attrs) | set(wanted.attrs)):
+    passed_over = _PLACES | (_WORDS if _version(found.file) == 1 else frozenset())
+    for name in sorted((set(found.attrs) | set(wanted.attrs)) - passed_over):
         if name not in found.attrs or name not in wanted.attrs:
             return f"attribute {name}: is not there, or not one"
         stored, other = found.attrs.get_id(name), wanted.attrs.get_id(name)
@@ -144,6 +159,17 @@ def _attribute_difference(found: Any, wanted: Any) -> str:
         if not _is_same(found.attrs[name], wanted.attrs[name]):
             return f"attribute {name}: is {found.attrs[name]!r:.80}, not that"
     return ""
+
+
+def _axes_difference(found: Any, wanted: Any) -> str:
+    """Say how the axes of a dataset are named otherwise; the objects themselves are elsewhere."""
+    if not isinstance(found, h5py.Dataset):
+        return ""
+    names = [
+        [[scale.name for scale in dimension.values()] for dimension in each.dims]
+        for each in (found, wanted)
+    ]
+    return "" if names[0] == names[1] else "has other axes than those"
 
 
 def _views(dataset: h5py.Dataset) -> list[tuple[str, str, Any]]:

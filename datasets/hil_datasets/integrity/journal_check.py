@@ -115,11 +115,13 @@ def _sequence(lines: Sequence[JournalLine]) -> Iterator[Finding]:
         what = event["event"]
         if what == "start" and has_begun:
             yield _finding(FindingKind.SEQUENCE, where, "is a second start of the run")
-        if has_stopped and what not in {"resume", "repair", "start", "stop"}:
+        if has_stopped and what not in {"resume", "repair", "merge", "split", "start", "stop"}:
             message = f"a {what} event after the run stopped, without a resume between them"
             yield _finding(FindingKind.SEQUENCE, where, message)
         has_begun = has_begun or what == "start"
-        has_stopped = what == "stop" or (has_stopped and what not in BEGINNINGS | {"repair"})
+        has_stopped = what == "stop" or (
+            has_stopped and what not in BEGINNINGS | {"repair", "merge", "split"}
+        )
         if what == "step":
             key = key_of(event)
             if key in finished:

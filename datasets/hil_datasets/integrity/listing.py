@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil_datasets.run_directory import open_run
+from hil_datasets.run_directory import open_directory
 
 _FOLDERS = ("", "steps", "suspect")
 
@@ -28,7 +28,7 @@ def list_run(path: Path) -> list[ListedFile]:
     DatasetError
         If it is no run, or its journal cannot be read.
     """
-    run = open_run(path)
+    run = open_directory(path)
     found = [
         ListedFile(
             name=f"steps/{key.name}.h5", size_bytes=_size(run.step_path(key)), state="finished"

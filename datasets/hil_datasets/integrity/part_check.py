@@ -10,7 +10,7 @@ import h5py
 
 from hil_datasets.integrity.finding import FindingKind
 from hil_datasets.integrity.step_check import problem
-from hil_datasets.step_part import Extent, PartMark, held_out_span, stored_arrays
+from hil_datasets.step_files.part import Extent, PartMark, held_out_span, stored_arrays
 
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 

@@ -14,6 +14,7 @@ from hil_datasets.integrity.salvage import salvage_readouts
 from hil_datasets.integrity.step_check import check_step
 from hil_datasets.integrity.suspect_check import check_suspect
 from hil_datasets.integrity.tree import walk_file
+from hil_datasets.packed.pack_check import check_pack, check_packed_step
 
 _ROOM_BYTES = 96 << 20
 """Memory for everything that does not grow with a file: libraries, buffers, a thread's stack."""
@@ -24,6 +25,8 @@ QUESTIONS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "index": check_index,
     "suspect": check_suspect,
     "tree": walk_file,
+    "pack": check_pack,
+    "packed_step": check_packed_step,
     "salvage": salvage_readouts,
     "write_index": write_run_index,
 }

@@ -27,7 +27,7 @@ from hil_datasets.integrity.superblock import HEAD_BYTES, mend_head
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.seal import check_seal
 from hil_datasets.step import StepConclusion, StepKey, StepKind
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 OnProgress = Callable[[int, int], None]
 _STEP, _PART = ".h5", ".h5.part"

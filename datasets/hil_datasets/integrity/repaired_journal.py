@@ -11,8 +11,8 @@ from hil_datasets.integrity.journal_check import CheckedJournal, JournalLine
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.run_directory import RunDirectory, key_of
 from hil_datasets.step import StepKey
-from hil_datasets.step_reader import read_step
-from hil_datasets.stored_errors import errors_to_json
+from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.stored_errors import errors_to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

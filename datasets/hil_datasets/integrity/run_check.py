@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hil.core.errors import DatasetError, Problem
+from hil.scale.work_pool import WorkPool
 from hil_datasets.durable import MAKING_SUFFIX, PART_SUFFIX
 from hil_datasets.integrity.finding import Finding, FindingKind, RunFindings
 from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
 from hil_datasets.integrity.index_check import words_of
 from hil_datasets.integrity.journal_check import CheckedJournal, check_journal
+from hil_datasets.integrity.pooled_reader import PooledReader, Question, Reader
 from hil_datasets.integrity.references import check_campaigns, check_references
 from hil_datasets.integrity.repair_notes import RepairNotes
 from hil_datasets.run_directory import RunDirectory
@@ -24,33 +26,44 @@ def verify_run(
     is_quick: bool = False,
     on_progress: OnProgress = lambda _done, _all: None,
     patience_s: float = 20.0,
+    pool: WorkPool | None = None,
 ) -> RunFindings:
-    """Find everything that is wrong in a run.
+    """Find everything that is wrong in a run, a folder or a packed file.
 
     Every HDF5 file is opened in a process of its own, see `GuardedReader`.
 
     Parameters
     ----------
     path
-        The run's folder.
+        The run's folder, or a packed file.
     is_quick
         Leaves out what reads every byte: seals, content hashes and the comparison of the index.
     on_progress
         Who is told how far it is.
     patience_s
         How long one file may take, besides the time that its bytes take.
+    pool
+        Workers that read the files; this process if left out. The findings do not depend on it.
 
     Raises
     ------
     DatasetError
         If there is no run, or its journal cannot be read at all.
     """
+    if path.is_file():
+        from hil_datasets.packed.pack_verify import verify_pack  # noqa: PLC0415 - folders need none
+
+        return verify_pack(path, is_quick=is_quick, on_progress=on_progress, patience_s=patience_s)
     run = RunDirectory(path)
     if not run.journal_path.is_file():
         what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
         raise DatasetError(str(path), [Problem("", what)])
     journal = check_journal(run.journal_path)
-    with GuardedReader(patience_s=patience_s) as reader:
+    with GuardedReader(patience_s=patience_s) as guarded:
+        reader: Reader = guarded
+        if pool is not None:
+            asked = _questions(run, is_quick=is_quick)
+            reader = PooledReader(guarded, asked, pool=pool, patience_s=patience_s)
         check = _RunCheck(run, journal, reader, is_quick=is_quick, on_progress=on_progress)
         return check.findings()
 
@@ -60,7 +73,7 @@ class _RunCheck:
         self,
         run: RunDirectory,
         journal: CheckedJournal,
-        reader: GuardedReader,
+        reader: Reader,
         *,
         is_quick: bool,
         on_progress: OnProgress,
@@ -184,3 +197,18 @@ def _files_in(run: RunDirectory) -> list[tuple[Path, int]]:
             except OSError:  # a link to nothing: whoever reads it says so
                 found.append((path, 0))
     return found
+
+
+def _questions(run: RunDirectory, *, is_quick: bool) -> list[Question]:
+    """Return what is asked about the files, in the order in which they are checked."""
+    kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        (".npz", "suspect", {}),
+        (".h5", "step", {"is_quick": is_quick}),
+        (".h5" + PART_SUFFIX, "part", {}),
+    )
+    return [
+        Question(what=what, path=path, details=details)
+        for path, _ in _files_in(run)
+        for suffix, what, details in kinds
+        if path.name.endswith(suffix)
+    ]

@@ -4,7 +4,7 @@ Weights, inputs and counts lie in one piece each, so what is left of a file that
 its first vectors. They are read by their place in the file, as HDF5 tells it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ import numpy.typing as npt
 
 from hil_datasets.integrity.carve import attributes_of, carve_step
 from hil_datasets.integrity.part_check import plain_dataset, read_state
-from hil_datasets.schema import STEP_DATASET_BY_PATH
 from hil_datasets.step import hash_readouts
-from hil_datasets.step_part import PartMark
-from hil_datasets.step_reader import examine_step
+from hil_datasets.step_files.part import PartMark
+from hil_datasets.step_files.reader import examine_step
+from hil_datasets.step_files.schema import STEP_DATASET_BY_PATH
 
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _CONDITIONS = ("conditions/setpoint", "conditions/at_start", "conditions/at_end")
+_BLOCKS = ("timing/first_vector", "timing/began_s", "timing/ended_s")
+_NOTES = ("timing/crc32c", "timing/sequence", "timing/quality")
+"""What format 1 does not say of blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,7 @@ def salvage_readouts(
             "total": total,
             "proof": proof,
             "conditions": left.conditions,
+            "timing": left.timing,
         }
     }
 
@@ -112,6 +116,7 @@ class _Left:
     attributes: dict[str, Any]
     places: dict[str, _Place]
     conditions: dict[str, list[float]]
+    timing: dict[str, list[float]]
     proven: int | None = None
     """How many vectors of a part are proven; None for a finished step."""
 
@@ -127,7 +132,8 @@ def _find(path: Path, *, is_part: bool, index: str, words: list[Any] | None) -> 
             return _Left(
                 attributes=attributes,
                 places={name: _place(file, name) for name in ("weights", "inputs", "raw")},
-                conditions={} if is_part else _conditions(file),
+                conditions={} if is_part else _lists(file, _CONDITIONS),
+                timing=_lists(file, _BLOCKS) | _lists(file, _NOTES),
                 proven=read_state(file, PartMark.read(path)).proven if is_part else None,
             )
     except _DAMAGE:
@@ -146,7 +152,7 @@ def _find(path: Path, *, is_part: bool, index: str, words: list[Any] | None) -> 
                 )
                 for name, (first_byte, shape) in carved.places.items()
             }
-            return _Left(attributes=carved.attributes, places=places, conditions={})
+            return _Left(attributes=carved.attributes, places=places, conditions={}, timing={})
         raise
 
 
@@ -182,9 +188,9 @@ def _place(file: h5py.File, name: str) -> _Place:
     return _Place(first_byte=first_byte, shape=dataset.shape, dtype=dataset.dtype)
 
 
-def _conditions(file: h5py.File) -> dict[str, list[float]]:
-    """Return what the instruments showed; nothing if that cannot be read."""
+def _lists(file: h5py.File, paths: Sequence[str]) -> dict[str, list[float]]:
+    """Return the numbers of some datasets; nothing if any cannot be read."""
     try:
-        return {path: plain_dataset(file, path)[...].tolist() for path in _CONDITIONS}
+        return {path: plain_dataset(file, path)[...].tolist() for path in paths}
     except _DAMAGE:
         return {}

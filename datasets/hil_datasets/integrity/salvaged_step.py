@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import DatasetError
-from hil_datasets.schema import STEP_ATTRIBUTES
+from hil_datasets.integrity.salvaged_timing import salvaged_timing
 from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition, conditions_from_stored
-from hil_datasets.step_content import StepContent
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.content import StepContent
+from hil_datasets.step_files.schema import STEP_ATTRIBUTES
+from hil_datasets.step_files.writer import StepWriter
+from hil_datasets.step_timing import StepTiming
 
 _BLOCK_VECTORS = 4096
 _HELD_OUT_SHARE = 8
@@ -44,6 +46,8 @@ class SalvagedReadouts:
     """What proves the readouts: ``raw_sha256``, ``crc`` (of a partial file), or ``none``."""
     conditions: tuple[Condition, ...]
     """What the bench instruments showed."""
+    timing: StepTiming | None = None
+    """When its blocks were read, if that is left."""
 
     @property
     def vectors_lost(self) -> int:
@@ -127,6 +131,7 @@ def _readouts(said: Mapping[str, Any], folder: Path, name: str) -> SalvagedReado
         total=said["total"],
         proof=said["proof"],
         conditions=_conditions(said),
+        timing=salvaged_timing(said, raw[:kept], counter_bits=origin.counter_bits),
     )
 
 
@@ -186,7 +191,7 @@ def store_salvaged(
                 )
             writer.go_back_to(len(readouts.raw))  # from here on `stored_block` has all of them
             conclusion = conclude(readouts, writer, judged)
-            return writer.finish(conclusion, None, readouts.conditions), conclusion
+            return writer.finish(conclusion, readouts.timing, readouts.conditions), conclusion
     except BaseException:
         path.with_name(path.name + ".part").unlink(missing_ok=True)
         raise

@@ -9,7 +9,7 @@ from hil.core.errors import DatasetError
 from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepRecord
-from hil_datasets.step_reader import read_step
+from hil_datasets.step_files.reader import read_step
 
 _MOST_STEPS = 8
 _LARGEST_FILE = 256 << 20

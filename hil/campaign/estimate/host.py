@@ -25,8 +25,8 @@ from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.quality import is_calibrated, measure_quality
 from hil_calibration.stimulus import gaussian_weights, uniform_inputs
 from hil_calibration.verify import column_rms, correct_all_ways, errors_by_correction
-from hil_datasets.schema import STEP_DATASETS
-from hil_datasets.step_file import describe
+from hil_datasets.step_files.schema import STEP_DATASETS
+from hil_datasets.step_files.tree import describe
 
 ResultT = TypeVar("ResultT")
 

@@ -15,15 +15,16 @@ from hil.campaign.estimate.steps import StepOutline
 from hil.core.errors import Problem
 from hil.core.readout import ChipGeometry
 from hil_datasets.run_directory import RunDirectory
-from hil_datasets.schema import CORRECTION_NAMES, STEP_DATASETS, DatasetSpec
 from hil_datasets.seal import SEAL_BYTES
+from hil_datasets.step_files.axes import STEP_AXES
+from hil_datasets.step_files.schema import CORRECTION_NAMES, STEP_DATASETS, DatasetSpec
 
-_LAYOUT_BYTES = 39_176
+_LAYOUT_BYTES = 80_650
 """What HDF5 writes around the datasets of a step file, measured on step files of h5py 3.x; the test
 of `step_bytes` compares it with files of today."""
 _CONDITIONS_LAYOUT_BYTES = 2_392
 """What it writes more where there are conditions."""
-_INDEX_BYTES, _INDEX_BYTES_PER_STEP = 24_064, 7_040
+_INDEX_BYTES, _INDEX_BYTES_PER_STEP = 40_190, 8_680
 """What the index needs besides its tables: virtual datasets and attributes; measured likewise."""
 _RUN_BYTES, _RUN_BYTES_PER_STEP = 64 << 10, 4 << 10
 """Upper bound for campaign files, journal, log and progress."""
@@ -104,7 +105,12 @@ def step_bytes(
         _dataset_bytes(spec, sizes) for spec in STEP_DATASETS if _is_stored(spec, step, config)
     )
     conditions = _CONDITIONS_LAYOUT_BYTES if quantities else 0
-    return SEAL_BYTES + _LAYOUT_BYTES + conditions + data
+    axes = sum(
+        sizes.get(axis.name, 0) * np.dtype(axis.dtype).itemsize
+        for axis in STEP_AXES
+        if axis.dtype != "text"
+    )
+    return SEAL_BYTES + _LAYOUT_BYTES + conditions + data + axes
 
 
 def storage_need(

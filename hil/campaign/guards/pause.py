@@ -11,7 +11,7 @@ from hil.campaign.run_clock import StepWatch
 from hil.campaign.run_events import PauseSeen, RunContinued, RunPaused, StepStarted
 from hil.campaign.run_job import RunJob
 from hil.core.errors import HilError, SafetyLimitError
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.writer import StepWriter
 
 _SHORTEST_POLL_S = 0.1
 _MOST_VIRTUAL_POLLS = 1000

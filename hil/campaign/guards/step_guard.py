@@ -18,7 +18,7 @@ from hil.campaign.plan import PlannedStep
 from hil.campaign.run_clock import StepWatch
 from hil.campaign.run_job import RunJob
 from hil.core.errors import CalibrationError
-from hil_datasets.step_writer import StepWriter
+from hil_datasets.step_files.writer import StepWriter
 
 ResultT = TypeVar("ResultT")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from hil.core.errors import HilError
 from hil_datasets.durable import finished_file, names_failed_writes, sync_file
-from hil_datasets.step_writer import StoredBlock
+from hil_datasets.step_files.writer import StoredBlock
 
 FOLDER = "suspect"
 """Folder of a run that keeps them."""

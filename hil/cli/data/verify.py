@@ -10,65 +10,65 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hil.cli.errors import ExitCode, reports_errors
+from hil.cli.scale_options import scale_options
+from hil.core.errors import DatasetError
 from hil.core.legible import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hil.scale.work_pool import WorkPool
     from hil_datasets.integrity.finding import RunFindings
 
 _MOST_LINES = 200
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @click.option(
     "--quick", is_flag=True, help="Leave out what reads every byte: checksums and content hashes."
 )
+@scale_options
 @reports_errors
-def command(*, run: Path, as_json: bool, quick: bool) -> None:
+def command(
+    *, paths: tuple[Path, ...], as_json: bool, quick: bool, workers: int, cluster: str | None
+) -> None:
     """Find every problem of the folder RUN, each with its file and place; change nothing.
 
     Exits with 0 if it is whole, with 1 if something is wrong, with 5 if it is no run or its journal
-    cannot be read. Of a folder with the runs of several chips every run is checked.
+    cannot be read. Of a folder with the runs of several chips every run is checked, and so is
+    every run below any other folder.
     """
     from hil.campaign.chips.chips_folder import is_chips_folder, read_chips_folder
+    from hil.scale.pool import open_pool
 
-    if not is_chips_folder(run):
-        found = _verify(run, is_quick=quick)
-        if as_json:
-            click.echo(json.dumps(_document(found), indent=1))
+    runs = tuple(dict.fromkeys(run for path in paths for run in _runs(path)))
+    with open_pool(workers=workers, cluster=cluster) as pool:
+        if len(paths) == 1 and is_chips_folder(paths[0]):
+            worst = _verify_chips(read_chips_folder(paths[0]), pool, as_json=as_json, quick=quick)
+        elif runs == paths and len(runs) == 1:
+            is_spread = workers > 1 or cluster is not None
+            worst = _verify_one(runs[0], pool if is_spread else None, as_json=as_json, quick=quick)
         else:
-            _show(found)
-        raise SystemExit(ExitCode.DONE if found.is_whole else ExitCode.SOME_FAILED)
-    _verify_chips(read_chips_folder(run), as_json=as_json, is_quick=quick)
-
-
-def _verify_chips(folder: Any, *, as_json: bool, is_quick: bool) -> None:
-    from hil.core.errors import DatasetError
-
-    documents: dict[str, Any] = {}
-    worst = ExitCode.DONE
-    for chip in folder.chips:
-        try:
-            found = _verify(folder.run(chip).path, is_quick=is_quick)
-        except DatasetError as error:
-            documents[chip] = {"error": str(error)}
-            worst = ExitCode.DATA
-            if not as_json:
-                click.echo(f"{chip}: {printable(str(error))}")
-            continue
-        documents[chip] = _document(found)
-        if not found.is_whole:
-            worst = max(worst, ExitCode.SOME_FAILED)
-        if not as_json:
-            click.echo(f"{chip}:")
-            _show(found)
-    if as_json:
-        click.echo(json.dumps({"chips": documents}, indent=1))
+            worst = _verify_many(runs, pool, as_json=as_json, quick=quick)
     raise SystemExit(worst)
 
 
-def _verify(path: Path, *, is_quick: bool) -> RunFindings:
+def _runs(path: Path) -> list[Path]:
+    """Return the runs that a path stands for; itself where it holds none, for it to be said."""
+    from hil.recorded.found_runs import find_runs
+    from hil_datasets.run_directory import RunDirectory
+
+    if not path.is_dir() or RunDirectory(path).journal_path.is_file():
+        return [path]
+    try:
+        return [run.path for run in find_runs(path)]
+    except DatasetError:
+        return [path]
+
+
+def _verify_one(run: Path, pool: WorkPool | None, *, as_json: bool, quick: bool) -> ExitCode:
     from rich.progress import DownloadColumn
 
     from hil.cli.progress import draw_bar
@@ -76,11 +76,84 @@ def _verify(path: Path, *, is_quick: bool) -> RunFindings:
 
     with draw_bar(DownloadColumn()) as bar:
         task = bar.add_task("checking", total=None)
-        return verify_run(
-            path,
-            is_quick=is_quick,
+        found = verify_run(
+            run,
+            is_quick=quick,
             on_progress=lambda done, of: bar.update(task, completed=done, total=of),
+            pool=pool,
         )
+    if as_json:
+        click.echo(json.dumps(_document(found), indent=1))
+    else:
+        _show(found)
+    return _exit_code(found)
+
+
+def _verify_chips(folder: Any, pool: WorkPool, *, as_json: bool, quick: bool) -> ExitCode:
+    documents: dict[str, Any] = {}
+    worst = ExitCode.DONE
+    runs = tuple(folder.run(chip).path for chip in folder.chips)
+    for chip, found in zip(folder.chips, _each(runs, pool, quick=quick), strict=True):
+        worst = max(worst, _exit_code(found))
+        documents[chip] = _document(found) if not isinstance(found, DatasetError) else _error(found)
+        if as_json:
+            continue
+        if isinstance(found, DatasetError):
+            click.echo(f"{chip}: {printable(str(found))}")
+        else:
+            click.echo(f"{chip}:")
+            _show(found)
+    if as_json:
+        click.echo(json.dumps({"chips": documents}, indent=1))
+    return worst
+
+
+def _verify_many(runs: tuple[Path, ...], pool: WorkPool, *, as_json: bool, quick: bool) -> ExitCode:
+    documents, lines = [], []
+    worst = ExitCode.DONE
+    for run, found in zip(runs, _each(runs, pool, quick=quick), strict=True):
+        worst = max(worst, _exit_code(found))
+        if isinstance(found, DatasetError):
+            documents.append({"run": str(run), **_error(found)})
+            lines.append(("", "", "cannot be read", str(run)))
+            if not as_json:
+                click.echo(printable(str(found)))
+            continue
+        documents.append(_document(found))
+        what = _what(found)
+        lines.append((f"{found.steps}", f"{found.checked_bytes / 1e6:.1f}", what, str(run)))
+        if not as_json:
+            _show_findings(found, place=f"{run}/")
+    if as_json:
+        click.echo(json.dumps(documents, indent=1))
+    else:
+        _show_table(lines)
+    return worst
+
+
+def _each(
+    runs: tuple[Path, ...], pool: WorkPool, *, quick: bool
+) -> Iterator[RunFindings | DatasetError]:
+    from rich.progress import MofNCompleteColumn
+
+    from hil.cli.progress import draw_bar
+    from hil_datasets.integrity.many_runs import verify_runs
+
+    with draw_bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("checking", total=len(runs))
+        for found in verify_runs(runs, is_quick=quick, pool=pool):
+            bar.update(task, advance=1)
+            yield found
+
+
+def _exit_code(found: RunFindings | DatasetError) -> ExitCode:
+    if isinstance(found, DatasetError):
+        return ExitCode.DATA
+    return ExitCode.DONE if found.is_whole else ExitCode.SOME_FAILED
+
+
+def _error(error: DatasetError) -> dict[str, Any]:
+    return {"error": str(error)}
 
 
 def _document(found: RunFindings) -> dict[str, Any]:
@@ -96,13 +169,27 @@ def _document(found: RunFindings) -> dict[str, Any]:
 
 
 def _show(found: RunFindings) -> None:
-    for note in found.notes[:_MOST_LINES]:
-        click.echo(f"note: {printable(note)}")
-    for finding in found.findings[:_MOST_LINES]:
-        click.echo(printable(str(finding)))
-    if len(found.findings) > _MOST_LINES:
-        click.echo(f"... {len(found.findings) - _MOST_LINES} more: --json prints all of them")
+    _show_findings(found, place="")
     size = f"{found.steps} step files, {found.checked_bytes / 1e6:.1f} MB"
     how = ", without checksums" if found.is_quick else ""
-    what = "whole" if found.is_whole else f"{len(found.findings)} problems"
-    click.echo(f"{printable(str(found.run))}: {what} ({size}{how})")
+    click.echo(f"{printable(str(found.run))}: {_what(found)} ({size}{how})")
+
+
+def _show_findings(found: RunFindings, *, place: str) -> None:
+    for note in found.notes[:_MOST_LINES]:
+        click.echo(f"note: {printable(place + note)}")
+    for finding in found.findings[:_MOST_LINES]:
+        click.echo(printable(f"{place}{finding}"))
+    if len(found.findings) > _MOST_LINES:
+        click.echo(f"... {len(found.findings) - _MOST_LINES} more: --json prints all of them")
+
+
+def _what(found: RunFindings) -> str:
+    return "whole" if found.is_whole else f"{len(found.findings)} problems"
+
+
+def _show_table(lines: list[tuple[str, str, str, str]]) -> None:
+    heads = ("steps", "MB", "result", "run")
+    result = max(len(line[2]) for line in [*lines, heads])
+    for steps, size, what, run in [heads, *lines]:
+        click.echo(f"{steps:>5} {size:>10}  {what:{result}}  {printable(run)}")

@@ -1,0 +1,1 @@
+"""Step files: their schema, how they are written, what is checked when they are read."""

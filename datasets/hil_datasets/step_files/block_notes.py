@@ -1,0 +1,156 @@
+"""What is known of each block of a step that is being written, besides its readouts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil_datasets.check_sum import extended_crc
+from hil_datasets.step_files.placement import PlacedRows
+from hil_datasets.step_timing import UNKNOWN_SEQUENCE, BlockNotes, BlockQuality, StepTiming
+
+BLOCK_DATASETS = (
+    "timing/began_s",
+    "timing/ended_s",
+    "timing/crc32c",
+    "timing/sequence",
+    "timing/quality",
+)
+"""What a part keeps of each block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockNote:
+    """One block."""
+
+    vectors: int
+    """How many vectors it has."""
+    crc32c: int
+    """CRC-32C of its counts, little-endian."""
+    sequence: int
+    """Which readout of the step it is."""
+    quality: BlockQuality
+    """What befell it."""
+
+    @classmethod
+    def of(
+        cls, counts: npt.NDArray[np.uint16], *, sequence: int, quality: BlockQuality, top: int
+    ) -> "BlockNote":
+        """Return the note of a block.
+
+        Parameters
+        ----------
+        counts
+            Its counts, shape (vector, polarity, column).
+        sequence, quality
+            Which readout it is, and what befell it.
+        top
+            The highest code of the counters, which says overflow.
+        """
+        has_overflow = bool(counts.size) and int(counts.max()) >= top
+        return cls(
+            vectors=len(counts),
+            crc32c=extended_crc(0, counts.astype("<u2", copy=False)),
+            sequence=sequence,
+            quality=quality | BlockQuality.OVERFLOW if has_overflow else quality,
+        )
+
+    def to_values(self) -> dict[str, Any]:
+        """Return what a part keeps of it, by the paths of its datasets."""
+        return {
+            "timing/crc32c": self.crc32c,
+            "timing/sequence": self.sequence,
+            "timing/quality": int(self.quality),
+        }
+
+
+class NotedBlocks:
+    """The blocks of a step that is being written."""
+
+    def __init__(self) -> None:
+        self._notes: dict[int, BlockNote] = {}
+
+    def add(
+        self,
+        first_vector: int,
+        counts: npt.NDArray[np.uint16],
+        *,
+        sequence: int,
+        quality: BlockQuality,
+        top: int,
+    ) -> BlockNote:
+        """Note a block; parameters are those of `BlockNote.of`, and its first vector."""
+        note = BlockNote.of(counts, sequence=sequence, quality=quality, top=top)
+        self._notes[first_vector] = note
+        return note
+
+    def forget(self, vector: int) -> None:
+        """Forget the blocks from a vector on."""
+        self._notes = {first: note for first, note in self._notes.items() if first < vector}
+
+    def recall(
+        self, stored: Mapping[str, PlacedRows], places: Mapping[int, int], vectors: int
+    ) -> None:
+        """Note what an earlier process has noted in a part.
+
+        Parameters
+        ----------
+        stored
+            The datasets of the part; older software did not store all.
+        places
+            Place of each block by its first vector.
+        vectors
+            How many vectors are whole.
+        """
+        if "timing/crc32c" not in stored:
+            return
+        firsts = [first for first in places if first < vectors]
+        columns = [
+            stored[path][0 : len(firsts)].tolist()
+            for path in ("timing/crc32c", "timing/sequence", "timing/quality")
+        ]
+        for (first, stop), crc32c, sequence, quality in zip(
+            pairwise((*firsts, vectors)), *columns, strict=True
+        ):
+            self._notes[first] = BlockNote(
+                vectors=stop - first,
+                crc32c=crc32c,
+                sequence=sequence,
+                quality=BlockQuality(quality),
+            )
+
+    def complete(self, timing: StepTiming, raw: PlacedRows, *, top: int) -> StepTiming:
+        """Return the timing of the whole step with what is known of its blocks.
+
+        Parameters
+        ----------
+        timing
+            Its blocks; what a recording says of them stays.
+        raw
+            Its counts, for what was not noted: a replay may read other blocks than it repeats.
+        top
+            The highest code of the counters.
+        """
+        if timing.blocks is not None:
+            return timing
+        notes = []
+        for first, stop in pairwise((*timing.first_vector.tolist(), raw.placement.shape[0])):
+            note = self._notes.get(first)
+            if note is None or note.vectors != stop - first:
+                no_quality = BlockQuality(0)
+                note = BlockNote.of(
+                    raw[first:stop], sequence=UNKNOWN_SEQUENCE, quality=no_quality, top=top
+                )
+            notes.append(note)
+        quality = np.array([note.quality for note in notes], np.uint8)
+        hit = [fault.block for fault in timing.faults]
+        quality[hit] |= np.uint8(BlockQuality.LINK_FAULT)
+        blocks = BlockNotes(
+            crc32c=np.array([note.crc32c for note in notes], np.uint32),
+            sequence=np.array([note.sequence for note in notes], np.int64),
+            quality=quality,
+        )
+        return replace(timing, blocks=blocks)

@@ -1,0 +1,1 @@
+"""Where a number comes from: the chain of ids from an exported coefficient to raw counts."""

@@ -1,0 +1,116 @@
+"""``hil calibrate apply``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hil.cli.errors import reports_errors
+from hil.cli.publish import refuse_inside_run
+from hil.core.legible import quoted
+from hil.core.readout import ReadMode
+
+if TYPE_CHECKING:
+    from hil.recorded.apply_file import CorrectedStep
+
+_OUTPUTS = ("nmpu", "float", "fp16")
+
+
+def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...]:
+    names = () if text is None else tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in _OUTPUTS:
+            message = f"{quoted(name)} must be one of {', '.join(_OUTPUTS)}, with commas between"
+            raise click.BadParameter(message)
+    return names
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+@click.option(
+    "--correction",
+    metavar="SOURCE",
+    type=click.Path(path_type=Path),
+    help="Another run, a packed file, or an exported JSON, NPZ or HDF5 file; PATH's own if left "
+    "out.",
+)
+@click.option(
+    "--visit",
+    type=click.IntRange(min=0),
+    help="Visit whose calibrations of SOURCE are meant, where it has several.",
+)
+@click.option("--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this core.")
+@click.option(
+    "--read-mode",
+    "--mode",
+    "read_modes",
+    type=click.Choice([str(mode) for mode in ReadMode]),
+    multiple=True,
+    help="Only this read mode.",
+)
+@click.option(
+    "--what",
+    metavar="NAMES",
+    callback=_read_outputs,
+    help="Some of nmpu,float,fp16; all that the correction knows if left out.",
+)
+@click.option(
+    "--format",
+    "chosen_format",
+    type=click.Choice(["hdf5", "npz"]),
+    help="Format of the file; npz if its name ends so, hdf5 otherwise.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@reports_errors
+def command(
+    *,
+    path: Path,
+    output: Path,
+    correction: Path | None,
+    visit: int | None,
+    cores: tuple[int, ...],
+    read_modes: tuple[str, ...],
+    what: tuple[str, ...],
+    chosen_format: str | None,
+    force: bool,
+) -> None:
+    """Correct the stored counts of PATH, a run or a packed file: outputs of every step and vector.
+
+    Each step's readouts go through its own correction, or through that of SOURCE. Beside the
+    outputs are the expected ones, and the ids of readouts and coefficients.
+    """
+    from hil.recorded.apply import Output, apply_to_run
+    from hil.recorded.apply_file import write_corrected_hdf5, write_corrected_npz
+    from hil.recorded.apply_source import read_corrections, selected_steps
+    from hil_datasets.opened import open_source
+    from hil_datasets.packed.new_file import check_free
+
+    if visit is not None and correction is None:
+        raise click.UsageError("--visit says which calibrations of --correction are meant")
+    refuse_inside_run(output)
+    check_free(output, may_replace=force)
+    run = open_source(path)
+    keys = selected_steps(run, cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
+    others = None if correction is None else read_corrections(correction, visit=visit)
+    steps = apply_to_run(
+        run,
+        keys,
+        others=others,
+        outputs=[Output(name) for name in what] or None,
+        on_left_out=lambda words: click.echo(f"note: {words}", err=True),
+    )
+    is_npz = chosen_format == "npz" or (chosen_format is None and output.suffix == ".npz")
+    write = write_corrected_npz if is_npz else write_corrected_hdf5
+    _echo(write(output, steps, may_replace=force), output)
+
+
+def _echo(steps: list[CorrectedStep], output: Path) -> None:
+    vectors = sum(step.vectors for step in steps)
+    names = ", ".join(steps[0].outputs)
+    click.echo(f"{len(steps)} step{'' if len(steps) == 1 else 's'}, {vectors} vectors: {names}")
+    click.echo(f"corrected outputs: {output}")

@@ -1,0 +1,151 @@
+"""What ``hil data trace`` searches for among many runs: an id, or an exported file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hil.core.errors import ConfigError, Problem
+from hil.core.legible import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hil.cli.data.trace_shown import WantedCoefficient
+    from hil_datasets.step import StepKey
+    from hil_datasets.trace.export import TileHome
+    from hil_datasets.trace.search import RunIds
+
+_MOST_LISTED = 12
+
+
+def show_found(paths: Sequence[Path], prefix: str, *, as_json: bool) -> bool:
+    """Print everything whose id begins with some hex digits; return whether there is any."""
+    runs = _read_runs(paths)
+    found = [each for run in runs for each in run.found(prefix)]
+    if as_json:
+        documents = [
+            {
+                "what": each.what,
+                "id": each.content_id,
+                "run": str(each.run),
+                "steps": [key.name for key in each.steps],
+            }
+            for each in found
+        ]
+        click.echo(json.dumps({"runs": len(runs), "found": documents}, indent=1))
+        return bool(found)
+    for each in found:
+        click.echo(f"{each.what} {each.content_id}")
+        click.echo(printable(f"  {each.run}: {_step_words(each.steps)}"))
+    if not found:
+        count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+        click.echo(f"nothing in {count} has an id that begins with {prefix}")
+    return bool(found)
+
+
+def show_export(
+    paths: Sequence[Path],
+    exported_path: Path,
+    map_path: Path | None,
+    wanted: WantedCoefficient,
+    *,
+    as_json: bool,
+) -> bool:
+    """Print what an exported file comes from; return whether all of it was found.
+
+    Where a coefficient is asked for, the way back from it follows.
+    """
+    from hil.cli.data.trace_shown import show_trace
+    from hil_datasets.export.recognised import read_exported
+    from hil_datasets.export.register_map import load_register_map
+    from hil_datasets.trace.export import find_homes
+    from hil_datasets.trace.links import LinkState
+
+    map_file = None if map_path is None else load_register_map(map_path)
+    is_coefficient = wanted.core is not None or wanted.column is not None
+    if is_coefficient and (wanted.core is None or wanted.column is None):
+        raise click.UsageError("a coefficient of an exported file is said by --core and --column")
+    exported = read_exported(exported_path, map_file=map_file)
+    homes = find_homes(exported, _read_runs(paths))
+    if is_coefficient:
+        home = _meant_home(homes, wanted, exported_path)
+        for line in _home_lines(home):
+            click.echo(printable(line), err=as_json)
+        if home.state is not LinkState.OK:
+            return False
+        run, key = home.steps[0]
+        return show_trace(run, replace(wanted, core=None, step=key.name), as_json=as_json)
+    is_whole = all(home.state is LinkState.OK for home in homes)
+    _echo_homes(exported_path, exported.coefficients_id, homes, as_json=as_json)
+    return is_whole
+
+
+def _read_runs(paths: Sequence[Path]) -> list[RunIds]:
+    from hil_datasets.trace.search import find_runs, read_ids
+
+    runs = []
+    for path in find_runs(paths):
+        ids = read_ids(path)
+        for damage in ids.damage:
+            click.echo(printable(f"warning: {damage}"), err=True)
+        runs.append(ids)
+    return runs
+
+
+def _step_words(keys: Sequence[StepKey]) -> str:
+    if not keys:
+        return "its campaign file"
+    if len(keys) > _MOST_LISTED:
+        return f"{keys[0].name} ... {keys[-1].name}, {len(keys)} steps"
+    return ", ".join(key.name for key in keys)
+
+
+def _meant_home(
+    homes: Sequence[TileHome], wanted: WantedCoefficient, exported_path: Path
+) -> TileHome:
+    meant = [
+        home for home in homes if home.core == wanted.core and wanted.mode in {None, home.read_mode}
+    ]
+    if len(meant) == 1:
+        return meant[0]
+    names = ", ".join(home.name for home in homes[:_MOST_LISTED])
+    what = "say which with --mode" if meant else f"it holds {names}"
+    message = f"holds {len(meant)} such tiles of core {wanted.core}: {what}"
+    raise ConfigError(str(exported_path), [Problem("", message)])
+
+
+def _echo_homes(
+    exported_path: Path, coefficients_id: str, homes: Sequence[TileHome], *, as_json: bool
+) -> None:
+    if as_json:
+        document: dict[str, Any] = {
+            "file": str(exported_path),
+            "coefficients_id": coefficients_id,
+            "tiles": [
+                {
+                    "tile": home.name,
+                    "id": home.content_id,
+                    "state": home.state,
+                    "reason": home.reason,
+                    "steps": [{"run": str(run), "step": key.name} for run, key in home.steps],
+                }
+                for home in homes
+            ],
+        }
+        click.echo(json.dumps(document, indent=1))
+        return
+    if coefficients_id:
+        click.echo(f"coefficient set {coefficients_id}")
+    for home in homes:
+        for line in _home_lines(home):
+            click.echo(printable(line))
+
+
+def _home_lines(home: TileHome) -> list[str]:
+    lines = [f"{home.name} {home.content_id}", f"  {home.state}: {home.reason}"]
+    return lines + [f"  {run}: {key.name}" for run, key in home.steps]

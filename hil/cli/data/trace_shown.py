@@ -1,0 +1,133 @@
+"""Which coefficient ``hil data trace`` is asked for, and the way back from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hil.core.errors import ConfigError, Problem
+from hil.core.legible import printable, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from hil_datasets.calibration_choice import CalibrationChoice
+    from hil_datasets.run_source import RunSource
+    from hil_datasets.step import StepKey
+    from hil_datasets.trace.links import ColumnTrace
+
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCoefficient:
+    """Which coefficient is asked for."""
+
+    core: int | None
+    """Its core; None where the step is named."""
+    column: int | None
+    """Its column."""
+    mode: str | None
+    """Its read mode; None where that need not be said."""
+    step: str | None
+    """Name of its step; None where the core says it."""
+    choice: CalibrationChoice
+    """Which calibration of its core and read mode."""
+
+    def check(self) -> None:
+        """Raise a usage error unless column, and either core or step, were said."""
+        if self.column is None or (self.core is None) == (self.step is None):
+            raise click.UsageError(
+                "say which coefficient with --core NUMBER --column NUMBER, or with --step NAME "
+                "--column NUMBER; or search with --id or --export"
+            )
+
+    def key_in(self, source: RunSource) -> StepKey:
+        """Return the step of a run that is meant.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or there are several; those there are are listed.
+        """
+        from hil_datasets.calibration_choice import choose_calibrations
+
+        finished = source.finished_steps()
+        if self.step is not None:
+            named = [key for key in finished if key.name == self.step]
+            if named:
+                return named[0]
+            problem = f"has no finished step {quoted(self.step)}; hil data ls lists them"
+            raise ConfigError(str(source.path), [Problem("", problem)])
+        of_core = [
+            key
+            for key in finished
+            if key.core == self.core and self.mode in {None, str(key.read_mode)}
+        ]
+        keys = choose_calibrations(source, self.choice, among=of_core).keys
+        if len(keys) != 1:
+            problem = self._why_not_one(keys, finished)
+            raise ConfigError(str(source.path), [Problem("", problem)])
+        return keys[0]
+
+    def _why_not_one(self, keys: Sequence[StepKey], finished: Sequence[StepKey]) -> str:
+        if keys:
+            return f"core {self.core} was calibrated in both read modes: say which with --mode"
+        cores = sorted({key.core for key in finished})
+        mode = f" in the read mode {self.mode}" if self.mode else ""
+        listed = ", ".join(map(str, cores[:_MOST_LISTED])) or "none"
+        more = ", ..." if len(cores) > _MOST_LISTED else ""
+        return f"has no calibration of core {self.core}{mode}; it has cores {listed}{more}"
+
+
+def only_run(paths: Sequence[Path]) -> Path:
+    """Return the one run at or below some places.
+
+    Raises
+    ------
+    ConfigError
+        If there are several.
+    DatasetError
+        If there is none.
+    """
+    from hil_datasets.trace.search import find_runs
+
+    runs = find_runs(paths)
+    if len(runs) > 1:
+        listed = ", ".join(map(str, runs[:6])) + (", ..." if len(runs) > 6 else "")
+        message = f"{len(runs)} runs: give one of them: {listed}; or search with --id or --export"
+        raise ConfigError(str(paths[0]), [Problem("", message)])
+    return runs[0]
+
+
+def show_trace(path: Path, wanted: WantedCoefficient, *, as_json: bool) -> bool:
+    """Print the way back from a coefficient; return whether every link holds."""
+    from hil.cli.data.trace_words import trace_lines
+    from hil_datasets.opened import open_source
+    from hil_datasets.trace.walk import trace_column
+
+    source = open_source(path)
+    found = trace_column(source, wanted.key_in(source), wanted.column or 0)
+    if as_json:
+        click.echo(json.dumps(_document(found), indent=1, allow_nan=False))
+    else:
+        for line in trace_lines(found):
+            click.echo(printable(line))
+    return found.is_whole
+
+
+def _document(found: ColumnTrace) -> dict[str, Any]:
+    return {
+        "run": str(found.run),
+        "step": found.key.name,
+        "core": found.key.core,
+        "read_mode": str(found.key.read_mode),
+        "column": found.column,
+        "is_whole": found.is_whole,
+        "values": found.values,
+        "links": [asdict(link) for link in found.links],
+    }
