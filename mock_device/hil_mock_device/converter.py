@@ -163,6 +163,11 @@ class ReadoutCurve:
             has_wave=bool(unit.any()),
         )
 
+    def part(self, places: npt.NDArray[np.intp]) -> "ReadoutCurve":
+        """Return the curves at some places of the rows."""
+        rows = {name: getattr(self, name)[places] for name in ("c1", "c2", "c3", "bend", "offset")}
+        return replace(self, **rows)
+
 
 class Workspace:
     """Memory for converting some vectors at a time; numpy is fastest over arrays of one shape.

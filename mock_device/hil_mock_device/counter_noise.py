@@ -6,6 +6,7 @@ and vectors can be taken in any grouping, by several threads at once.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from statistics import NormalDist
 
@@ -47,6 +48,7 @@ class NoiseSequence:
         self._state = np.random.PCG64(list(seed)).state
         self._numbers = numbers
         self._words = -(-numbers // _PER_WORD)
+        self._kept: npt.NDArray[np.intp] | None = None
         self.values = (normal_quantiles() * rms).astype(np.float32)
         """The equally likely noise values, in order."""
         self.next_vector = 0
@@ -57,20 +59,37 @@ class NoiseSequence:
         generator = np.random.PCG64(0)
         generator.state = self._state
         generator.advance(vector * self._words)
-        return NoiseSource(generator, numbers=self._numbers, words=self._words)
+        return NoiseSource(
+            generator, numbers=self._numbers, words=self._words, kept=self._kept
+        )
+
+    def part(self, places: npt.NDArray[np.intp]) -> "NoiseSequence":
+        """Return the same sequence with only the numbers at some places, to go on by itself."""
+        part = copy(self)
+        part._kept = places  # noqa: SLF001 - its own class
+        return part
 
 
 class NoiseSource:
     """Draws the noise of one vector after the other; made by `NoiseSequence.source`."""
 
-    def __init__(self, generator: np.random.PCG64, *, numbers: int, words: int) -> None:
+    def __init__(
+        self,
+        generator: np.random.PCG64,
+        *,
+        numbers: int,
+        words: int,
+        kept: npt.NDArray[np.intp] | None = None,
+    ) -> None:
         self._generator = generator
         self._numbers = numbers
         self._words = words
+        self._kept = kept
 
     def codes(self, vectors: int) -> npt.NDArray[np.uint16]:
         """Return the places of the next vectors' noise values, shape (vector, number)."""
         words = np.asarray(self._generator.random_raw(vectors * self._words), np.uint64)
         # Sixteen bits each, the lowest first, on processors of either byte order.
         codes = words.astype("<u8", copy=False).view("<u2").reshape(vectors, -1)
-        return np.ascontiguousarray(codes[:, : self._numbers], np.uint16)
+        kept = codes[:, : self._numbers] if self._kept is None else codes[:, self._kept]
+        return np.ascontiguousarray(kept, np.uint16)

@@ -7,7 +7,7 @@ worth loading it: the compiled loop rounds as numpy does, operation by operation
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -87,6 +87,23 @@ class CoreReadout:
             )
             self.noise.next_vector += size
         return counts
+
+    def part(self, *, rows: int, columns: int) -> "CoreReadout":
+        """Return how the first rows and columns are read; its noise goes on by itself.
+
+        The counts are those of the whole core whose other rows are not driven.
+        """
+        whole = len(self.curve.c1) // 2
+        first = np.arange(columns)
+        places = np.concatenate([first, whole + first])
+        return replace(
+            self,
+            groups=tuple(
+                group.part(rows, columns) for group in self.groups if group.rows.start < rows
+            ),
+            curve=self.curve.part(places),
+            noise=self.noise.part(places),
+        )
 
     def _drive(self, inputs: npt.NDArray[np.int8], driven: Sums) -> None:
         def drive_span(first: int, stop: int) -> None:

@@ -89,6 +89,16 @@ class RowGroup:
     magnitudes: Sums
     """Their magnitudes."""
 
+    def part(self, rows: int, columns: int) -> "RowGroup":
+        """Return those of the first rows of the core, and its first columns."""
+        stop = min(self.rows.stop, rows)
+        place = (slice(stop - self.rows.start), slice(columns))
+        return RowGroup(
+            rows=slice(self.rows.start, stop),
+            weights=np.ascontiguousarray(self.weights[place]),
+            magnitudes=np.ascontiguousarray(self.magnitudes[place]),
+        )
+
 
 def exact_groups(weights: FloatMatrix, *, input_steps: int) -> tuple[RowGroup, ...]:
     """Round weights so that float32 holds every sum of their products exactly.

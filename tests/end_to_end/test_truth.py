@@ -60,7 +60,7 @@ def judge(path: Path, truth: dict[str, Array]) -> list[Fitted]:
         expected = step["expected"][:count].astype(np.float64)
         lsb = step["correction"].attrs["output_lsb"]
         gains = [step[f"correction/a_{side}"][...] * lsb for side in "pn"]
-        errors = [step[f"correction/a_{side}_se"][...] * lsb for side in "pn"]
+        errors = [step[f"correction/a_{side}_errors"][...] * lsb for side in "pn"]
     net = inputs @ weights
     magnitude = np.abs(inputs) @ np.abs(weights)
     if mode == "four_phase":
