@@ -8,6 +8,9 @@ from pathlib import Path
 
 from hil.core.errors import ConfigError, Problem
 
+_PACKED = b"hil-pack "
+"""What a packed run begins with: no other file takes its place."""
+
 
 def publish(content: bytes, path: Path, *, may_replace: bool) -> None:
     """Write a file whole, or not at all.
@@ -61,6 +64,10 @@ def _check_target(path: Path, *, may_replace: bool) -> None:
         raise _refusal(path, "exists and is no regular file; choose another name")
     if not may_replace:
         raise FileExistsError
+    with path.open("rb") as file:
+        is_packed = file.read(len(_PACKED)) == _PACKED
+    if is_packed:
+        raise _refusal(path, "is a packed run, which --force does not replace: remove it first")
 
 
 def _write_beside(content: bytes, path: Path) -> Path:

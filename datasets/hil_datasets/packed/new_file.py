@@ -6,12 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
+
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil_datasets.durable import sync_file
 
+_OPENING = b"hil-pack "
+"""What the seal of a packed file begins with."""
 
-def check_free(path: Path, *, may_replace: bool) -> None:
+
+def check_free(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -> None:
     """Raise ConfigError if a file must not get this name.
+
+    Parameters
+    ----------
+    path
+        The name.
+    may_replace
+        Whether a file that exists may be replaced.
+    keeps_readouts
+        Whether what is written holds a run's readouts: nothing else may replace such a file.
 
     Raises
     ------
@@ -26,6 +40,8 @@ def check_free(path: Path, *, may_replace: bool) -> None:
                 reason = "exists and is no regular file; choose another name"
             elif not may_replace:
                 reason = "exists; use --force to replace it"
+            elif not keeps_readouts and holds_readouts(path):
+                reason = HOLDS_READOUTS
         elif not path.parent.is_dir():
             reason = f"cannot be written: there is no folder {path.parent}"
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
@@ -34,8 +50,30 @@ def check_free(path: Path, *, may_replace: bool) -> None:
         raise ConfigError(str(path), [Problem("", reason)])
 
 
+HOLDS_READOUTS = (
+    "is a packed run with its readouts, which --force does not replace: choose another name, or "
+    "remove it first"
+)
+"""Why a file must not get this name."""
+
+
+def holds_readouts(path: Path) -> bool:
+    """Say whether a file is a packed run that may be the only copy of its readouts.
+
+    It is told by its first bytes and the one attribute; of a damaged one it is assumed.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_OPENING)) != _OPENING:
+            return False
+    try:
+        with h5py.File(path, "r") as packed:
+            return bool(packed.attrs["has_readouts"] != 0)
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError):
+        return True
+
+
 @contextmanager
-def new_file(path: Path, *, may_replace: bool) -> Iterator[Path]:
+def new_file(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -> Iterator[Path]:
     """Give the name of an empty file beside `path`; on success it is synced and renamed.
 
     If the body raises, nothing of it stays behind.
@@ -47,7 +85,7 @@ def new_file(path: Path, *, may_replace: bool) -> Iterator[Path]:
     DatasetError
         If it cannot be written.
     """
-    check_free(path, may_replace=may_replace)
+    check_free(path, may_replace=may_replace, keeps_readouts=keeps_readouts)
     try:
         descriptor, name = tempfile.mkstemp(prefix=".hil-", suffix=".part", dir=path.parent)
         os.close(descriptor)

@@ -101,7 +101,7 @@ def pack_run(
         If the run cannot be read whole, or the file not be written.
     """
     options = options or PackOptions()
-    check_free(path, may_replace=options.may_replace)
+    check_free(path, may_replace=options.may_replace, keeps_readouts=options.has_readouts)
     journal = _read_file(source, JOURNAL)  # once: a run that is being written goes on meanwhile
     events = parse_journal(source.path / JOURNAL, journal)
     said = JournaledSteps.of(str(source.path), events)

@@ -80,7 +80,8 @@ def write_pack(path: Path, content: PackContent, *, may_replace: bool = False) -
     MissingExtraError
         If the compression's filters are not installed.
     """
-    with new_file(path, may_replace=may_replace) as part:
+    keeps_readouts = content.has_readouts
+    with new_file(path, may_replace=may_replace, keeps_readouts=keeps_readouts) as part:
         with written_hdf5(part, mode="w") as file:
             _write(file, content)
         seal_file(part, form=PACK_FORMAT)
