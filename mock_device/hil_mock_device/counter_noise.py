@@ -59,9 +59,7 @@ class NoiseSequence:
         generator = np.random.PCG64(0)
         generator.state = self._state
         generator.advance(vector * self._words)
-        return NoiseSource(
-            generator, numbers=self._numbers, words=self._words, kept=self._kept
-        )
+        return NoiseSource(generator, numbers=self._numbers, words=self._words, kept=self._kept)
 
     def part(self, places: npt.NDArray[np.intp]) -> "NoiseSequence":
         """Return the same sequence with only the numbers at some places, to go on by itself."""
