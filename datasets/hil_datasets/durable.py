@@ -102,11 +102,17 @@ class WriteLatch:
 
     def write_at(self, content: memoryview, offset: int) -> None:
         """Write all of `content` at a place that HDF5 has set aside, unless a write has failed."""
-        rest = content.cast("B") if content.nbytes else content  # of nothing there is no cast
+        if self._failure is not None:
+            return
         try:
-            while rest.nbytes and self._failure is None:
+            written = os.pwrite(self._file.fileno(), content, offset)
+            if written == content.nbytes:
+                return
+            rest = content.cast("B")[written:]
+            while rest.nbytes:
+                offset += written
                 written = os.pwrite(self._file.fileno(), rest, offset)
-                rest, offset = rest[written:], offset + written
+                rest = rest[written:]
         except OSError as error:
             self._failure = error
 

@@ -40,6 +40,25 @@ def check_resource(resource: str) -> None:
         check_transport(resource)
 
 
+def require_resource(resource: str, driver: str, *, where: str) -> None:
+    """Raise ConfigError if a resource string is none that a driver takes.
+
+    Parameters
+    ----------
+    resource
+        The resource string.
+    driver
+        Name of the chip driver.
+    where
+        Where the user has said it.
+    """
+    check = check_resource if driver == DEFAULT_DRIVER else find_chip_driver(driver).check_resource
+    try:
+        check(resource)
+    except ValueError as error:
+        raise ConfigError(where, [Problem("", str(error))]) from error
+
+
 class OpenDevice:
     """An open chip, and the instruments that may be put around it.
 
@@ -172,11 +191,14 @@ def open_device(
 
     Raises
     ------
+    ConfigError
+        If the driver takes no such resource.
     TransportError, FrameError
         If the device cannot be reached or does not speak the protocol.
     DatasetError
         If a recording cannot be read.
     """
+    require_resource(resource, driver, where="device.resource")
     options = ChipOptions(
         timeout_s=timeout_s, recovery_s=recovery_s, transport=choice, on_fault=on_fault
     )
@@ -186,7 +208,7 @@ def open_device(
     with ExitStack() as stack:
         chip: Chip
         if driver != DEFAULT_DRIVER:
-            chip = _open_plugin(driver, resource, options)
+            chip = find_chip_driver(driver).open_chip(resource, options)
         elif resource.startswith(REPLAY):
             replay = ReplayResource.parse(resource)
             chip = board_of_recording(
@@ -262,12 +284,3 @@ def open_recording(recording: Recording) -> Iterator[AimcBoard]:
         yield chip
     finally:
         chip.close()
-
-
-def _open_plugin(driver: str, resource: str, options: ChipOptions) -> Chip:
-    found = find_chip_driver(driver)
-    try:
-        found.check_resource(resource)
-    except ValueError as error:
-        raise ConfigError("device.resource", [Problem("", str(error))]) from error
-    return found.open_chip(resource, options)

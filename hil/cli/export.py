@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from hil.cli.choice_options import choice_options
 from hil.cli.errors import reports_errors
 from hil.cli.publish import refuse_inside_run
 from hil.core.legible import quoted
@@ -59,25 +59,6 @@ def _check_name(_: click.Context, __: click.Parameter, name: str) -> str:
     return name
 
 
-def _read_settings(
-    _: click.Context, __: click.Parameter, given: tuple[str, ...]
-) -> dict[str, float]:
-    settings: dict[str, float] = {}
-    for text in given:
-        name, _equals, value = text.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not name.strip() or not math.isfinite(number):
-            message = f"{quoted(text)} must be NAME=VALUE, as chamber.temperature=25"
-            raise click.BadParameter(message)
-        if name.strip() in settings:
-            raise click.BadParameter(f"{quoted(name)} is given twice")
-        settings[name.strip()] = number
-    return settings
-
-
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -110,15 +91,7 @@ def _read_settings(
     callback=_check_name,
     help="What names in source code begin with.",
 )
-@click.option(
-    "--at",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_read_settings,
-    help="Only calibrations made at this setting: chamber.temperature=25. May be repeated.",
-)
-@click.option("--visit", type=click.IntRange(min=0), help="Only calibrations of this visit.")
-@click.option("--newest", is_flag=True, help="The last of the calibrations that are left.")
+@choice_options()
 @reports_errors
 def command(
     run: Path,

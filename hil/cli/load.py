@@ -64,11 +64,12 @@ def command(
     FILE is an export as JSON (.json), NPZ (.npz) or HDF5 (.h5). Coefficients of another chip are
     refused. At the end no input is driven and the NMPU is off; its registers stay.
     """
-    from hil.campaign.bench import open_device
+    from hil.campaign.bench import open_device, require_resource
     from hil.core.readout import ReadMode
     from hil_drivers.open_transport import TransportChoice
 
     exported = read_export(file)
+    require_resource(resource, driver, where="RESOURCE")
     tiles = choose_tiles(file, exported, cores, [ReadMode(mode) for mode in read_modes])
     with open_device(
         resource,

@@ -11,9 +11,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from hil.campaign.bench import check_resource, open_device
+from hil.campaign.bench import open_device, require_resource
 from hil.campaign.config.load import Campaign
-from hil.core.errors import ConfigError, Problem
 from hil_datasets.chip_book.campaign_book import CampaignBook
 from hil_datasets.chip_book.chip_key import ChipKey
 from hil_datasets.chip_book.facts import CampaignFacts, digest_weights
@@ -88,11 +87,7 @@ def open_chip_at(
     ConfigError
         If it is no resource string.
     """
-    if driver == DEFAULT_DRIVER:
-        try:
-            check_resource(resource)
-        except ValueError as error:
-            raise ConfigError("--resource", [Problem("", str(error))]) from error
+    require_resource(resource, driver, where="--resource")
     faults: list[LinkFault] = []
     with open_device(
         resource,

@@ -138,6 +138,26 @@ def test_file_that_is_no_export_is_refused(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("unusable", "words"),
+    [
+        ("mock://nothing", "no such profile; use mock://"),
+        ("mock://quickstart?speed=2", "speed"),
+        ("replay://run?tempo=often", "tempo"),
+    ],
+)
+def test_resource_that_is_none_is_refused_with_what_there_is(
+    tmp_path: Path, unusable: str, words: str
+) -> None:
+    path = tmp_path / "chip.json"
+    path.write_bytes(export_json(coefficients()))
+    ended = hil("load", path, unusable)
+    assert ended.code == 3
+    assert ended.stderr.startswith("error: RESOURCE: ")
+    assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_wrong_file_is_refused_before_the_device_is_looked_for(tmp_path: Path) -> None:
     ended = hil("load", tmp_path / "x.json", "TCPIP0::127.0.0.1::1::SOCKET")
     assert (ended.code, ended.stderr) == (3, f"error: {tmp_path}/x.json: no such file\n")

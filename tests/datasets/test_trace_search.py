@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 import example_steps as example
-from hil.core.errors import ConfigError, DatasetError
+from hil.core.errors import ConfigError
 from hil_datasets.coefficients import collect_coefficients
 from hil_datasets.export.exported import ExportedSet
 from hil_datasets.export.exporter import Exporter, ExportRequest, make_files
 from hil_datasets.export.recognised import BY_SUFFIX, read_exported
+from hil_datasets.found_runs import find_runs
 from hil_datasets.opened import open_source
 from hil_datasets.packed.pack import PackOptions, pack_run
 from hil_datasets.trace.export import find_homes
 from hil_datasets.trace.links import LinkState
-from hil_datasets.trace.search import FoundId, find_runs, read_ids
+from hil_datasets.trace.search import FoundId, read_ids
 from hil_datasets.trace.walk import trace_column
 from visited_run import COLD, HOT, OTHER_COLD, OTHER_HOT, write_visited_run
 
@@ -42,19 +43,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found(lab: Path, prefix: str) -> list[FoundId]:
-    return [each for run in find_runs([lab]) for each in read_ids(run).found(prefix)]
-
-
-def test_runs_and_packed_files_are_found_below_a_folder(lab: Path) -> None:
-    names = [str(path.relative_to(lab)) for path in find_runs([lab, lab / "week_1"])]
-    assert names == ["packed/run.hil.h5", "week_1/run", "week_2/run"]
-
-
-def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds no run"):
-        find_runs([tmp_path])
-    with pytest.raises(DatasetError, match="no such file or folder"):
-        find_runs([tmp_path / "none"])
+    return [each for run in find_runs([lab]) for each in read_ids(run.path).found(prefix)]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +87,7 @@ def test_run_that_cannot_be_read_is_told_and_the_others_are_searched(tmp_path: P
     whole = example.write_run(tmp_path / "whole", example.ONE)
     torn = example.write_run(tmp_path / "torn", example.ONE)
     torn.step_path(example.ONE).write_bytes(b"nothing")
-    runs = {path.name: read_ids(path) for path in find_runs([tmp_path])}
+    runs = {run.path.name: read_ids(run.path) for run in find_runs([tmp_path])}
     assert "core00_one_phase.h5" in runs["torn"].damage[0]
     assert runs["whole"].damage == ()
     assert [each.run for each in runs["whole"].found(COEFFICIENTS_ID)] == [whole.path]
@@ -117,7 +106,7 @@ def test_exported_file_of_every_format_leads_to_its_step(
     lab: Path, tmp_path: Path, suffix: str, exporter: Exporter
 ) -> None:
     path = exported_to(tmp_path, lab / "week_2" / "run", suffix, exporter)
-    (home,) = find_homes(read_exported(path), [read_ids(run) for run in find_runs([lab])])
+    (home,) = find_homes(read_exported(path), [read_ids(run.path) for run in find_runs([lab])])
     assert (home.name, home.state) == ("core00_one_phase", LinkState.OK)
     assert home.steps == ((lab / "week_2" / "run", example.ONE),)
 

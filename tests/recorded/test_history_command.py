@@ -162,7 +162,7 @@ def test_two_chips_with_one_serial_number_need_a_word_more(runs: Path, tmp_path:
     [
         (("--column", 1), 2, "--column needs --core"),
         (("--core", 0, "--column", 3), 3, "the core has columns 0 to 2"),
-        (("--root", "missing"), 3, "no such file or folder"),
+        (("--root", "missing"), 5, "no such file or folder"),
     ],
     ids=["no-core", "column", "root"],
 )

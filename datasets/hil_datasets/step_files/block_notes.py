@@ -1,15 +1,17 @@
 """What is known of each block of a step that is being written, besides its readouts."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hil_datasets.check_sum import extended_crc
+from hil_datasets.durable import WriteLatch
 from hil_datasets.step_files.placement import PlacedRows
+from hil_datasets.step_files.schema import STEP_DATASET_BY_PATH
 from hil_datasets.step_timing import UNKNOWN_SEQUENCE, BlockNotes, BlockQuality, StepTiming
 
 BLOCK_DATASETS = (
@@ -20,6 +22,11 @@ BLOCK_DATASETS = (
     "timing/quality",
 )
 """What a part keeps of each block."""
+_PACKED = {
+    dtype: struct.Struct(f"={code}").pack
+    for dtype, code in (("float64", "d"), ("int64", "q"), ("uint32", "I"), ("uint8", "B"))
+}
+"""How one value is stored, in the order of bytes of this machine, which is that of its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +65,32 @@ class BlockNote:
             quality=quality | BlockQuality.OVERFLOW if has_overflow else quality,
         )
 
-    def to_values(self) -> dict[str, Any]:
-        """Return what a part keeps of it, by the paths of its datasets."""
-        return {
-            "timing/crc32c": self.crc32c,
-            "timing/sequence": self.sequence,
-            "timing/quality": int(self.quality),
-        }
+
+class NotePlaces:
+    """Where a part keeps what is known of its blocks: each value is written to its place.
+
+    Parameters
+    ----------
+    stored
+        The datasets of the part; older software did not make all of `BLOCK_DATASETS`.
+    latch
+        The file.
+    """
+
+    def __init__(self, stored: Mapping[str, PlacedRows], latch: WriteLatch) -> None:
+        self._latch = latch
+        self._places = [
+            (column, _PACKED[STEP_DATASET_BY_PATH[path].dtype], stored[path].placement)
+            for column, path in enumerate(BLOCK_DATASETS)
+            if path in stored
+        ]
+
+    def write(self, block: int, times: tuple[float, float], note: BlockNote) -> None:
+        """Hand what is known of a block to the operating system."""
+        values = (*times, note.crc32c, note.sequence, note.quality)
+        for column, packed, place in self._places:
+            content = packed(values[column])
+            self._latch.write_at(memoryview(content), place.start_of(block, 1))
 
 
 class NotedBlocks:

@@ -23,7 +23,7 @@ from hil_datasets.step_conditions import (
     conditions_to_arrays,
     conditions_to_attributes,
 )
-from hil_datasets.step_files.block_notes import BlockNote, NotedBlocks
+from hil_datasets.step_files.block_notes import NotedBlocks, NotePlaces
 from hil_datasets.step_files.concluded import (
     concluded_arrays,
     concluded_attributes,
@@ -128,6 +128,7 @@ class StepWriter:
         with names_failed_writes(self._part):
             self._latch = WriteLatch(self._part, is_new=False)
             self._stored = placed_rows(self._part, self._latch.fileno())
+        self._places = NotePlaces(self._stored, self._latch)
         if part is not None:
             self._is_written[: part.extent.vectors] = True
             self._notes.recall(self._stored, self._place_of, part.extent.vectors)
@@ -188,19 +189,11 @@ class StepWriter:
                 first_vector, arrays[1], sequence=sequence, quality=quality, top=self._top_code
             )
             if times is not None and self._layout is not None:
-                self._put_block(self._place_of[first_vector], times, note)
+                self._places.write(self._place_of[first_vector], times, note)
             self._latch.check()
             if self._layout is not None and first_vector == self._mark.written.vectors:
                 self._note_written(self._mark.written.extended(len(inputs), arrays))
         self._is_written[block] = True
-
-    def _put_block(self, place: int, times: tuple[float, float], note: BlockNote) -> None:
-        """Write down what is known of a block besides its readouts."""
-        began_s, ended_s = times
-        values = {"timing/began_s": began_s, "timing/ended_s": ended_s, **note.to_values()}
-        for path, value in values.items():
-            if path in self._stored:  # not all is in a part that older software began
-                self._put(path, place, np.array([value]))
 
     def _put(self, path: str, first: int, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Hand some rows of a dataset to the operating system; return them as they are stored."""
@@ -214,7 +207,7 @@ class StepWriter:
         if self._clock() - self._synced_s >= _SYNC_EVERY_S:
             self._latch.sync()
             synced, self._synced_s = extent, self._clock()
-        self._mark = replace(self._mark, written=extent, synced=synced)
+        self._mark = PartMark(config_sha256=self._mark.config_sha256, written=extent, synced=synced)
         self._latch.write_head(self._mark.to_bytes())
 
     def go_back_to(self, vector: int) -> None:

@@ -1,21 +1,16 @@
 """Which run, step and calibration an id comes from, or an exported file, among many runs."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.core.errors import DatasetError, Problem
+from hil.core.errors import DatasetError
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.content_id import StepIds, set_id
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.opened import open_source
 from hil_datasets.run_source import RunSource, StepFacts
 from hil_datasets.step import StepKey, StepKind
-
-PACKED_SUFFIX = ".hil.h5"
-"""How the name of a packed file ends that is found in a folder."""
-_JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,39 +76,6 @@ class RunIds:
         for keys in dict.fromkeys(tuple(choice) for choice in choices):
             if keys:
                 yield keys, set_id((key, ids[key]) for key in keys)
-
-
-def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the runs at or below some places, each once.
-
-    Parameters
-    ----------
-    paths
-        Folders of runs, packed files, or folders with such below them; links are not followed.
-
-    Raises
-    ------
-    DatasetError
-        If there is none at one of them.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        below = [path] if path.is_file() or (path / _JOURNAL).is_file() else list(_below(path))
-        if not below:
-            what = "holds no run" if path.is_dir() else "no such file or folder"
-            raise DatasetError(str(path), [Problem("", what)])
-        found.update(dict.fromkeys(below))
-    return list(found)
-
-
-def _below(path: Path) -> Iterator[Path]:
-    for folder, names, files in os.walk(path):
-        names.sort()
-        if _JOURNAL in files:
-            names.clear()
-            yield Path(folder)
-            continue
-        yield from (Path(folder) / file for file in sorted(files) if file.endswith(PACKED_SUFFIX))
 
 
 def read_ids(path: Path) -> RunIds:

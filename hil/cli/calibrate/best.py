@@ -148,7 +148,8 @@ def command(
     from hil.recorded.best import rank_all
     from hil.recorded.best_candidates import TileChoice, collect_candidates
     from hil.recorded.best_probe import require_probes
-    from hil.recorded.history_runs import find_runs_below, open_each
+    from hil.recorded.history_runs import open_each
+    from hil_datasets.found_runs import find_runs
 
     options = ProbeOptions(**where)  # type: ignore[arg-type]
     if sum(each is not None for each in (options.campaign, options.resource, options.run)) != 1:
@@ -157,7 +158,8 @@ def command(
         )
     choice = TileChoice(cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
     left_out: list[LeftOut] = []
-    stored = collect_candidates(open_each(find_runs_below(among), left_out), choice, left_out)
+    runs = find_runs(among, may_be_none=True)
+    stored = collect_candidates(open_each(runs, left_out), choice, left_out)
     probes, reasons = _probes(options, choice, stored)
     for one in stored.left_out:
         word = "warning" if one.is_problem else "note"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hil.cli.calibrate.choice_options import choice_of, choice_options
+from hil.cli.choice_options import choice_of, choice_options
 from hil.cli.errors import ExitCode, reports_errors
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from hil.core.errors import ConfigError, HilError, Problem, WorkerLostError
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
-    from hil.recorded.found_runs import FoundRun
     from hil.recorded.refit import RefitRun, RefitSelection
     from hil.recorded.refit_options import RefitOptions
     from hil.scale.work_pool import WorkPool
+    from hil_datasets.found_runs import FoundRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +123,11 @@ def command(
 
 def _targets(paths: tuple[Path, ...], out: Path, *, force: bool) -> dict[Path, Path]:
     """Return which file each run becomes; nothing is read before all of them are free."""
-    from hil.recorded.found_runs import find_runs
+    from hil_datasets.found_runs import find_runs
     from hil_datasets.packed.layout import PACK_SUFFIX
     from hil_datasets.packed.new_file import check_free
 
-    runs = [run for path in paths for run in find_runs(path) if run.is_named or not _is_result(run)]
+    runs = [run for run in find_runs(paths) if run.is_named or not _is_result(run)]
     if not runs:
         message = "holds no readouts, only results of hil calibrate fit"
         raise ConfigError(str(paths[0]), [Problem("", message)])

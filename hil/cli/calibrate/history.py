@@ -111,14 +111,16 @@ def command(
 
 def _collect(choice: HistoryChoice, roots: Iterable[Path], *, with_book: bool) -> ChipHistory:
     from hil.recorded.history import collect_history
-    from hil.recorded.history_runs import find_runs_below, open_each, runs_in_books
+    from hil.recorded.history_runs import open_each, runs_in_books
     from hil_datasets.chip_book.place import books_folder, user_data_folder
+    from hil_datasets.found_runs import find_runs
 
     left_out: list[LeftOut] = []
     named: list[Path] = []
     if with_book:
         named, left_out = runs_in_books(books_folder(user_data_folder()), choice.serial)
-    return collect_history(open_each(find_runs_below([*roots, *named]), left_out), choice, left_out)
+    runs = find_runs([*roots, *named], may_be_none=True)
+    return collect_history(open_each(runs, left_out), choice, left_out)
 
 
 def _check_column(history: ChipHistory, column: int | None) -> None:

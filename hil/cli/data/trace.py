@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hil.cli.calibrate.choice_options import read_settings
+from hil.cli.choice_options import choice_options
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.legible import quoted
 
@@ -25,15 +25,7 @@ def _check_id(_: click.Context, __: click.Parameter, prefix: str | None) -> str 
 @click.option("--core", type=click.IntRange(min=0), help="Core of the coefficient.")
 @click.option("--column", type=click.IntRange(min=0), help="Column of the coefficient.")
 @click.option("--mode", type=click.Choice(_MODES), help="Read mode, where the core has both.")
-@click.option(
-    "--at",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=read_settings,
-    help="Only the calibration made at this setting: chamber.temperature=25. May be repeated.",
-)
-@click.option("--visit", type=click.IntRange(min=0), help="Only the calibration of this visit.")
-@click.option("--newest", is_flag=True, help="The last of the calibrations that are left.")
+@choice_options()
 @click.option("--step", metavar="NAME", help="A step by its name, of any kind.")
 @click.option(
     "--id",

@@ -86,11 +86,12 @@ def show_export(
 
 
 def _read_runs(paths: Sequence[Path]) -> list[RunIds]:
-    from hil_datasets.trace.search import find_runs, read_ids
+    from hil_datasets.found_runs import find_runs
+    from hil_datasets.trace.search import read_ids
 
     runs = []
-    for path in find_runs(paths):
-        ids = read_ids(path)
+    for run in find_runs(paths):
+        ids = read_ids(run.path)
         for damage in ids.damage:
             click.echo(printable(f"warning: {damage}"), err=True)
         runs.append(ids)

@@ -94,9 +94,9 @@ def only_run(paths: Sequence[Path]) -> Path:
     DatasetError
         If there is none.
     """
-    from hil_datasets.trace.search import find_runs
+    from hil_datasets.found_runs import find_runs
 
-    runs = find_runs(paths)
+    runs = [run.path for run in find_runs(paths)]
     if len(runs) > 1:
         listed = ", ".join(map(str, runs[:6])) + (", ..." if len(runs) > 6 else "")
         message = f"{len(runs)} runs: give one of them: {listed}; or search with --id or --export"

@@ -57,13 +57,10 @@ def command(
 
 def _runs(path: Path) -> list[Path]:
     """Return the runs that a path stands for; itself where it holds none, for it to be said."""
-    from hil.recorded.found_runs import find_runs
-    from hil_datasets.run_directory import RunDirectory
+    from hil_datasets.found_runs import find_runs
 
-    if not path.is_dir() or RunDirectory(path).journal_path.is_file():
-        return [path]
     try:
-        return [run.path for run in find_runs(path)]
+        return [run.path for run in find_runs([path])]
     except DatasetError:
         return [path]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hil_datasets.calibration_choice import CalibrationChoice
 
 
-def read_settings(
+def _read_settings(
     _: click.Context, __: click.Parameter, given: tuple[str, ...]
 ) -> dict[str, float]:
     """Read ``NAME=VALUE`` texts; a click callback."""
@@ -36,7 +36,7 @@ def read_settings(
 
 
 def choice_options(side: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options, of one side of a comparison or of both where `side` is empty.
+    """Add the options, of one side of a comparison; of both, or of a lone run, without `side`.
 
     The command gets ``at``, ``visit`` and ``newest``, with the name of the side behind them.
     """
@@ -47,14 +47,16 @@ def choice_options(side: str = "") -> Callable[[Callable[..., None]], Callable[.
             f"--newest{end}", is_flag=True, help=f"The last of the calibrations{of} that are left."
         )(function)
         function = click.option(
-            f"--visit{end}", type=click.IntRange(min=0), help=f"Only this visit{of}."
+            f"--visit{end}",
+            type=click.IntRange(min=0),
+            help=f"Only calibrations{of} of this visit.",
         )(function)
         return click.option(
             f"--at{end}",
             metavar="NAME=VALUE",
             multiple=True,
-            callback=read_settings,
-            help=f"Only calibrations{of} at this setting: chamber.temperature=25.",
+            callback=_read_settings,
+            help=f"Only calibrations{of} at this setting: chamber.temperature=25. May be repeated.",
         )(function)
 
     return add
