@@ -1,0 +1,1 @@
+"""Networks that need no code of the user: their weights are all that is asked for."""

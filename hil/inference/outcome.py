@@ -1,0 +1,98 @@
+"""What an evaluation found, as values: predictions per condition."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.array_types import read_only
+
+SCHEMA_VERSION = 1
+"""Of the JSON document and the HDF5 file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """How the network was computed once."""
+
+    correction: str
+    """``none``, ``global``, ``float``, ``fp16`` or ``nmpu``."""
+    age_s: float = 0.0
+    """Seconds since the weights were programmed and first calibrated."""
+    is_recalibrated: bool = False
+    """Whether it was calibrated again at this age."""
+
+    @property
+    def name(self) -> str:
+        """Its name in files.
+
+        Examples
+        --------
+        >>> Condition(correction="nmpu", age_s=3600.0, is_recalibrated=True).name
+        'nmpu_3600s_recalibrated'
+        """
+        return f"{self.correction}_{self.age_s:g}s{'_recalibrated' if self.is_recalibrated else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionResult:
+    """What came out under one condition; layers in the order of execution."""
+
+    condition: Condition
+    """Which."""
+    predictions: npt.NDArray[np.int64]
+    """Predicted classes, shape (image,)."""
+    layer_errors: npt.NDArray[np.float64]
+    """Relative L2 error of each layer's products against the exact products of the same input
+    codes, shape (layer,); NaN where nothing was expected."""
+    layer_saturation: npt.NDArray[np.float64]
+    """Share of counts that were at the counter's end, shape (layer,)."""
+    seconds: float = 0.0
+    """How long it took."""
+
+    def __post_init__(self) -> None:
+        for name in ("predictions", "layer_errors", "layer_saturation"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Everything that an evaluation found."""
+
+    model: str
+    """The network, as it was asked for."""
+    chip: str
+    """Who multiplied: a chip, a run of one, a profile, or exact arithmetic."""
+    read_mode: str
+    """How the chip read."""
+    layers: tuple[str, ...]
+    """Names of the layers on the chip, in the order of execution."""
+    labels: npt.NDArray[np.int64]
+    """The right classes, shape (image,)."""
+    float_predictions: npt.NDArray[np.int64]
+    """What the network predicts in float32, shape (image,)."""
+    int8_predictions: npt.NDArray[np.int64]
+    """What it predicts with int8 weights and inputs and exact products, shape (image,)."""
+    int8_weight_predictions: npt.NDArray[np.int64]
+    """What it predicts with int8 weights alone, shape (image,)."""
+    results: tuple[ConditionResult, ...]
+    """One for each condition."""
+    seed: int
+    """Of the bootstrap, and of the model of the chip where there is one."""
+    identity: Mapping[str, str]
+    """Ids and hashes of all that went in: weights, images, run, coefficients."""
+    software: Mapping[str, str]
+    """Name and version of what computed it."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know: where ranges came from, what stayed digital."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "labels", "float_predictions", "int8_predictions", "int8_weight_predictions",
+        ):  # fmt: skip
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    def find(self, condition: Condition) -> ConditionResult | None:
+        """Return the result of a condition; None if there is none."""
+        return next((found for found in self.results if found.condition == condition), None)

@@ -1,0 +1,202 @@
+"""An evaluation in one HDF5 file, with named axes and units.
+
+::
+
+    /condition /image /layer             the axes, with numbers
+    /correction /age_s /is_recalibrated  what each condition is
+    /predictions                         (condition, image)
+    /layer_errors, /layer_saturation     (condition, layer)
+    /labels, /float_predictions, ...     (image)
+
+xarray opens it with ``open_dataset(path, engine="h5netcdf")``.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hil.core.errors import DatasetError, Problem
+from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
+from hil_datasets.durable import finished_file, names_failed_writes
+
+FILE_FORMAT = "hil-evaluation"
+_TEXT = h5py.string_dtype()
+_Table = tuple[str, npt.NDArray[np.generic], tuple[str, ...], str, str]
+"""Name, values, axes, unit, long name."""
+
+
+def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write an evaluation; an older file of this name is replaced as a whole.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be written.
+    """
+    with (
+        names_failed_writes(path),
+        finished_file(path) as part,
+        h5py.File(part, "w", libver=("earliest", "v110")) as file,
+    ):
+        _write_attributes(file, evaluation)
+        _write_axes(file, evaluation)
+        for name, values, axes, units, long_name in _tables(evaluation):
+            dataset = _create(file, name, values)
+            dataset.attrs.update({"units": units, "long_name": long_name})
+            for number, axis in enumerate(axes):
+                dataset.dims[number].attach_scale(file[axis])
+                dataset.dims[number].label = axis
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read what `write_evaluation` wrote.
+
+    Raises
+    ------
+    DatasetError
+        If it is no such file, of another version, or damaged.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = file.attrs.get("file_format"), file.attrs.get("format_version")
+            if found != (FILE_FORMAT, SCHEMA_VERSION):
+                message = f"is no evaluation of version {SCHEMA_VERSION}: it says {found}"
+                raise DatasetError(str(path), [Problem("", message)])
+            return _read(file)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(str(path), [Problem("", f"cannot be read: {error}")]) from error
+
+
+def _write_axes(file: h5py.File, evaluation: Evaluation) -> None:
+    for axis, size in (
+        ("condition", len(evaluation.results)),
+        ("image", len(evaluation.labels)),
+        ("layer", len(evaluation.layers)),
+    ):
+        scale = file.create_dataset(axis, data=np.arange(size, dtype=np.int64))
+        scale.attrs.update({"units": "1", "long_name": f"{axis} number"})
+        scale.make_scale(axis)
+
+
+def _create(file: h5py.File, name: str, values: npt.NDArray[np.generic]) -> h5py.Dataset:
+    if values.dtype.kind == "U":
+        return file.create_dataset(name, data=values.astype(object), dtype=_TEXT)
+    return file.create_dataset(name, data=values)
+
+
+def _write_attributes(file: h5py.File, evaluation: Evaluation) -> None:
+    file.attrs.update(
+        {
+            "file_format": FILE_FORMAT,
+            "format_version": SCHEMA_VERSION,
+            "model": evaluation.model,
+            "chip": evaluation.chip,
+            "read_mode": evaluation.read_mode,
+            "seed": evaluation.seed,
+            "identity": json.dumps(dict(evaluation.identity)),
+            "software": json.dumps(dict(evaluation.software)),
+            "notes": json.dumps(evaluation.notes),
+        }
+    )
+
+
+def _tables(evaluation: Evaluation) -> Iterator[_Table]:
+    results = evaluation.results
+    conditions = [result.condition for result in results]
+    images, layers = len(evaluation.labels), len(evaluation.layers)
+    yield (
+        "layer_name",
+        np.array(evaluation.layers, dtype="U"),
+        ("layer",),
+        "1",
+        "path of the layer in the network",
+    )
+    for name, values, long_name in (
+        ("labels", evaluation.labels, "right classes"),
+        ("float_predictions", evaluation.float_predictions, "classes predicted in float32"),
+        (
+            "int8_weight_predictions",
+            evaluation.int8_weight_predictions,
+            "classes predicted with int8 weights",
+        ),
+        (
+            "int8_predictions",
+            evaluation.int8_predictions,
+            "classes predicted with int8 weights and inputs, exact products",
+        ),
+    ):
+        yield name, values.astype(np.int64), ("image",), "class", long_name
+    for name, per_condition, units, long_name in (
+        ("correction", np.array([one.correction for one in conditions], "U"), "1", "correction"),
+        ("age_s", np.array([one.age_s for one in conditions], float), "s", "age of the weights"),
+        (
+            "is_recalibrated",
+            np.array([one.is_recalibrated for one in conditions], np.uint8),
+            "1",
+            "1 where it was calibrated again at this age",
+        ),
+        ("seconds", np.array([one.seconds for one in results], float), "s", "time it took"),
+    ):
+        yield name, per_condition, ("condition",), units, long_name
+    predicted = np.array([result.predictions for result in results], np.int64)
+    yield (
+        "predictions",
+        predicted.reshape(len(results), images),
+        ("condition", "image"),
+        "class",
+        "predicted classes",
+    )
+    for name, per_layer, long_name in (
+        (
+            "layer_errors",
+            [result.layer_errors for result in results],
+            "relative L2 error of the layer's products",
+        ),
+        (
+            "layer_saturation",
+            [result.layer_saturation for result in results],
+            "share of counts at the counter's end",
+        ),
+    ):
+        values = np.array(per_layer, float).reshape(len(results), layers)
+        yield name, values, ("condition", "layer"), "1", long_name
+
+
+def _read(file: h5py.File) -> Evaluation:
+    corrections = file["correction"].asstr()[:]
+    results = tuple(
+        ConditionResult(
+            condition=Condition(
+                correction=str(correction),
+                age_s=float(file["age_s"][number]),
+                is_recalibrated=bool(file["is_recalibrated"][number]),
+            ),
+            predictions=file["predictions"][number],
+            layer_errors=file["layer_errors"][number],
+            layer_saturation=file["layer_saturation"][number],
+            seconds=float(file["seconds"][number]),
+        )
+        for number, correction in enumerate(corrections)
+    )
+    attributes = file.attrs
+    return Evaluation(
+        model=str(attributes["model"]),
+        chip=str(attributes["chip"]),
+        read_mode=str(attributes["read_mode"]),
+        layers=tuple(map(str, file["layer_name"].asstr()[:])),
+        labels=file["labels"][:],
+        float_predictions=file["float_predictions"][:],
+        int8_predictions=file["int8_predictions"][:],
+        int8_weight_predictions=file["int8_weight_predictions"][:],
+        results=results,
+        seed=int(attributes["seed"]),
+        identity=json.loads(attributes["identity"]),
+        software=json.loads(attributes["software"]),
+        notes=tuple(json.loads(attributes["notes"])),
+    )

@@ -1,0 +1,184 @@
+"""The folder of an evaluation: each finished condition is on the disk before the next begins.
+
+::
+
+    OUT/subject.json       what is evaluated; another subject does not mix with it
+    OUT/conditions/*.npz   one file for each finished condition
+    OUT/evaluation.h5      all of it, with names and units
+    OUT/evaluation.json    the numbers of the table
+"""
+
+import fcntl
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.inference.outcome import Condition, ConditionResult
+from hil_datasets.durable import PART_SUFFIX, finished_file, names_failed_writes
+from hil_datasets.regular_file import read_regular
+
+SUBJECT = "subject.json"
+CONDITIONS = "conditions"
+RESULT_FILE = "evaluation.h5"
+JSON_FILE = "evaluation.json"
+DEMO = "demo"
+"""Where the demo keeps what it made."""
+
+
+class EvaluationFolder:
+    """Finished conditions of one evaluation.
+
+    Parameters
+    ----------
+    path
+        The folder, which `open_folder` checked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
+
+    @property
+    def result_path(self) -> Path:
+        """The HDF5 file."""
+        return self._path / RESULT_FILE
+
+    @property
+    def json_path(self) -> Path:
+        """The numbers of the table."""
+        return self._path / JSON_FILE
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other evaluations out of the folder.
+
+        Raises
+        ------
+        ConfigError
+            If another process evaluates into it now.
+        """
+        with (self._path / SUBJECT).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                message = "another hil evaluate is at work in this folder; choose another --out"
+                raise ConfigError(str(self._path), [Problem("", message)]) from error
+            yield
+
+    def find(self, condition: Condition) -> ConditionResult | None:
+        """Return a finished condition; None if it is not there.
+
+        Raises
+        ------
+        DatasetError
+            If its file is damaged.
+        """
+        path = self._condition_path(condition)
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return ConditionResult(
+                    condition=condition,
+                    predictions=stored["predictions"],
+                    layer_errors=stored["layer_errors"],
+                    layer_saturation=stored["layer_saturation"],
+                    seconds=float(stored["seconds"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            message = f"is damaged: {error}; delete it, and it is computed again"
+            raise DatasetError(str(path), [Problem("", message)]) from error
+
+    def keep(self, result: ConditionResult) -> None:
+        """Store a finished condition.
+
+        Raises
+        ------
+        DatasetError
+            If it cannot be written.
+        """
+        path = self._condition_path(result.condition)
+        with names_failed_writes(path):
+            path.parent.mkdir(exist_ok=True)
+            with finished_file(path) as part, part.open("wb") as file:
+                np.savez(
+                    file,
+                    predictions=result.predictions,
+                    layer_errors=result.layer_errors,
+                    layer_saturation=result.layer_saturation,
+                    seconds=np.float64(result.seconds),
+                )
+
+    def _condition_path(self, condition: Condition) -> Path:
+        return self._path / CONDITIONS / f"{condition.name}.npz"
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of an evaluation if it is not there.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made or read, or holds something else.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        reason = error.strerror or str(error)
+        problem = Problem("", f"cannot be used as output folder: {reason}")
+        raise ConfigError(str(path), [problem]) from error
+    if SUBJECT not in names and names - {DEMO, SUBJECT + PART_SUFFIX}:
+        message = (
+            "is not empty and holds no evaluation; choose another folder with --out (nothing "
+            "was changed)"
+        )
+        raise ConfigError(str(path), [Problem("", message)])
+
+
+def open_folder(path: Path, subject: Mapping[str, str]) -> EvaluationFolder:
+    """Open the folder of an evaluation; make it if it is not there.
+
+    Parameters
+    ----------
+    path
+        Where.
+    subject
+        All that the predictions depend on, but for the condition.
+
+    Raises
+    ------
+    ConfigError
+        If it holds something else, or an evaluation of something else.
+    DatasetError
+        If what it says of itself is damaged.
+    """
+    make_folder(path)
+    said = path / SUBJECT
+    if not said.exists():
+        with names_failed_writes(said), finished_file(said) as part:
+            part.write_text(json.dumps(dict(subject), indent=1) + "\n")
+        return EvaluationFolder(path)
+    try:
+        found = json.loads(read_regular(said))
+        names = sorted(found.keys() | subject.keys())
+        differing = [name for name in names if found.get(name) != subject.get(name)]
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise DatasetError(str(said), [Problem("", f"is no evaluation: {error}")]) from error
+    if differing:
+        name = differing[0]
+        message = (
+            f"holds an evaluation with another {name.replace('_', ' ')} ({found.get(name)}, now "
+            f"{subject.get(name)}); choose another folder with --out"
+        )
+        raise ConfigError(str(path), [Problem("", message)])
+    return EvaluationFolder(path)

@@ -1,0 +1,129 @@
+"""An evaluation in numbers: what the terminal and the JSON document show."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.inference.comparing import PairedDifference, Share, accuracy, compare_paired
+from hil.inference.loss_sources import LossSource, find_loss_sources
+from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
+
+REFERENCE = "fp16"
+"""The correction that the others are compared with: a digital FP16 unit on the chip."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionSummary:
+    """One row of the table."""
+
+    correction: str
+    """As in `Condition`."""
+    age_s: float
+    """As in `Condition`."""
+    is_recalibrated: bool
+    """As in `Condition`."""
+    accuracy: Share
+    """Share of images predicted right."""
+    against_fp16: PairedDifference | None
+    """Against the FP16 unit at the same age, calibrated at the same time; None without it."""
+    against_float: PairedDifference
+    """Against the network in float32."""
+    layer_errors: tuple[float, ...]
+    """As in `ConditionResult`."""
+    layer_saturation: tuple[float, ...]
+    """As in `ConditionResult`."""
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSummary:
+    """An evaluation in numbers, for the terminal and for JSON."""
+
+    model: str
+    """As in `Evaluation`."""
+    chip: str
+    """As in `Evaluation`."""
+    read_mode: str
+    """As in `Evaluation`."""
+    images: int
+    """How many were judged."""
+    layers: tuple[str, ...]
+    """As in `Evaluation`."""
+    float_accuracy: Share
+    """In float32."""
+    int8_accuracy: Share
+    """With int8 weights and inputs and exact products."""
+    int8_against_float: PairedDifference
+    """What int8 costs."""
+    conditions: tuple[ConditionSummary, ...]
+    """In the order of the evaluation."""
+    loss_sources: tuple[LossSource, ...]
+    """Where the loss of the fresh chip comes from."""
+    identity: Mapping[str, str]
+    """As in `Evaluation`."""
+    software: Mapping[str, str]
+    """As in `Evaluation`."""
+    seed: int
+    """As in `Evaluation`."""
+    notes: tuple[str, ...] = ()
+    """As in `Evaluation`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values, with the version of this form."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+
+def _summarize(evaluation: Evaluation, result: ConditionResult) -> ConditionSummary:
+    """Compare the predictions of a condition with FP16's and with the float network's."""
+    condition = result.condition
+    paired = evaluation.find(
+        Condition(
+            correction=REFERENCE,
+            age_s=condition.age_s,
+            # Without a correction there is nothing to calibrate again: it has one row per age.
+            is_recalibrated=condition.is_recalibrated,
+        )
+    )
+    return ConditionSummary(
+        correction=condition.correction,
+        age_s=condition.age_s,
+        is_recalibrated=condition.is_recalibrated,
+        accuracy=accuracy(result.predictions, evaluation.labels),
+        against_fp16=None if paired is None else _paired(evaluation, result, paired.predictions),
+        against_float=_paired(evaluation, result, evaluation.float_predictions),
+        layer_errors=tuple(map(float, result.layer_errors)),
+        layer_saturation=tuple(map(float, result.layer_saturation)),
+        seconds=result.seconds,
+    )
+
+
+def _paired(
+    evaluation: Evaluation, result: ConditionResult, reference: npt.NDArray[np.int64]
+) -> PairedDifference:
+    return compare_paired(result.predictions, reference, evaluation.labels, seed=evaluation.seed)
+
+
+def summarize_evaluation(evaluation: Evaluation) -> EvaluationSummary:
+    """Return an evaluation in numbers."""
+    labels, seed = evaluation.labels, evaluation.seed
+    as_float, as_int8 = evaluation.float_predictions, evaluation.int8_predictions
+    return EvaluationSummary(
+        model=evaluation.model,
+        chip=evaluation.chip,
+        read_mode=evaluation.read_mode,
+        images=len(labels),
+        layers=evaluation.layers,
+        float_accuracy=accuracy(as_float, labels),
+        int8_accuracy=accuracy(as_int8, labels),
+        int8_against_float=compare_paired(as_int8, as_float, labels, seed=seed),
+        conditions=tuple(_summarize(evaluation, one) for one in evaluation.results),
+        loss_sources=find_loss_sources(evaluation),
+        identity=evaluation.identity,
+        software=evaluation.software,
+        seed=seed,
+        notes=evaluation.notes,
+    )

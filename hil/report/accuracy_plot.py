@@ -1,0 +1,139 @@
+"""An inference evaluation as a figure: accuracy against the age of the weights, errors by layer.
+
+Left, a line for each correction, dashed where it is as it was calibrated at first, solid where it
+was calibrated again at each age; bars are the 95 % intervals of the accuracies. Differences between
+lines are known better than that: they are paired. Right, a bar for each layer and correction.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hil.core.errors import ConfigError, Problem
+from hil.inference.summary import ConditionSummary, EvaluationSummary
+from hil.report.evaluation_table import CORRECTION_NAMES
+from hil.report.precision_plot import check_plot
+from hil_datasets.durable import finished_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LOOKS = {
+    "none": ("#d55e00", "v"),
+    "global": ("#e69f00", "^"),
+    "float": ("#000000", "o"),
+    "fp16": ("#009e73", "s"),
+    "nmpu": ("#0072b2", "D"),
+}
+"""Correction to colour and marker, distinct to the colour-blind.
+
+Source: Okabe and Ito, "Color Universal Design", 2008.
+"""
+_STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "aimc-hil",  # the same evaluation gives the same bytes
+}
+_FRESH_S = 20.0
+"""Where a fresh chip stands on the logarithmic axis of ages, seconds."""
+_TICKS = ((60.0, "1 min"), (3600.0, "1 h"), (86400.0, "1 d"), (2592000.0, "30 d"), (3.15e7, "1 y"))
+
+
+def plot_evaluation(summary: EvaluationSummary, path: Path) -> None:
+    """Draw an evaluation into a file; an older one is replaced as a whole.
+
+    Parameters
+    ----------
+    summary
+        What to draw.
+    path
+        File ending in ``.png`` or ``.svg``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be made; see `hil.report.precision_plot.check_plot`.
+    """
+    check_plot(path)
+    kind = path.suffix.lower().removeprefix(".")
+    from matplotlib import rc_context  # noqa: PLC0415 - an extra, and slow to import
+
+    with rc_context(_STYLE):
+        figure = _draw(summary)
+        try:
+            with finished_file(path) as part:
+                metadata = {"Date": None} if kind == "svg" else {}
+                figure.savefig(part, format=kind, metadata=metadata)
+        except OSError as error:
+            problem = Problem("", f"cannot be written: {error.strerror or error}")
+            raise ConfigError(str(path), [problem]) from error
+
+
+def _draw(summary: EvaluationSummary) -> "Figure":
+    from matplotlib.figure import Figure  # noqa: PLC0415 - no pyplot: no windows, no global state
+
+    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    ages, layers = figure.subplots(1, 2)
+    _draw_ages(ages, summary)
+    _draw_layers(layers, summary)
+    handles, words = ages.get_legend_handles_labels()
+    figure.legend(handles, words, loc="outside lower center", ncols=6)
+    return figure
+
+
+def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
+    for correction, (colour, marker) in _LOOKS.items():
+        mine = [one for one in summary.conditions if one.correction == correction]
+        fresh = [one for one in mine if one.age_s == 0]
+        stale = fresh + [one for one in mine if one.age_s > 0 and not one.is_recalibrated]
+        renewed = fresh + [one for one in mine if one.is_recalibrated]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1}
+        label = CORRECTION_NAMES[correction]
+        if len(renewed) > len(fresh):
+            _draw_line(panel, renewed, label=label, linestyle="solid", **look)
+            label = ""
+        if stale:
+            _draw_line(panel, stale, label=label or None, linestyle="dashed", **look)
+    reference = 100 * summary.float_accuracy.value
+    panel.axhline(reference, color="#8c8c8c", linewidth=0.9, linestyle=":", label="float32")
+    _scale_ages(panel, summary)
+    panel.set_ylabel("accuracy (%)")
+    panel.set_xlabel("age of the weights (dashed: calibrated when fresh)")
+    panel.set_title(f"{summary.model}, {summary.images} images", loc="left", fontsize=8)
+
+
+def _draw_line(panel: "Axes", conditions: list[ConditionSummary], **look: Any) -> None:
+    values = [100 * one.accuracy.value for one in conditions]
+    below = [value - 100 * one.accuracy.low for value, one in zip(values, conditions, strict=True)]
+    above = [100 * one.accuracy.high - value for value, one in zip(values, conditions, strict=True)]
+    places = [max(one.age_s, _FRESH_S) for one in conditions]
+    panel.errorbar(places, values, yerr=(below, above), elinewidth=0.6, capsize=2, **look)
+
+
+def _scale_ages(panel: "Axes", summary: EvaluationSummary) -> None:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415 - an extra
+
+    oldest = max((one.age_s for one in summary.conditions), default=0.0)
+    shown = [(_FRESH_S, "fresh"), *(tick for tick in _TICKS if tick[0] <= oldest)]
+    panel.set_xscale("log")
+    panel.set_xticks([place for place, _ in shown], [words for _, words in shown])
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _draw_layers(panel: "Axes", summary: EvaluationSummary) -> None:
+    fresh = [one for one in summary.conditions if one.age_s == 0]
+    width = 0.8 / max(1, len(fresh))
+    for number, one in enumerate(fresh):
+        places = [
+            layer + width * (number - (len(fresh) - 1) / 2) for layer in range(len(summary.layers))
+        ]
+        errors = [100 * error for error in one.layer_errors]
+        panel.bar(places, errors, width=width, color=_LOOKS[one.correction][0])
+    panel.set_yscale("log")
+    panel.set_xticks(range(len(summary.layers)), summary.layers, rotation=90, fontsize=6)
+    panel.set_ylabel("relative L2 error of products (%)")
+    panel.set_title("layers, fresh", loc="left", fontsize=8)
