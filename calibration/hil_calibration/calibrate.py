@@ -26,7 +26,11 @@ from hil_calibration.held_columns import require_format_of_most
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.quality import QualityLimits, flag_columns, is_calibrated
 from hil_calibration.quantize import Quantized, quantize, smallest_output_lsb
-from hil_calibration.whole_samples import WholeSamples, leave_out_clips_and_glitches
+from hil_calibration.whole_samples import (
+    MOST_GLITCHES,
+    WholeSamples,
+    leave_out_clips_and_glitches,
+)
 
 OFFSET_COARSENING = 4.0
 """Most that an offset may coarsen the output step; it serves one column and costs all of them."""
@@ -54,9 +58,9 @@ class CoreCalibration:
     b_se: npt.NDArray[np.float64]
     """Standard error of ``b``, output LSB."""
     residual_rms: npt.NDArray[np.float64]
-    """Residual of the fit, output LSB."""
+    """Residual of the fit, output LSB; of the samples that it was made from."""
     r_squared: npt.NDArray[np.float64]
-    """Share of the expected output's variance that the fit explains."""
+    """Share of the expected output's variance that the fit explains, in those samples."""
     condition: npt.NDArray[np.float64]
     """Condition number of P and N; infinite where they move together."""
     glitch_share: npt.NDArray[np.float64]
@@ -92,7 +96,10 @@ def calibrate_core(
 ) -> CoreCalibration:
     """Calibrate one core in one read mode.
 
-    A column with clipped counts or glitches is fitted from the samples without them alone.
+    A column with clipped counts or glitches is fitted from the samples without them alone, and its
+    residual and share explained are those of these samples; `glitch_share` says how many were left
+    out. A column with more than `MOST_GLITCHES` of them is not calibrated: it is flagged dead and
+    glitchy, and its residual and share explained are those of a plain fit to all its samples.
 
     Parameters
     ----------
@@ -163,6 +170,9 @@ def _fit_and_judge(
     fits = without_loose_gains(fits, moments, largest_condition=limits.largest_condition)
     fits, is_mixed = without_mixed_signs(fits, moments)
     flags = flag_columns(moments, fits, saturated_counts, limits)
+    # Nobody knows which of its samples are the good ones.
+    is_unused = (flags & np.uint16(ColumnFlag.UNUSED)) > 0
+    flags[whole.is_hopeless & ~is_unused] |= np.uint16(ColumnFlag.DEAD | ColumnFlag.GLITCHY)
     is_live = is_calibrated(flags)
     _require_response(flags, is_live)
     flags[is_mixed & is_live] |= np.uint16(ColumnFlag.MIXED_SIGN)
@@ -241,6 +251,14 @@ def _require_response(flags: npt.NDArray[np.uint16], is_live: npt.NDArray[np.boo
         raise CalibrationError(
             "no column responds to its inputs, and none should: every expected output is constant; "
             "drive inputs that differ from vector to vector, and program weights that are not all 0"
+        )
+    hopeless = int(((flags & np.uint16(ColumnFlag.GLITCHY)) > 0).sum())
+    if hopeless:
+        raise CalibrationError(
+            f"no column can be calibrated: of {hopeless} columns more than "
+            f"{MOST_GLITCHES * 100:.0f} % of the samples are off any one line (glitchy), and the "
+            "others respond to no input; check that counts and inputs belong together, and the "
+            "readout of the counters"
         )
     raise CalibrationError(
         "no column responds to its inputs: no fit explains more of the expected output than noise "

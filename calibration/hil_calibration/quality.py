@@ -10,7 +10,8 @@ from hil_calibration.fit import ColumnFits
 from hil_calibration.linearity import effective_bits, inl_curves
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.noise import CodeNoise
-from hil_calibration.robust_fit import MAD_TO_SIGMA, REJECTED_SIGMAS, RobustFits
+from hil_calibration.robust_fit import REJECTED_SIGMAS, RobustFits
+from hil_calibration.trimmed_start import MAD_TO_SIGMA, count_rounding
 
 _CHANCE = 1e-6
 """Chance that a column of pure noise passes as alive: once in 4,000 cores of 256 columns."""
@@ -160,7 +161,9 @@ def measure_quality(
     """
     residual = correction.apply(counts) - expected
     rms = np.sqrt(np.mean(np.square(residual), axis=0))
-    sigma = MAD_TO_SIGMA * np.median(np.abs(residual), axis=0)
+    sigma = np.maximum(
+        MAD_TO_SIGMA * np.median(np.abs(residual), axis=0), count_rounding(correction)
+    )
     curves = inl_curves(counts, expected, correction)
     unknown = np.full(rms.shape, np.nan)
     noise_rms = unknown

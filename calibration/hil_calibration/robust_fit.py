@@ -4,10 +4,11 @@ A glitch is a count that is far off, by a spike on the counter or a bit lost on 
 in a regressor, and far out, so Huber's weights alone do not hold it: they bound the residual, not
 the lever it pulls at. Strategy, per column:
 
-1. Start: least trimmed squares (Rousseeuw and Van Driessen, "Computing LTS regression for large
-   data sets", Data Mining and Knowledge Discovery 12:29, 2006): fits to a few vectors drawn at
-   random, each concentrated twice on the half with the smallest residuals; the best one stays.
-2. Rejection: samples more than `REJECTED_SIGMAS` from that line are glitches and are left out.
+1. Start: least trimmed squares, see `trimmed_start`.
+2. Rejection: samples more than `REJECTED_SIGMAS` from that line are glitches and are left out. The
+   scale is that of the median residual, and no less than what rounding to whole counts leaves
+   (`count_rounding`): where half of the samples are exactly on a line, as in counts without noise
+   whose slope is nearly 1, the median says 0, and the next whole count is no glitch.
 3. Huber's M-estimate of the rest, by iteratively reweighted least squares.
 
 All columns are worked at once, as weighted `ColumnMoments` of a sample that is held in memory.
@@ -23,6 +24,7 @@ from hil.core.correction import Correction
 from hil_calibration.fit import ColumnFits, fit_columns
 from hil_calibration.kernels.robust_sums import SampleSums, lower_median
 from hil_calibration.moments import ColumnMoments
+from hil_calibration.trimmed_start import MAD_TO_SIGMA, count_rounding, trimmed_start
 
 HUBER_TUNING = 1.345
 """Huber's k in standard deviations: 95 % efficient on Gaussian residuals (Holland and Welsch,
@@ -33,14 +35,6 @@ SUSPICIOUS_SIGMAS = 4.5
 """Residual of the plain fit, in standard deviations by the median, that asks for a closer look."""
 SUSPICIOUS_SPREADS = 2.0
 """Distance of a count from the middle 80 % of its column, in widths of those, that does so too."""
-MAD_TO_SIGMA = 1.482602218505602
-"""Standard deviation over median absolute deviation of a Gaussian: 1 / Phi^-1(3/4)."""
-_STARTS = 24
-"""Random starts: with 20 % glitches each misses all of them with 0.8**6, so all fail in 1 of 1,000
-columns, and concentration mends most of those."""
-_START_VECTORS = 6
-"""Vectors of a start: enough that both polarities of a one-phase read are nearly always there."""
-_CONCENTRATIONS = 2
 _ROUNDS = 60
 """Most rounds of reweighting."""
 _SETTLED = 1e-10
@@ -56,7 +50,8 @@ class RobustFits:
     fits: ColumnFits
     """The fit; residual, share explained and condition are those of the samples kept."""
     scale: Floats
-    """Standard deviation of the residuals by their median, shape (column,), unit of ``y``."""
+    """Standard deviation of the residuals by their median, at least that of rounding to whole
+    counts, shape (column,), unit of ``y``."""
     is_kept: npt.NDArray[np.bool_]
     """Samples that are no glitches, shape (vector, column)."""
 
@@ -118,15 +113,15 @@ def fit_robust(
     (array([2.]), array([6]))
     """
     given = np.ones(expected.shape) if weights is None else np.asarray(weights, np.float64)
-    line = _trimmed_start(counts, expected, given, one_scale=one_scale, seed=seed, sums=sums)
+    line = trimmed_start(counts, expected, given, one_scale=one_scale, seed=seed, sums=sums)
     is_kept = given > 0
     for _ in range(2):  # the second time with the scale of a fit to all that is kept
         residual = expected - line.apply(counts)
-        scale = _scale(residual, given > 0, expected)
+        scale = _scale(residual, given > 0, expected, line)
         is_kept = (np.abs(residual) <= REJECTED_SIGMAS * scale) & (given > 0)
         kept = ColumnMoments.of(counts, expected, weights=given * is_kept)
         line = fit_columns(kept, one_scale=one_scale).correction
-    scale = _scale(expected - line.apply(counts), is_kept, expected)
+    scale = _scale(expected - line.apply(counts), is_kept, expected, line)
     fits = fit_huber(
         counts,
         expected,
@@ -162,7 +157,7 @@ def suspicious_columns(
     Column numbers, ascending.
     """
     residual = np.abs(expected - line.apply(counts))
-    sigma = _scale(residual, np.ones(residual.shape, np.bool_), expected)
+    sigma = _scale(residual, np.ones(residual.shape, np.bool_), expected, line)
     stands_out = residual.max(axis=0, initial=0.0) > SUSPICIOUS_SIGMAS * sigma
     ordered = np.sort(counts, axis=0).astype(np.float64)
     tenth = len(ordered) // 10
@@ -255,45 +250,13 @@ def _with_huber_errors(
     )
 
 
-def _trimmed_start(
-    counts: npt.NDArray[np.uint16],
-    expected: FloatArray | IntArray,
-    given: Floats,
-    *,
-    one_scale: bool,
-    seed: int,
-    sums: type[SampleSums],
-) -> Correction:
-    """Return per column the line with the least trimmed sum of squares among all starts."""
-    rng = np.random.default_rng(seed)
-    vectors = len(counts)
-    plain = fit_columns(ColumnMoments.of(counts, expected, weights=given), one_scale=one_scale)
-    sample = sums(counts, expected, given)
-    best = _coefficients(plain.correction)
-    best_sum = np.full(expected.shape[1], np.inf)
-    for start in range(_STARTS + 1):
-        line = plain.correction
-        if start:
-            drawn = rng.choice(vectors, size=min(_START_VECTORS, vectors), replace=False)
-            few = ColumnMoments.of(counts[drawn], expected[drawn], weights=given[drawn])
-            line = fit_columns(few, one_scale=one_scale).correction
-        for _ in range(_CONCENTRATIONS):
-            line = fit_columns(sample.half(line), one_scale=one_scale).correction
-        trimmed_sum = sample.half_squares(line)
-        is_better = trimmed_sum < best_sum
-        best = np.where(is_better, _coefficients(line), best)
-        best_sum = np.where(is_better, trimmed_sum, best_sum)
-    return Correction(a_p=best[0], a_n=best[1], b=best[2])
-
-
-def _coefficients(line: Correction) -> Floats:
-    return np.stack([line.a_p, line.a_n, line.b])
-
-
 def _scale(
-    residual: Floats, counted: npt.NDArray[np.bool_], expected: FloatArray | IntArray
+    residual: Floats,
+    counted: npt.NDArray[np.bool_],
+    expected: FloatArray | IntArray,
+    line: Correction,
 ) -> Floats:
-    """Return the standard deviation by the median; at least the rounding of the arithmetic."""
+    """Return the standard deviation by the median; at least that of rounding, in counts or here."""
     rounding = 1e-12 * np.abs(expected).max(axis=0, initial=0.0) + np.finfo(float).tiny
     sigma = MAD_TO_SIGMA * lower_median(np.abs(residual), counted)
-    return np.asarray(np.maximum(sigma, rounding), dtype=np.float64)
+    return np.asarray(np.maximum.reduce([sigma, count_rounding(line), rounding]), np.float64)

@@ -13,6 +13,11 @@ from hil_calibration.robust_fit import fit_robust, suspicious_columns
 
 FEWEST_WHOLE_SAMPLES = 32
 """Samples without a clip or glitch that a column needs to be fitted from those alone."""
+MOST_GLITCHES = 0.25
+"""Share of a column's samples that may be glitches. With more, the robust fit's random starts begin
+to miss the line in more than 1 of 100 columns, and near one half no fit can tell the line from the
+glitches at all: its breakdown point (Rousseeuw and Leroy, "Robust Regression and Outlier
+Detection", Wiley 1987, chapter 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,9 @@ class WholeSamples:
     """Their expected outputs, shape (vector, column), product units."""
     is_glitchy: npt.NDArray[np.bool_]
     """Which columns have glitches, shape (column,)."""
+    is_hopeless: npt.NDArray[np.bool_]
+    """Which of them have more than `MOST_GLITCHES`: no sample of theirs is left out, and no fit of
+    theirs is to be believed."""
     glitch_share: npt.NDArray[np.float64]
     """Share of the sample that a robust fit leaves out, shape (column,); 0 where none was made."""
 
@@ -77,6 +85,7 @@ def leave_out_clips_and_glitches(
         counts=counts,
         expected=expected,
         is_glitchy=found.is_glitchy,
+        is_hopeless=found.is_hopeless,
         glitch_share=found.glitch_share,
     )
 
@@ -86,6 +95,7 @@ class _Glitches:
     is_whole: npt.NDArray[np.bool_]
     """Samples to fit from, shape (vector, column)."""
     is_glitchy: npt.NDArray[np.bool_]
+    is_hopeless: npt.NDArray[np.bool_]
     glitch_share: npt.NDArray[np.float64]
 
 
@@ -97,24 +107,26 @@ def _find_glitches(
     clip_code: int,
     limits: QualityLimits,
 ) -> _Glitches:
-    is_glitchy = np.zeros(expected.shape[1], dtype=np.bool_)
+    is_glitchy, is_hopeless = np.zeros((2, expected.shape[1]), dtype=np.bool_)
     share = np.zeros(expected.shape[1])
-    if len(counts) < FEWEST_WHOLE_SAMPLES:
-        is_whole = np.ones(expected.shape, dtype=np.bool_)
-        return _Glitches(is_whole=is_whole, is_glitchy=is_glitchy, glitch_share=share)
-    is_whole = (unclipped_weights(counts, clip_code=clip_code) > 0) | ~is_saturated
-    plain = fit_columns(ColumnMoments.of(counts, expected, weights=is_whole.astype(float)))
-    suspects = suspicious_columns(counts, expected, plain.correction)
-    # Where hardly a sample is whole, there is nothing to tell a glitch from.
-    suspects = suspects[is_whole[:, suspects].sum(axis=0) >= FEWEST_WHOLE_SAMPLES]
+    is_whole = np.ones(expected.shape, dtype=np.bool_)
+    suspects = np.empty(0, dtype=np.intp)
+    if len(counts) >= FEWEST_WHOLE_SAMPLES:
+        is_whole = (unclipped_weights(counts, clip_code=clip_code) > 0) | ~is_saturated
+        plain = fit_columns(ColumnMoments.of(counts, expected, weights=is_whole.astype(float)))
+        suspects = suspicious_columns(counts, expected, plain.correction)
+        # Where hardly a sample is whole, there is nothing to tell a glitch from.
+        suspects = suspects[is_whole[:, suspects].sum(axis=0) >= FEWEST_WHOLE_SAMPLES]
     if suspects.size:
+        whole = is_whole[:, suspects]
         robust = fit_robust(
-            counts[:, :, suspects],
-            expected[:, suspects],
-            weights=is_whole[:, suspects].astype(float),
+            counts[:, :, suspects], expected[:, suspects], weights=whole.astype(float)
         )
         is_bad = is_glitchy_fit(plain.select(suspects), robust, limits)
-        is_glitchy[suspects] = is_bad
+        is_lost = is_bad & ((~robust.is_kept).sum(axis=0) > MOST_GLITCHES * whole.sum(axis=0))
+        is_glitchy[suspects], is_hopeless[suspects] = is_bad, is_lost
         share[suspects] = robust.outlier_share
-        is_whole[:, suspects] &= robust.is_kept | ~is_bad
-    return _Glitches(is_whole=is_whole, is_glitchy=is_glitchy, glitch_share=share)
+        is_whole[:, suspects] &= robust.is_kept | ~is_bad | is_lost
+    return _Glitches(
+        is_whole=is_whole, is_glitchy=is_glitchy, is_hopeless=is_hopeless, glitch_share=share
+    )

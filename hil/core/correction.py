@@ -35,7 +35,8 @@ class ColumnFlag(IntFlag):
     ILL_CONDITIONED = 1024
     """P and N nearly move together; they share one gain unless the data tell two apart."""
     GLITCHY = 2048
-    """Some counts are far off and pulled the fit; they were left out of it."""
+    """Some counts are far off and pulled the fit; they were left out of it. With `DEAD`: so many
+    that nobody can tell the line from them."""
 
     def names(self) -> list[str]:
         """Return the lower-case name of each flag that is set, lowest bit first.

@@ -223,6 +223,48 @@ def test_glitches_are_left_out_and_flagged() -> None:
         assert abs(found - getattr(columns, name)[2]) < 4 * error
 
 
+def half_wrong(columns: SyntheticColumns, *spoiled: int, share: float = 0.4) -> SyntheticColumns:
+    """Add 50 to 20,000 to P of a share of the samples of some columns."""
+    rng = np.random.default_rng(4)
+    counts = columns.counts.copy()
+    hit = rng.random(len(counts)) < share
+    for column in spoiled:
+        counts[hit, 0, column] += (10 ** rng.uniform(1.7, 4.3, hit.sum())).astype(np.uint16)
+    return SyntheticColumns(counts, columns.expected, columns.a_p, columns.a_n, columns.b)
+
+
+def test_column_that_drops_two_fifths_of_its_samples_is_not_calibrated() -> None:
+    columns = half_wrong(synthetic_columns(columns=6, noise=100.0, vectors=512), 2)
+    calibration = calibrate(columns)
+    assert flag_names(calibration) == [
+        [], [], ["dead", "poor_fit", "glitchy"], [], [], []
+    ]  # fmt: skip
+    assert 0.35 < calibration.glitch_share[2] < 0.45
+    correction = calibration.correction
+    assert [correction.a_p[2], correction.a_n[2], correction.b[2]] == [0.0, 0.0, 0.0]
+    # Its residual and its share explained are those of all its samples, dropped ones included.
+    design = np.column_stack([*columns.counts[:, :, 2].T.astype(float), np.ones(512)])
+    y = columns.expected[:, 2].astype(float)
+    squares = np.linalg.lstsq(design, y, rcond=None)[1][0]
+    found = calibration.residual_rms[2] * calibration.output_lsb
+    assert found == pytest.approx(np.sqrt(squares / 509), rel=1e-9)
+    assert calibration.r_squared[2] == pytest.approx(1 - squares / np.var(y) / 512, rel=1e-9)
+
+
+def test_column_that_drops_a_fifth_is_still_calibrated() -> None:
+    columns = half_wrong(synthetic_columns(columns=3, noise=100.0, vectors=512), 1, share=0.2)
+    calibration = calibrate(columns)
+    assert flag_names(calibration) == [[], ["glitchy"], []]
+    found = calibration.correction.a_p[1] * calibration.output_lsb
+    assert found == pytest.approx(columns.a_p[1], rel=0.02)
+
+
+def test_core_of_glitches_only_is_refused_by_name() -> None:
+    columns = half_wrong(synthetic_columns(columns=2, noise=100.0, vectors=512), 0, 1)
+    with pytest.raises(CalibrationError, match=r"of 2 columns more than 25 % of the samples"):
+        calibrate(columns)
+
+
 def test_glitches_do_not_move_the_codes() -> None:
     columns = synthetic_columns(columns=6, noise=100.0)
     clean, bad = calibrate(columns), calibrate(glitched(columns, column=2))

@@ -171,6 +171,18 @@ def test_the_numbers_behind_the_flags_are_the_hand_worked_ones() -> None:
     assert quality.effective_bits[0] == pytest.approx(math.log2(10 / math.sqrt(12)))
 
 
+def test_rounded_counts_without_noise_are_no_outliers() -> None:
+    x = np.arange(-127, 128)
+    counts = np.rint(np.stack([np.maximum(x, 0), 1.3 * np.maximum(-x, 0)], axis=1))[:, :, None]
+    truth = Correction(a_p=np.ones(1), a_n=np.ones(1) / 1.3, b=np.zeros(1))
+    # All of P lie on the line, more than half of the samples, and N but for half a count.
+    quality = measure_quality(
+        counts.astype(np.uint16), x[:, None].astype(float), truth, clip_code=1024
+    )
+    assert quality.outlier_share.tolist() == [0.0]
+    assert 0.1 < quality.residual_rms[0] < 0.3
+
+
 def test_a_glitch_shows_in_the_share_of_outliers() -> None:
     columns = synthetic_columns(columns=3, vectors=200, noise=100.0)
     counts = columns.counts.copy()

@@ -150,6 +150,49 @@ def test_a_perfect_line_is_found_among_glitches() -> None:
     assert found == pytest.approx([40, 30, 7], rel=1e-9)
 
 
+def lines_without_noise(
+    slope_p: float, slope_n: float, intercept: float
+) -> tuple[npt.NDArray[np.uint16], Floats]:
+    """Whole counts of one-phase lines: P of max(x, 0), N of max(-x, 0), and x, -127 to 127."""
+    x = np.arange(-127, 128)
+    lines = [slope_p * np.maximum(x, 0), slope_n * np.maximum(-x, 0)]
+    counts = np.rint(np.stack(lines, axis=1) + intercept)
+    return counts[:, :, None].astype(np.uint16), x[:, None].astype(float)
+
+
+@pytest.mark.parametrize(
+    ("slope_p", "slope_n"),
+    [(1.0, 1.0), (1.0055, 0.9945), (0.997, 1.0042), (1.0, 1.3), (1.004, 0.7), (2.003, 1.997)],
+)
+def test_counts_rounded_up_or_down_are_no_glitches(slope_p: float, slope_n: float) -> None:
+    counts, x = lines_without_noise(slope_p, slope_n, 7.45)
+    robust = fit_robust(counts, x)
+    assert robust.is_kept.all()
+    found = robust.fits.correction
+    p, n = counts[:, :, 0].T.astype(float)
+    design = np.column_stack([p, -n, np.ones(len(p))])
+    best = np.linalg.lstsq(design, x[:, 0], rcond=None)[0]
+    # Huber's weights move the line by less than the roundings, one count in 127.
+    assert [found.a_p[0], found.a_n[0]] == pytest.approx(best[:2], abs=1 / 127)
+    plain = fit_columns(ColumnMoments.of(counts, x)).correction
+    assert suspicious_columns(counts, x, plain).tolist() == []
+
+
+def test_scale_is_at_least_the_rounding_of_a_count() -> None:
+    counts, x = lines_without_noise(1.0, 1.0, 0.0)
+    # hypot(1, 1) / sqrt(12), of gains of 1
+    assert fit_robust(counts, x).scale[0] == pytest.approx(0.408248, rel=1e-5)
+    # ... and of gains of 50 and of 1/50 in other units of x
+    for unit in (50.0, 0.02):
+        assert fit_robust(counts, unit * x).scale[0] == pytest.approx(0.408248 * unit, rel=1e-5)
+
+
+def test_a_glitch_among_rounded_counts_is_found() -> None:
+    counts, x = lines_without_noise(1.0055, 0.9945, 7.45)
+    counts[[40, 200], 0] += 60
+    assert np.flatnonzero(~fit_robust(counts, x).is_kept[:, 0]).tolist() == [40, 200]
+
+
 def test_one_scale_stays_one_scale() -> None:
     columns = synthetic_columns(columns=3, noise=100.0)
     fits = fit_robust(columns.counts, columns.expected, one_scale=True).fits

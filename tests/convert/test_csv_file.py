@@ -41,7 +41,7 @@ def test_numbers_are_those_of_the_standard_library(
     writer.writerows([[repr(cell) for cell in row] for row in rows])
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     path.write_bytes((text.getvalue() + tail).encode())
-    table = CsvFile(path, delimiter)
+    table = CsvFile(path, delimiter, open_end=True)
     found = np.concatenate([piece.numbers for piece in table.pieces([])])
     assert table.header == [f"c{column}" for column in range(len(rows[0]))]
     assert found.tolist() == [list(map(float, row)) for row in rows]
@@ -66,6 +66,8 @@ def test_pieces_keep_their_line_numbers(tmp_path: Path) -> None:
         (b'a,b\n1,"2\n3",4\n', "t.csv:2: has a cell with a delimiter or a line break in quotes"),
         (b'a,b\n1,2\n1,"2\n', "t.csv:3: cannot be read as CSV: unexpected end of data"),
         (b"\xff,b\n", "t.csv:1: is no UTF-8"),
+        (b"a,b\n1,2\n3,45", "t.csv: does not end with a line break, so its last value may be cut"),
+        (b"a,b\r\n1,2\r\n3,45\r", "t.csv: does not end with a line break"),
     ],
 )
 def test_what_is_no_table_is_told(tmp_path: Path, content: bytes, message: str) -> None:
@@ -74,6 +76,36 @@ def test_what_is_no_table_is_told(tmp_path: Path, content: bytes, message: str) 
     with pytest.raises(DatasetError) as refused:
         list(CsvFile(path, ",").pieces([]))
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_rounded"),
+    [
+        ("2.0000000000000000001", True),
+        ("1.99999999999999999999", True),
+        ("2000000000.0000000001", True),
+        ("1.2500000000000000001e2", True),
+        ("2.5000000000000000001", False),
+        ("2.00000000000000000000", False),
+        ("1.250000000000000000e+02", False),
+        ("2.0000000001", False),
+    ],
+)
+def test_cells_that_become_whole_by_rounding_are_named(
+    tmp_path: Path, cell: str, is_rounded: bool
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"a,b\n1,2\n4.5, {cell}\n")
+    (piece,) = CsvFile(path, ",").pieces([])
+    assert piece.rounded == ({(1, 1): cell} if is_rounded else {})
+
+
+@pytest.mark.parametrize("number", [10**20, -(2**63) - 1, 2**63])
+def test_integers_beyond_64_bits_are_not_those_at_their_end(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"a,b\n1,2\n3,{number}\n")
+    (piece,) = CsvFile(path, ",").pieces([])
+    assert piece.numbers.tolist() == [[1.0, 2.0], [3.0, float(number)]]
 
 
 def test_empty_word_is_told(tmp_path: Path) -> None:

@@ -78,6 +78,52 @@ def test_gains_are_the_inverse_of_the_slopes(
     np.testing.assert_allclose(found["b"], -intercept / slope, atol=0.1)
 
 
+@pytest.mark.parametrize("rule", ["difference", "pair"])
+def test_slopes_of_nearly_one_lose_no_samples(tmp_path: Path, rule: str) -> None:
+    rng = np.random.default_rng(8)
+    shape = (1, 40) if rule == "difference" else (1, 2, 40)
+    slope, intercept = rng.uniform(0.994, 1.006, shape), rng.uniform(0, 9, shape)
+    slope[..., 0], slope[..., 1] = 1.0, 1.0 + 1e-9
+    if rule == "pair":
+        slope[0, 1, 20:] = 1.3  # one counter is exact, the other one rounded
+    np.savez(tmp_path / "f.npz", slope=slope, intercept=intercept)
+    axes = '"core", "column"' if rule == "difference" else '"core", "polarity", "column"'
+    mapping = HEAD.format(form="fits") + '[steps]\nread_mode = "one_phase"\n[fits]\n'
+    mapping += f'rule = "{rule}"\naxes = [{axes}]\n'
+    convert(tmp_path, mapping, tmp_path / "f.npz")
+    step = tmp_path / "run" / "steps" / "core00_one_phase.h5"
+    found = gains(step)
+    wrong = int(ColumnFlag.GLITCHY | ColumnFlag.SINGLE_POLARITY | ColumnFlag.DEAD)
+    assert not (found["flags"] & wrong).any()
+    with h5py.File(step) as file:
+        assert not file["quality/glitch_share"][...].any()
+        assert not file["quality/outlier_share"][...].any()
+        counts = file["raw"][:512].astype(float)
+        x = file["inputs"][:512, 0].astype(float)
+    for column in range(40):
+        p, n = counts[:, :, column].T
+        design = np.column_stack([p, -n, np.ones(512)])
+        best = np.linalg.lstsq(design, x, rcond=None)[0]
+        at = [found[name][column] for name in ("a_p", "a_n", "b")]
+        assert at == pytest.approx(best, rel=1e-9, abs=1e-9)
+    slopes = slope[0] if rule == "pair" else np.stack([slope[0], slope[0]])
+    # Roundings of one sign on one half of 127 steps, the worst there is, turn a line by 1.2 %.
+    np.testing.assert_allclose(found["a_p"] * slopes[0], 1, atol=0.013)
+    np.testing.assert_allclose(found["a_n"] * slopes[1], 1, atol=0.013)
+
+
+def test_finer_steps_of_x_tell_slopes_of_nearly_one(tmp_path: Path) -> None:
+    slope = np.linspace(0.994, 1.006, 25)[None]
+    np.savez(tmp_path / "f.npz", slope=slope, intercept=np.full(slope.shape, 3.3))
+    mapping = HEAD.format(form="fits") + '[steps]\nread_mode = "one_phase"\n[stimulus]\n'
+    mapping += "x_per_product = 0.0317\n[fits]\n"
+    mapping += 'rule = "difference"\naxes = ["core", "column"]\n'
+    convert(tmp_path, mapping, tmp_path / "f.npz")
+    found = gains(tmp_path / "run" / "steps" / "core00_one_phase.h5")
+    np.testing.assert_allclose(0.0317 * found["a_p"] * slope[0], 1, atol=0.002)
+    np.testing.assert_allclose(0.0317 * found["a_n"] * slope[0], 1, atol=0.002)
+
+
 @pytest.mark.parametrize(
     ("step", "column"),
     [("core01_one_phase", 3), ("core15_one_phase_visit01", 5)],
@@ -88,6 +134,20 @@ def test_failed_fit_is_a_dead_column(folder: Path, step: str, column: int) -> No
     dead = np.flatnonzero(found["flags"] & int(ColumnFlag.DEAD))
     assert dead.tolist() == [column]
     assert found["a_p"][column] == 0
+
+
+def test_errors_may_be_truth_values(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "f.npz",
+        slope=np.full((1, 3), 1.5),
+        intercept=np.full((1, 3), 4.0),
+        errors=np.array([[True, False, True]]),
+    )
+    mapping = HEAD.format(form="fits") + '[steps]\nread_mode = "one_phase"\n[fits]\n'
+    mapping += 'rule = "difference"\nerrors = "errors"\naxes = ["core", "column"]\n'
+    convert(tmp_path, mapping, tmp_path / "f.npz")
+    found = gains(tmp_path / "run" / "steps" / "core00_one_phase.h5")
+    assert (found["flags"] & int(ColumnFlag.DEAD)).astype(bool).tolist() == [False, True, False]
 
 
 def test_synthesised_counts_are_called_so(folder: Path) -> None:
@@ -195,6 +255,10 @@ def test_csv_of_fits_gives_the_same_readouts_as_arrays(tmp_path: Path) -> None:
         (
             {"slope": np.ones((2, 3)), "intercept": np.ones((2, 4))},
             "its arrays differ in shape: slope (2, 3), intercept (2, 4)",
+        ),
+        (
+            {"slope": np.ones((2, 3), bool), "intercept": np.ones((2, 3))},
+            "of the type bool, which holds True and False: must be integers or real numbers",
         ),
         (
             {"slope": np.full((2, 3), np.inf), "intercept": np.ones((2, 3))},

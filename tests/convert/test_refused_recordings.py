@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -63,14 +64,54 @@ def changed(line: int, cell: int, value: str) -> list[str]:
 
 
 def test_unchanged_lines_are_taken(tmp_path: Path) -> None:
-    (tmp_path / "c.csv").write_text("\n".join([HEADER, *lines()]))
+    (tmp_path / "c.csv").write_text("\n".join([HEADER, *lines()]) + "\n")
     outcome = convert(tmp_path, TABLE, tmp_path / "c.csv", write_weights(tmp_path / "w.csv"))
     assert [key.name for key in outcome.run.finished_steps()] == ["core03_four_phase"]
+
+
+def test_file_cut_in_its_last_number_is_refused_unless_the_mapping_says_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    whole = "\n".join([HEADER, *lines()]) + "\n"
+    assert whole.endswith(",90\n")
+    (tmp_path / "c.csv").write_text(whole[:-2])  # 9 is a count as good as 90
+    told = refused(tmp_path, TABLE, tmp_path / "c.csv", write_weights(tmp_path / "w.csv"))
+    assert told == (
+        "c.csv: does not end with a line break, so its last value may be cut: copy the file again, "
+        "or say csv.open_end = true in the mapping if it is whole"
+    )
+    (tmp_path / "c.csv").write_text(whole[:-1])
+    mapping = TABLE.replace("[csv]", "[csv]\nopen_end = true")
+    outcome = convert(tmp_path, mapping, tmp_path / "c.csv", tmp_path / "w.csv")
+    with h5py.File(outcome.run.path / "steps" / "core03_four_phase.h5") as file:
+        assert file["raw"][-1, 1, 2] == 90
+
+
+def test_file_of_fits_cut_in_its_last_number_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("column,slope,intercept\n0,1.5,30\n1,1.25,3")
+    mapping = HEAD.format(form="fits") + STEPS + '[fits]\nrule = "single"\n'
+    told = refused(tmp_path, mapping, tmp_path / "f.csv")
+    assert "f.csv: does not end with a line break, so its last value may be cut" in told
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (
+            changed(6, 6, "2.0000000000000000001"),
+            "c.csv:9: column p0: 2.0000000000000000001 is no whole number",
+        ),
+        (
+            changed(6, 1, "6.0000000000000000001"),
+            "c.csv:9: column v: 6.0000000000000000001 is no whole number",
+        ),
+        (changed(6, 0, "inf"), "c.csv:9: column core: inf is no whole number"),
+        (changed(6, 0, "nan"), "c.csv:9: column core: nan is no whole number"),
+        (changed(6, 1, "-inf"), "c.csv:9: column v: -inf is no whole number"),
+        (
+            changed(6, 1, "1e300"),
+            "c.csv:9: column v: 1e+300: must be above -9007199254740993 and below 9007199254740993",
+        ),
         (changed(6, 3, "1,2"), "c.csv:9: has 13 cells: the header has 12 columns"),
         (changed(6, 3, "7.5"), "c.csv:9: column x1: 7.5 is no whole number"),
         (changed(6, 3, "128"), "c.csv:9: column x1: is 128: must be -127 to 127"),
@@ -124,6 +165,12 @@ def arrays(**changes: object) -> dict[str, Any]:
             "counts (c): has 2 axes, of shape (40, 3): the mapping names 3",
         ),
         ({"c": np.zeros((40, 2, 3), complex)}, "c: is of the type '<c16'"),
+        (
+            {"c": counts_of(inputs_of(40)) > 9},
+            "c: is of the type bool, which holds True and False: must be integers or real numbers",
+        ),
+        ({"x": inputs_of(40) > 0}, "x: is of the type bool"),
+        ({"w": WEIGHTS > 0}, "w: is of the type bool"),
         ({"c": np.array([{}], object)}, "c: holds pickled objects, which can run code"),
         ({"c": np.zeros((0, 2, 3))}, "c: is of shape (0, 2, 3)"),
     ],

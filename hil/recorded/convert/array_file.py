@@ -7,7 +7,7 @@ array is: type, shape and size must be such as a recording can have.
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +34,9 @@ class _ArrayError(Exception):
     """Something is wrong with one array; the message says what."""
 
 
-def read_arrays(path: Path, names: Iterable[str]) -> dict[str, FloatOrInt]:
+def read_arrays(
+    path: Path, names: Iterable[str], *, truth: Collection[str] = ()
+) -> dict[str, FloatOrInt]:
     """Read the named arrays of a file, all of them.
 
     Parameters
@@ -43,6 +45,8 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, FloatOrInt]:
         An ``.npz``, or an ``.npy``, whose one array goes by every name.
     names
         Which arrays.
+    truth
+        Those of them that may hold truth values.
 
     Raises
     ------
@@ -66,11 +70,20 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, FloatOrInt]:
                     found[name] = _read_single(stream, size)
                 else:
                     found[name] = _read_member(archive, name)
+                if name not in truth:
+                    _require_numbers(found[name])
             except _ArrayError as error:
                 problems.append(Problem(printable(name), str(error)))
     if problems:
         raise DatasetError(str(path), problems)
     return found
+
+
+def _require_numbers(array: FloatOrInt) -> None:
+    if array.dtype.kind == "b":
+        raise _ArrayError(
+            "is of the type bool, which holds True and False: must be integers or real numbers"
+        )
 
 
 @contextmanager

@@ -48,6 +48,11 @@ class CodeRange:
     offset: float = 0.0
     """What is stored where the code is 0."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the codes are stored as they are."""
+        return self.scale == 1 and self.offset == 0
+
 
 def to_codes(
     stored: npt.NDArray[Any],
@@ -71,13 +76,12 @@ def to_codes(
     """
     values = (
         stored.astype(np.int64)
-        if stored.dtype.kind in "bu" and stored.dtype.itemsize < 8
+        if stored.dtype.kind == "u" and stored.dtype.itemsize < 8
         else stored
     )
     if values.dtype.kind == "f":
         _refuse(~np.isfinite(values), stored, "is no finite number")
-    is_plain = codes.scale == 1 and codes.offset == 0
-    if is_plain:
+    if codes.is_plain:
         _refuse(
             (values < codes.lowest) | (values > codes.highest),
             stored,

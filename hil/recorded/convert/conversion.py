@@ -1,8 +1,7 @@
 """A conversion as a whole: files and a mapping become a run directory, or nothing at all."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from hil.campaign.config.load import Campaign
 from hil.campaign.config.resolved import canonical_json, store_resolved
 from hil.campaign.run_job import RunOutcome, absolute
 from hil.campaign.software import package_versions, software_versions, source_commit
-from hil.core.errors import ConfigError, Problem
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil.recorded.convert.campaign_file import campaign_of, is_synthesised, resource_of, title_of
 from hil.recorded.convert.fits_source import read_fits
@@ -33,11 +31,12 @@ from hil.recorded.convert.step_conversion import (
 from hil.recorded.convert.stimulus import rows_of
 from hil.scale.work_pool import WorkPool
 from hil_datasets.circumstance import Circumstance
-from hil_datasets.durable import finished_file, names_failed_writes, sync_file
+from hil_datasets.durable import finished_file
 from hil_datasets.index import write_index
 from hil_datasets.journal_plan import event_of
+from hil_datasets.new_folder import new_folder
 from hil_datasets.provenance import Provenance
-from hil_datasets.run_directory import RunDirectory, create_run, make_run_folder
+from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition
 from hil_datasets.visit_terms import VisitTerms, terms_to_json
@@ -107,8 +106,8 @@ def convert_files(
         If a file is not what the mapping says, or something cannot be written.
     """
     files = hash_sources(paths)
-    with _new_folder(out) as scratch, names_failed_writes(out):
-        steps = _read_steps(files, mapping, scratch)
+    with new_folder(out) as made:
+        steps = _read_steps(files, mapping, made.parent)
         first = next(iter(steps.values()))
         campaign = campaign_of(
             mapping,
@@ -124,37 +123,8 @@ def convert_files(
             software=software_versions(),
             now=now,
         )
-        made = create_run(scratch / "run", campaign.content)
-        failed = _fill(job, made, pool, on_step)
-        made.path.rename(out)
-        sync_file(out.absolute().parent)
+        failed = _fill(job, create_run(made, campaign.content), pool, on_step)
     return RunOutcome(run=RunDirectory(out), failed=tuple(failed))
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Claim the name of the run; give a folder beside it that is gone in the end."""
-    is_new = not out.exists()
-    make_run_folder(out)
-    try:
-        _check_empty(out)
-        parent = out.absolute().parent
-        with (
-            names_failed_writes(parent),
-            tempfile.TemporaryDirectory(prefix=f".{out.name}-converting-", dir=parent) as scratch,
-        ):
-            yield Path(scratch)
-    except BaseException:
-        if is_new:
-            with suppress(OSError):
-                out.rmdir()
-        raise
-
-
-def _check_empty(out: Path) -> None:
-    if any(out.iterdir()):  # of a run that ended before its journal began
-        message = "is not empty; choose another folder with --out (nothing was changed)"
-        raise ConfigError(str(out), [Problem("", message)])
 
 
 def _read_steps(
@@ -193,13 +163,14 @@ def _fill(
     run.journal.append("start", utc=job.utc(), **_beginning(job))
     failed: list[str] = []
     finished: list[StepKey] = []
-    for done, converted in enumerate(pool.map(convert_step, _tasks(job, run)), start=1):
-        if converted.failure:
-            failed.append(f"{converted.key.name}: {converted.failure}")
-        else:
-            finished.append(converted.key)
-        _note(job, run, converted)
-        on_step(done, len(job.steps))
+    with _ended(pool.map(convert_step, _tasks(job, run))) as results:
+        for done, converted in enumerate(results, start=1):
+            if converted.failure:
+                failed.append(f"{converted.key.name}: {converted.failure}")
+            else:
+                finished.append(converted.key)
+            _note(job, run, converted)
+            on_step(done, len(job.steps))
     if finished:
         write_index(run, finished)
     run.journal.append(
@@ -211,6 +182,17 @@ def _fill(
         faults={},
     )
     return failed
+
+
+@contextmanager
+def _ended(results: Iterator[ConvertedStep]) -> Iterator[Iterator[ConvertedStep]]:
+    """Wait for the workers in the end: none may still write when the folder is removed."""
+    try:
+        yield results
+    finally:
+        close = getattr(results, "close", None)
+        if close is not None:
+            close()
 
 
 def _note(job: _Job, run: RunDirectory, converted: ConvertedStep) -> None:

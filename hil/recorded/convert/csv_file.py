@@ -2,9 +2,12 @@
 
 import csv
 import io
+import os
+import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +21,12 @@ from hil.core.regular_file import open_regular_file
 _PIECE_BYTES = 8 << 20
 _LONGEST_LINE = 16 << 20
 _NEWLINE = ord("\n")
+_HIGHEST = np.iinfo(np.int64).max
+_NEARLY_WHOLE = re.compile(
+    rb"\.(?:0{6,}[0-9]*[1-9]|9{6,})"  # 1 + 1e-16 and 2**31 + 1e-7 are whole in float64
+    rb"|(?=[0-9.]{17,}[eE])[0-9.]*[1-9][eE]"
+)
+"""What may be in the text of a number that is whole only after it is rounded to float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,8 @@ class CsvPiece:
     """Number of the first one in the file, from 1."""
     numbers: npt.NDArray[Any]
     """Shape (line, column), int64 or float64; 0 in columns of texts."""
+    rounded: Mapping[tuple[int, int], str]
+    """Texts of cells that are no whole numbers although their float64 is, by line and column."""
     texts: dict[int, list[str]]
     """The cells of columns of texts."""
 
@@ -43,20 +54,25 @@ class CsvFile:
         The file.
     delimiter
         What stands between two cells.
+    open_end
+        Whether its last line may lack the line break.
 
     Raises
     ------
     DatasetError
-        If it cannot be read, or has no header, or one that names a column twice.
+        If it cannot be read, or has no header, or one that names a column twice, or if its end may
+        be cut.
     """
 
-    def __init__(self, path: Path, delimiter: str) -> None:
+    def __init__(self, path: Path, delimiter: str, *, open_end: bool = False) -> None:
         self._path = path
         self._delimiter = delimiter
         with self._opened() as stream:
             self._header_line = self._skip_remarks(stream)
             self.header = self._parse_header(stream.readline(_LONGEST_LINE))
             self._begin = stream.tell()
+            if not open_end:
+                self._require_end(stream)
 
     def pieces(self, texts: Collection[int]) -> Iterator[CsvPiece]:
         """Yield the lines after the header.
@@ -97,6 +113,13 @@ class CsvFile:
         if last:
             yield last + b"\n"
 
+    def require_exact(self, piece: CsvPiece, places: Collection[int]) -> None:
+        """Raise DatasetError if a cell of these columns is whole only in float64."""
+        for (line, place), text in piece.rounded.items():
+            if place in places:
+                message = f"column {self.header[place]}: {text} is no whole number"
+                raise self.wrong(piece.first_line + line, message)
+
     def wrong(self, line: int, message: str) -> DatasetError:
         """Return the error for a line."""
         return DatasetError(str(self._path), [Problem("", printable(message), line)])
@@ -106,6 +129,18 @@ class CsvFile:
             return open_regular_file(self._path)
         except ConfigError as error:
             raise DatasetError(error.source, error.problems) from error
+
+    def _require_end(self, stream: IO[bytes]) -> None:
+        size = stream.seek(0, os.SEEK_END)
+        if size == self._begin:
+            return  # no line at all, which is told later
+        stream.seek(size - 1)
+        if stream.read(1) != b"\n":
+            message = (
+                "does not end with a line break, so its last value may be cut: copy the file "
+                "again, or say csv.open_end = true in the mapping if it is whole"
+            )
+            raise DatasetError(str(self._path), [Problem("", message)])
 
     def _skip_remarks(self, stream: IO[bytes]) -> int:
         line = 1
@@ -146,8 +181,28 @@ class CsvFile:
         if numbers is None:
             raise self._no_number(flat, line)
         return CsvPiece(
-            first_line=line, numbers=numbers.reshape(lines, len(self.header)), texts=found
+            first_line=line,
+            numbers=numbers.reshape(lines, len(self.header)),
+            texts=found,
+            rounded={} if numbers.dtype.kind == "i" else self._rounded(flat, numbers),
         )
+
+    def _rounded(self, flat: bytes, numbers: npt.NDArray[Any]) -> dict[tuple[int, int], str]:
+        """Return the texts of cells that only float64 makes whole, by line and column."""
+        starts = [match.start() for match in _NEARLY_WHOLE.finditer(flat)]
+        if not starts:
+            return {}
+        ends = np.flatnonzero(np.frombuffer(flat, np.uint8) == ord(self._delimiter))
+        found = {}
+        for place in np.unique(np.searchsorted(ends, starts)).tolist():
+            if not numbers[place].is_integer():
+                continue
+            begin = ends[place - 1] + 1 if place else 0
+            end = ends[place] if place < len(ends) else len(flat)
+            text = flat[begin:end].decode().strip()
+            if Decimal(text) != int(numbers[place]):
+                found[divmod(place, len(self.header))] = text
+        return found
 
     def _plain(self, content: bytes, line: int) -> bytearray:
         """Return lines without quotes and carriage returns."""
@@ -214,7 +269,10 @@ class CsvFile:
                     numbers = np.fromstring(flat, dtype=dtype, sep=self._delimiter)
             except (ValueError, DeprecationWarning):
                 continue
-            if len(numbers) == count:
+            is_cut = (
+                dtype is np.int64 and (numbers == _HIGHEST).any()
+            )  # what lies beyond becomes it
+            if len(numbers) == count and not is_cut:
                 return numbers
         return None
 

@@ -67,7 +67,8 @@ def _from_arrays(
     names = {"slope": section.slope, "intercept": section.intercept}
     if section.errors is not None:
         names["errors"] = section.errors
-    arrays = read_arrays(file.path, names.values())
+    truth = {section.errors or ""} - {section.slope, section.intercept}
+    arrays = read_arrays(file.path, names.values(), truth=truth)
     inner = inner_axes("fits", section.rule)
     parts: dict[str, dict[PartialKey, npt.NDArray[Any]]] = {}
     problems = []

@@ -37,7 +37,7 @@ def read_fits_table(file: SourceFile, says: Mapping) -> dict[PartialKey, FittedL
     """
     section = says.fits
     assert section is not None  # noqa: S101 - the form is fits
-    table = CsvFile(file.path, says.csv.delimiter)
+    table = CsvFile(file.path, says.csv.delimiter, open_end=says.csv.open_end)
     is_pair = section.rule is Rule.PAIR
     _check_header(file, table, says, section)
     keys = KeyColumns(table, says)

@@ -1,5 +1,6 @@
 """The columns of a CSV file that tell which step a line belongs to."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from hil.recorded.convert.csv_file import CsvFile, CsvPiece
 from hil.recorded.convert.mapping import Mapping
 from hil.recorded.convert.source_file import PartialKey, core_of, read_mode_of
 
+_LARGEST_EXACT = 2**53
+"""Largest float64 up to which all whole numbers are there: a larger one may stand for another."""
 _KEYS = ("core", "read_mode", "visit")
 
 
@@ -95,6 +98,7 @@ class KeyColumns:
     ) -> npt.NDArray[np.int64]:
         """Return a column of whole numbers, each of which has passed a check."""
         column = piece.numbers[:, place]
+        self._table.require_exact(piece, [place])
         for number, value in enumerate(column.tolist()):
             try:
                 check(_whole(value))
@@ -105,6 +109,10 @@ class KeyColumns:
 
 
 def _whole(value: float) -> int:
-    if value != int(value):
+    if not (math.isfinite(value) and value == int(value)):
         raise ValueError(f"{value} is no whole number")
+    if isinstance(value, float) and abs(value) > _LARGEST_EXACT:
+        raise ValueError(
+            f"{value:g}: must be above -{_LARGEST_EXACT + 1} and below {_LARGEST_EXACT + 1}"
+        )
     return int(value)

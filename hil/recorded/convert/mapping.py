@@ -188,6 +188,8 @@ class CsvSection(BaseModel):
 
     delimiter: Literal[",", ";", "\t", "|", " "] = ","
     """What stands between two cells."""
+    open_end: bool = False
+    """Whether the last line of a file may lack its line break; without one it may be cut."""
     core: OneLine | None = None
     """Column that holds the core number."""
     read_mode: OneLine | None = None

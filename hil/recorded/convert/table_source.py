@@ -53,7 +53,7 @@ class TableSource:
         self._file = file
         self._keys = keys
         self._says = says
-        self._csv = CsvFile(file.path, says.csv.delimiter)
+        self._csv = CsvFile(file.path, says.csv.delimiter, open_end=says.csv.open_end)
         self._check_key_columns()
         self._columns = KeyColumns(self._csv, says)
         self._wanted = self._wanted_columns()
@@ -113,6 +113,8 @@ class TableSource:
         vectors = self._columns.vectors(piece)
         for name, wanted in self._wanted.items():
             codes, dtype = code_range(wanted.section, name, self._says)
+            if codes.is_plain:
+                self._csv.require_exact(piece, wanted.places)
             columns = piece.numbers[chosen][:, wanted.places]
             try:
                 found = to_codes(columns, codes, dtype)
