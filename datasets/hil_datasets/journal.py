@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ from hil_datasets.regular_file import read_regular
 from hil_datasets.step_files.stored_errors import errors_from_json
 from hil_datasets.step_kind import StepKind
 from hil_datasets.visit_terms import terms_from_json
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Journal:
@@ -190,6 +193,24 @@ def _kind(value: object) -> StepKind:
     return StepKind(_text(value))
 
 
+def _sha256(value: object) -> str:
+    if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
+        raise ValueError(f"is {value!r}: must be a SHA-256, 64 digits of 0-9 and a-f")
+    return value
+
+
+def _named_hashes(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"is {value!r}: must be an object of SHA-256 hashes")  # noqa: TRY004
+    return {_text(name): _sha256(item) for name, item in value.items()}
+
+
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"is {value!r}: must be true or false")  # noqa: TRY004
+    return value
+
+
 def _refit_options(value: object) -> dict[str, Any]:
     if not isinstance(value, dict) or value.keys() != {"set", "calibration_vectors"}:
         raise ValueError(f"is {value!r}: must be an object of set and calibration_vectors")
@@ -199,7 +220,10 @@ def _refit_options(value: object) -> dict[str, Any]:
 
 
 _BEGINNING: dict[str, Callable[[object], Any]] = {
-    "refit_of": _named_texts,
+    "refit_of": _named_hashes,
+    "converted_from": _named_hashes,
+    "mapping_sha256": _sha256,
+    "synthesised": _yes_or_no,
     "options": _refit_options,
     "utc": _text,
     "campaign": _text,
@@ -236,6 +260,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "errors": errors_from_json,
         "reason": _text,
         "remark": _text,
+        "synthesised": _yes_or_no,
     },
     "skip": {
         "utc": _text,

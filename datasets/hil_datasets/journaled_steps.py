@@ -4,7 +4,7 @@ Whatever holds a run, a folder or one file, its steps are held to its journal in
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,8 +12,9 @@ from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ChipIdentity
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.journal_plan import check_skips, key_of
-from hil_datasets.run_source import StepFacts
+from hil_datasets.run_source import StepFacts, ToldStep
 from hil_datasets.step import StepKey, StepKind, StepRecord
+from hil_datasets.step_files.stored_errors import errors_misfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +27,28 @@ class JournaledSteps:
     """Content hash of each finished step, in the order they were."""
     campaign_hashes: tuple[str, ...]
     """Hashes of the campaign files that the run began and went on with."""
+    errors: Mapping[StepKey, Mapping[str, float]] = field(default_factory=dict)
+    """Errors of each finished step whose event tells them."""
 
     @classmethod
     def of(cls, source: str, events: Iterable[Mapping[str, Any]]) -> Self:
         """Return what the events of a journal say."""
         finished: dict[StepKey, str] = {}
         hashes: dict[str, None] = {}
+        errors: dict[StepKey, Mapping[str, float]] = {}
         for event in events:
             if event["event"] == "step":
-                finished[key_of(event)] = event["raw_sha256"]
+                key = key_of(event)
+                finished[key] = event["raw_sha256"]
+                errors[key] = event.get("errors", {})
             elif event["event"] in BEGINNINGS and event.get("campaign_sha256") is not None:
                 hashes[event["campaign_sha256"]] = None
-        return cls(source=source, finished=finished, campaign_hashes=tuple(hashes))
+        return cls(
+            source=source,
+            finished=finished,
+            campaign_hashes=tuple(hashes),
+            errors={key: told for key, told in errors.items() if told},
+        )
 
     def wanted(
         self, *, kinds: Collection[StepKind], keys: Collection[StepKey] | None
@@ -82,11 +93,21 @@ class JournaledSteps:
         DatasetError
             If it is another step, or one of another run.
         """
+        told = ToldStep(
+            key=step.key,
+            raw_sha256=step.raw_sha256,
+            campaign_sha256=step.origin.campaign_sha256,
+            errors=step.conclusion.errors,
+        )
+        self.check_told(told, key, place=place)
+
+    def check_told(self, step: ToldStep, key: StepKey, *, place: str) -> None:
+        """Hold what a step file tells to the journal, as `check` does."""
         if step.key != key:
             raise DatasetError(place, [Problem("/", f"holds step {step.key.name}")])
         comparisons = (
             ("raw_sha256", step.raw_sha256, (self.finished[key],)),
-            ("campaign_sha256", step.origin.campaign_sha256, self.campaign_hashes),
+            ("campaign_sha256", step.campaign_sha256, self.campaign_hashes),
         )
         problems = [
             Problem(
@@ -97,6 +118,9 @@ class JournaledSteps:
             for name, found, wanted in comparisons
             if wanted and found not in wanted
         ]
+        message = errors_misfit(step.errors, self.errors.get(key, {}))
+        if message:
+            problems.append(Problem("/verification", message))
         if problems:
             raise DatasetError(place, problems)
 

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from hil.core.errors import Problem
 from hil.core.readout import ReadMode
+from hil_datasets.content_id import set_id
 from hil_datasets.export.extras import MissingExtraError
 from hil_datasets.run_source import Readouts, StepFacts
 from hil_datasets.step_files.concluded import concluded_arrays
 from hil_datasets.step_files.schema import (
+    CORRECTION_AXIS,
     CORRECTION_NAMES,
     RAW_DATASETS,
     STEP_DATASET_BY_PATH,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import xarray
 
 _POLARITIES = ("P", "N")
+_Tile = tuple[int, ReadMode]
 
 
 def step_dataset(facts: StepFacts, readouts: Readouts | None) -> "xarray.Dataset":
@@ -92,18 +95,51 @@ def run_dataset(facts: Iterable[StepFacts], read_modes: Sequence[ReadMode]) -> "
         {"units": "product / output LSB", "long_name": "size of an output code"},
     )
     first = next(iter(by_tile.values()))
-    dataset = library.Dataset(variables, attrs={"chip": str(first.origin.chip)})
+    for name, values in _ids(by_tile).items():
+        table = np.full((len(cores), len(read_modes)), "", dtype=object)
+        for (core, read_mode), value in values.items():
+            table[cores.index(core), read_modes.index(read_mode)] = value
+        variables[name] = (("core", "read_mode"), table, {"long_name": _ID_NAMES[name]})
+    dataset = library.Dataset(variables, attrs=_run_attributes(by_tile, first))
     coordinates = _coordinates(dataset.sizes)
     coordinates |= {"core": cores, "read_mode": [str(mode) for mode in read_modes]}
     labelled: xarray.Dataset = dataset.assign_coords(coordinates)
     return labelled
 
 
+_ID_NAMES = {
+    "raw_id": "content hash of the readouts",
+    "correction_id": "content hash of the correction, a child of raw_id",
+    "coefficients_id": "content hash of the register codes, a child of correction_id",
+    "campaign_sha256": "SHA-256 of the campaign file",
+    "step": "name of the step",
+}
+
+
+def _ids(by_tile: Mapping[_Tile, StepFacts]) -> dict[str, dict[_Tile, str]]:
+    told: dict[str, dict[_Tile, str]] = {name: {} for name in _ID_NAMES}
+    for tile, facts in by_tile.items():
+        ids = {f"{name}_id": value for name, value in asdict(facts.ids).items()}
+        ids |= {"campaign_sha256": facts.origin.campaign_sha256, "step": facts.key.name}
+        for name, value in ids.items():
+            told[name][tile] = value
+    return told
+
+
+def _run_attributes(by_tile: Mapping[_Tile, StepFacts], first: StepFacts) -> dict[str, Any]:
+    ids = ((facts.key, facts.ids.coefficients) for facts in by_tile.values())
+    return {
+        "chip": str(first.origin.chip),
+        "campaign_sha256": first.origin.campaign_sha256,
+        "set_id": set_id(ids),
+    }
+
+
 def _tile_arrays(facts: StepFacts) -> dict[str, npt.NDArray[Any]]:
     return {
         path: array
         for path, array in concluded_arrays(facts.conclusion).items()
-        if STEP_DATASET_BY_PATH[path].axes in {("column",), ("correction", "column")}
+        if STEP_DATASET_BY_PATH[path].axes in {("column",), (CORRECTION_AXIS, "column")}
     }
 
 
@@ -125,7 +161,7 @@ def _variable_name(path: str) -> str:
 
 
 def _coordinates(sizes: Mapping[Any, int]) -> dict[str, Any]:
-    named = {"polarity": list(_POLARITIES), "correction": list(CORRECTION_NAMES)}
+    named = {"polarity": list(_POLARITIES), CORRECTION_AXIS: list(CORRECTION_NAMES)}
     counted = {
         axis: np.arange(size) for axis, size in sizes.items() if axis in {"vector", "row", "column"}
     }

@@ -2,8 +2,20 @@
 
 from pathlib import Path
 
+from hil_datasets.packed.layout import PACK_FORMAT
 from hil_datasets.run_directory import RunSnapshot, open_directory
 from hil_datasets.run_source import RunSource
+
+_OPENING = f"{PACK_FORMAT} ".encode()
+
+
+def begins_packed(path: Path) -> bool:
+    """Say whether a file begins like a packed file; it may be damaged, or hold no run."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_OPENING)) == _OPENING
+    except OSError:
+        return False
 
 
 def open_source(path: Path) -> RunSource:

@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.journal import last_stop
+from hil_datasets.named_parts import NamedParts
 from hil_datasets.opened import open_source
 from hil_datasets.opened_step import OpenedStep, as_table
 from hil_datasets.run_source import RunSource
@@ -96,16 +97,24 @@ class OpenedRun:
 
     @cached_property
     def steps(self) -> Mapping[StepKey, OpenedStep]:
-        """Every finished step, sorted by core, read mode, visit and kind."""
-        return {key: OpenedStep(self.source, key) for key in sorted(self.source.finished_steps())}
+        """Every finished step, sorted by core, read mode, visit and kind; its name is a key too."""
+        steps = {key: OpenedStep(self.source, key) for key in sorted(self.source.finished_steps())}
+        return NamedParts(steps, what="finished step", name_of=lambda key: key.name)
 
     @cached_property
     def cores(self) -> Mapping[int, Mapping[str, OpenedStep]]:
-        """The newest calibration of each core and read mode, ``run.cores[3]["four_phase"]``."""
+        """The newest calibration of each core and read mode, ``run.cores[3]["four_phase"]``.
+
+        A core or read mode that is not there is a KeyError that names those that are.
+        """
         cores: dict[int, dict[str, OpenedStep]] = defaultdict(dict)
         for key in newest_calibrations(self.steps):
             cores[key.core][str(key.read_mode)] = self.steps[key]
-        return dict(cores)
+        named = {
+            core: NamedParts(steps, what=f"calibration of core {core} in the read mode")
+            for core, steps in cores.items()
+        }
+        return NamedParts(named, what="calibration of core")
 
     def step(
         self, core: int, read_mode: str, *, visit: int = 0, kind: str = StepKind.CALIBRATE
@@ -155,7 +164,17 @@ class OpenedRun:
         facts = [step.facts for steps in self.cores.values() for step in steps.values()]
         if not facts:
             raise DatasetError(str(self.path), [Problem("", "has no finished calibration")])
-        return run_dataset(facts, [mode for mode in ReadMode if mode in modes])
+        dataset = run_dataset(facts, [mode for mode in ReadMode if mode in modes])
+        told = {"title": self.title, "path": str(self.path), "status": self.status}
+        return dataset.assign_attrs(told)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Forget what was read; no file is kept open, so nothing has to be closed."""
+        for name in ("steps", "cores"):
+            self.__dict__.pop(name, None)
 
     def __iter__(self) -> Iterator[OpenedStep]:
         """Iterate over the finished steps."""

@@ -66,8 +66,8 @@ def provenance_from_attributes(attributes: Mapping[str, Any]) -> Provenance | No
     if not all(isinstance(version, str) for version in packages.values()):
         raise ValueError("attribute packages: must be an object of texts")
     instruments = _objects("instruments", attributes)
-    if not all(isinstance(said, dict) for said in instruments.values()):
-        raise ValueError("attribute instruments: must be an object of objects")
+    for name, said in instruments.items():
+        _check_instrument(name, said)
     try:
         provenance = Provenance(
             campaign=attributes["provenance/campaign"],
@@ -80,6 +80,19 @@ def provenance_from_attributes(attributes: Mapping[str, Any]) -> Provenance | No
     if provenance.resolved_sha256 != attributes["provenance/resolved_sha256"]:
         raise ValueError("attribute resolved_sha256: is not that of the campaign")
     return provenance
+
+
+def _check_instrument(name: str, said: object) -> None:
+    if not isinstance(said, dict):
+        raise ValueError("attribute instruments: must be an object of objects")  # noqa: TRY004
+    unknown = sorted(said.keys() - {"identity", "settings"})
+    if unknown:
+        message = f"{name!r} has {unknown[0]!r}: must have identity and settings only"
+        raise ValueError(f"attribute instruments: {message}")
+    is_text = isinstance(said.get("identity", ""), str)
+    if not is_text or not isinstance(said.get("settings", {}), dict):
+        message = f"identity of {name!r} must be text, its settings an object"
+        raise ValueError(f"attribute instruments: {message}")
 
 
 def _objects(name: str, attributes: Mapping[str, Any]) -> dict[str, Any]:

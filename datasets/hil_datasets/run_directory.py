@@ -12,9 +12,11 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+import h5py
 
 from hil.core.errors import ConfigError, DatasetError, HilError, Problem
 from hil_datasets.durable import PART_SUFFIX, finished_file, sync_file
@@ -24,7 +26,7 @@ from hil_datasets.journaled_steps import JournaledSteps, skipped_in
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_source import Readouts, StepFacts
 from hil_datasets.step import StepKey, StepKind, StepRecord
-from hil_datasets.step_files.reader import read_facts, read_step
+from hil_datasets.step_files.reader import read_facts, read_step, read_told
 from hil_datasets.step_files.readouts import MappedReadouts
 
 StepT = TypeVar("StepT", StepRecord, StepFacts)
@@ -145,8 +147,17 @@ class RunDirectory:
         return self._checked(key, read_facts, self.said())
 
     def readouts(self, key: StepKey) -> Readouts:
-        """Return the readouts of a finished step; nothing is read before it is asked for."""
-        return MappedReadouts(self.step_path(key))
+        """Return the readouts of a finished step; nothing is read before it is asked for.
+
+        Step and content hash that the file tells are then held to the journal, as `read_facts`
+        does it.
+        """
+        return MappedReadouts(self.step_path(key), hold=partial(self._hold_told, key))
+
+    def _hold_told(self, key: StepKey, file: h5py.File) -> None:
+        place, said = str(self.step_path(key)), self.said()
+        said.check_finished(key)
+        said.check_told(read_told(file, place), key, place=place)
 
     def said(self) -> JournaledSteps:
         """Return what the journal says of finished steps."""
@@ -193,13 +204,18 @@ def make_run_folder(path: Path) -> RunDirectory:
     ConfigError
         As `create_run`.
     """
+    check_run_folder(path)
+    with _names_failures(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return RunDirectory(path)
+
+
+def check_run_folder(path: Path) -> None:
+    """Raise ConfigError, as `create_run`, if a folder must not become a run; make nothing."""
     with _names_failures(path):
         refusal = _refusal(path)
-        if not refusal:
-            path.mkdir(parents=True, exist_ok=True)
     if refusal:
         raise ConfigError(str(path), [Problem("", refusal)])
-    return RunDirectory(path)
 
 
 def create_run(path: Path, campaign: bytes) -> RunDirectory:

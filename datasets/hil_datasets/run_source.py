@@ -3,7 +3,7 @@
 `RunSource` is the seam between those who ask (exports, reports, comparisons) and what is stored.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,20 @@ class StepFacts:
         """Ids of what was concluded; a step that judges has those of the calibration it judges."""
         source = self.origin.circumstance.correction_of
         return step_ids(self.conclusion, self.raw_sha256 if source is None else source.raw_sha256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldStep:
+    """What a journal says of a finished step as well."""
+
+    key: StepKey
+    """Which step."""
+    raw_sha256: str
+    """Content hash of its readouts."""
+    campaign_sha256: str
+    """SHA-256 of the campaign file."""
+    errors: Mapping[str, float]
+    """Error of each correction."""
 
 
 ConcludedStep = StepFacts | StepRecord

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hil_datasets.check_sum import extended_crc
+from hil_datasets.check_sum import extended_crc, joined_crc
 
 SEAL_BYTES = 512
 """Size of the user block, the smallest that HDF5 has."""
@@ -110,9 +110,13 @@ def seal_file(
 
 def check_seal(path: Path, *, form: str = STEP_FORM) -> None:
     """Raise ValueError, saying what is wrong, unless every hash of a file's seal fits its bytes."""
-    seal, found = read_seal(path, form=form), _hashed(path)
-    if seal.sha256 != found.sha256 or seal.crc32c not in {None, found.crc32c}:
+    seal = read_seal(path, form=form)
+    _between(path, seal)  # no checksum covers the seal, which says where its parts lie
+    found = _hashed(path, seal.parts)
+    if seal.sha256 != found.sha256:
         raise ValueError(_damage(path, "SHA-256"))
+    if seal.crc32c is not None and seal != found:
+        raise ValueError(_damage(path, "CRC-32C"))
 
 
 def check_quickly(path: Path, *, form: str = STEP_FORM) -> None:
@@ -137,15 +141,26 @@ def check_rest(path: Path, *, form: str = STEP_FORM) -> Seal:
     if seal.rest is None:
         check_quickly(path, form=form)
         return seal
+    if seal.rest != _crc_of(path, _between(path, seal)):
+        raise ValueError(_damage(path, "CRC-32C"))
+    return seal
+
+
+def _between(path: Path, seal: Seal) -> list[tuple[int, int]]:
+    """Return what lies between the parts of a file.
+
+    Raises
+    ------
+    ValueError
+        If a part lies where none can.
+    """
     size, spans, at = path.stat().st_size, [], SEAL_BYTES
     for part in seal.parts:
         if not at <= part.offset <= part.stop <= size:
             raise ValueError(_damage(path, "seal"))
         spans.append((at, part.offset))
         at = part.stop
-    if seal.rest != _crc_of(path, [*spans, (at, size)]):
-        raise ValueError(_damage(path, "CRC-32C"))
-    return seal
+    return [*spans, (at, size)]
 
 
 def check_part(path: Path, part: SealedPart, content: npt.NDArray[Any]) -> None:
@@ -162,15 +177,6 @@ def check_part(path: Path, part: SealedPart, content: npt.NDArray[Any]) -> None:
     """
     if content.nbytes != part.length or part.crc32c != f"{extended_crc(0, content):08x}":
         raise ValueError(_damage(path, f"CRC-32C of {part.name}"))
-
-
-def check_sha256(path: Path, *, form: str = STEP_FORM) -> None:
-    """Raise ValueError unless a file's SHA-256 fits its bytes, whatever its CRC-32C does."""
-    sha256 = hashlib.sha256()
-    for piece in _pieces(path, SEAL_BYTES, path.stat().st_size):
-        sha256.update(piece.data)
-    if seal_of(path, form=form) != sha256.hexdigest():
-        raise ValueError(_damage(path, "SHA-256"))
 
 
 def seal_of(path: Path, *, form: str = STEP_FORM) -> str:
@@ -215,14 +221,19 @@ def _hashed(path: Path, parts: tuple[SealedPart, ...] = ()) -> Seal:
     """Return the seal of a file's bytes; they are read once."""
     sha256, crc, rest = hashlib.sha256(), 0, 0
     sealed, at, size = [], SEAL_BYTES, path.stat().st_size
+
+    def crc_of(first: int, stop: int) -> int:
+        found = 0
+        for piece in _pieces(path, first, stop):
+            sha256.update(piece.data)
+            found = extended_crc(found, piece)
+        return found
+
     for part in (*parts, SealedPart(size, 0, "")):
-        for piece in _pieces(path, at, part.offset):
-            sha256.update(piece.data)
-            crc, rest = extended_crc(crc, piece), extended_crc(rest, piece)
-        of_part = 0
-        for piece in _pieces(path, part.offset, part.stop):
-            sha256.update(piece.data)
-            crc, of_part = extended_crc(crc, piece), extended_crc(of_part, piece)
+        between, of_part = crc_of(at, part.offset), crc_of(part.offset, part.stop)
+        rest = joined_crc(rest, between, part.offset - at)
+        crc = joined_crc(crc, between, part.offset - at)
+        crc = joined_crc(crc, of_part, part.length)
         sealed.append(replace(part, crc32c=f"{of_part:08x}"))
         at = part.stop
     rest_crc = f"{rest:08x}" if parts else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hil.cli.errors import ExitCode, reports_errors
+from hil.core.legible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,11 +151,11 @@ def _summary(book: StoredBook, content: BookContent) -> dict[str, Any]:
 
 
 def _print(draw: Callable[[Console], None]) -> None:
-    from rich.console import Console
+    from hil.cli.output import LegibleConsole
 
-    console = Console()
+    console = LegibleConsole()
     if not console.is_terminal:
-        console = Console(width=max(console.width, _NARROWEST_PIPE))
+        console = LegibleConsole(width=max(console.width, _NARROWEST_PIPE))
     with console.capture() as captured:
         draw(console)
     click.echo(captured.get(), nl=False)  # not by rich, which ends with 1 on a broken pipe
@@ -163,6 +164,6 @@ def _print(draw: Callable[[Console], None]) -> None:
 def _end_with_problems(books: list[StoredBook]) -> None:
     problems = [(book.path, problem) for book in books for problem in book.content.problems]
     for path, problem in problems:
-        click.echo(f"warning: {path}: {problem}", err=True)
+        click.echo(printable(f"warning: {path}: {problem}"), err=True)
     if problems:
         raise SystemExit(ExitCode.DATA)

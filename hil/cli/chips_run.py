@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +24,7 @@ from hil.campaign.run_status import RunStatus
 from hil.campaign.runner import utc_now
 from hil.cli.chips_progress import ChipsProgress
 from hil.cli.errors import ExitCode
+from hil.cli.output import LegibleConsole
 from hil.cli.progress_words import percent, steps_words
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import printable
@@ -223,9 +223,9 @@ def _worst_error(folder: ChipsFolder, each: ChipStatus) -> float | None:
 
 
 def _print_table(folder: ChipsFolder, statuses: Sequence[ChipStatus]) -> None:
-    console = Console()
+    console = LegibleConsole()
     if not console.is_terminal:
-        console = Console(width=max(console.width, _NARROWEST_PIPE))
+        console = LegibleConsole(width=max(console.width, _NARROWEST_PIPE))
     with console.capture() as captured:
         console.print(Text(folder.title, style="bold"))
         console.print(chips_table(folder, statuses))

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -18,6 +17,7 @@ from hil.campaign.control import StopOutcome, StopReport
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.runner import utc_now
 from hil.cli.errors import ExitCode
+from hil.cli.output import LegibleConsole
 from hil.cli.progress_words import line_of, steps_words
 from hil.cli.status_words import status_lines
 from hil.core.legible import printable
@@ -35,7 +35,7 @@ def show_chips(path: Path, *, watch: bool, as_json: bool) -> None:
         If ``chips.json`` is damaged.
     """
     folder, table = read_chips_folder(path), ProcessTable()
-    console = Console()
+    console = LegibleConsole()
     if not watch:
         statuses = read_chips_status(folder, now=utc_now(), table=table)
         lines = _json(statuses, indent=1) if as_json else "\n".join(_lines(folder, statuses))

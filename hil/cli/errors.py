@@ -1,16 +1,15 @@
 """From errors to exit codes and one line for the user."""
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import click
 
+from hil.cli.interruption import Interruption
 from hil.core.errors import (
     CalibrationError,
     ConfigError,
@@ -22,6 +21,7 @@ from hil.core.errors import (
     SafetyLimitError,
     TransportError,
 )
+from hil.core.legible import printable
 
 ParametersT = ParamSpec("ParametersT")
 
@@ -58,59 +58,66 @@ def reports_errors(
 
     @wraps(function)
     def command(*args: ParametersT.args, **kwargs: ParametersT.kwargs) -> None:
+        interruption = Interruption()
         try:
-            with _ends_in_order_on_signals():
+            with interruption.raised_by_signals():
                 function(*args, **kwargs)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            raise SystemExit(ExitCode.INTERRUPTED) from None
-        except HilError as error:
-            click.echo(f"error: {error}", err=True)
-            raise SystemExit(exit_code_of(error)) from None
-        except BrokenPipeError:
+            _end_interrupted()
+        except Exception as error:
+            if interruption.is_wanted and not _is_told(error):
+                _end_interrupted()  # HDF5 and other libraries make an error of their own of it
+            if isinstance(error, HilError | OSError | MemoryError):
+                _end_with(error)
+            raise
+
+    return command
+
+
+def _end_interrupted() -> NoReturn:
+    click.echo("interrupted", err=True)
+    raise SystemExit(ExitCode.INTERRUPTED) from None
+
+
+def _is_told(error: BaseException | None) -> bool:
+    """Say whether an error came up while a command cleaned up after an interruption."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _end_with(error: HilError | OSError | MemoryError) -> NoReturn:
+    """Say what was wrong and end."""
+    code = ExitCode.CONFIG
+    match error:
+        case HilError():
+            click.echo(f"error: {_legible(str(error))}", err=True)
+            code = exit_code_of(error)
+        case BrokenPipeError():
             # Whoever read the output has had enough; nothing more can be said to them.
             _silence_stdout()
-            raise SystemExit(ExitCode.DONE) from None
-        except OSError as error:
+            code = ExitCode.DONE
+        case OSError():
             click.echo(f"error: cannot write the output: {error.strerror or error}", err=True)
             _silence_stdout()
-            raise SystemExit(ExitCode.CONFIG) from None
-        except MemoryError:
+        case _:
             click.echo(
                 "error: not enough memory; lower vectors.calibration, vectors.verification or the "
                 "number of cores",
                 err=True,
             )
-            raise SystemExit(ExitCode.CONFIG) from None
+    raise SystemExit(code) from None
 
-    return command
+
+def _legible(message: str) -> str:
+    """Return a message of some lines with nothing in it that a terminal would obey."""
+    return "\n".join(printable(line) for line in message.split("\n"))
 
 
 def _silence_stdout() -> None:
     # Otherwise the interpreter flushes what is left at its end, and fails again.
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def _ends_in_order_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the body like Ctrl-C does, so that the chip is left safe."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may handle signals
-        return
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in _ENDING_SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def exit_code_of(error: HilError) -> ExitCode:

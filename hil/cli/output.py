@@ -2,12 +2,15 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from hil.core.legible import printable
 from hil.report.summary import RunSummary, summarize_run
 from hil.report.table import print_summary
 from hil_datasets.run_source import RunSource
@@ -18,7 +21,22 @@ _NARROWEST_PIPE = 100
 """Characters that most other lines need; a pipe has no width of its own."""
 
 
-class _TableConsole(Console):
+class LegibleConsole(Console):
+    """A console that sends the terminal no control character of what it is given to print."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is printed, with a ``?`` for what a terminal would obey."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.replace("\n", " ").isprintable():
+                yield segment
+            else:
+                text = "\n".join(map(printable, segment.text.split("\n")))
+                yield Segment(text, segment.style)
+
+
+class _TableConsole(LegibleConsole):
     def on_broken_pipe(self) -> None:
         """Leave it to `reports_errors`: rich would end with the code for failed steps."""
         raise BrokenPipeError

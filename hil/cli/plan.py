@@ -78,13 +78,12 @@ def command(
 
 
 def _echo(plan: CampaignPlan) -> None:
-    from rich.console import Console
-
+    from hil.cli.output import LegibleConsole
     from hil.report.plan_table import print_plan
 
-    console = Console()
+    console = LegibleConsole()
     if not console.is_terminal:
-        console = Console(width=max(console.width, _NARROWEST_PIPE))
+        console = LegibleConsole(width=max(console.width, _NARROWEST_PIPE))
     with console.capture() as captured:
         print_plan(plan, console)
     click.echo(captured.get(), nl=False)

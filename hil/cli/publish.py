@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hil.core.errors import ConfigError, Problem
+from hil_datasets.leftovers import BESIDE_PREFIX, BESIDE_SUFFIX, in_use, remove_leftovers
 
 _PACKED = b"hil-pack "
 """What a packed run begins with: no other file takes its place."""
@@ -71,10 +72,11 @@ def _check_target(path: Path, *, may_replace: bool) -> None:
 
 
 def _write_beside(content: bytes, path: Path) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=".hil-", suffix=".part", dir=path.parent)
+    remove_leftovers(path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=BESIDE_PREFIX, suffix=BESIDE_SUFFIX, dir=path.parent)
     part = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with in_use(part), os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -59,13 +59,13 @@ def command(run: Path, *, watch: bool, as_json: bool) -> None:
 
 
 def _watch(run: Path, table: ProcessTable) -> None:
-    from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
+    from hil.cli.output import LegibleConsole
     from hil.cli.status_words import status_lines
 
-    console = Console()
+    console = LegibleConsole()
     if not console.is_terminal:
         _watch_as_lines(run, table, as_json=False)
         return

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from hil.recorded.apply import DTYPES, AppliedStep, Output
 from hil_datasets.packed.new_file import new_file
+from hil_datasets.step_files.file import latched_hdf5
 
 FORMAT = "hil-corrected"
 VERSION = 1
@@ -61,7 +62,7 @@ def write_corrected_hdf5(
     written = []
     with (
         new_file(path, may_replace=may_replace) as part,
-        h5py.File(part, "w", libver=("earliest", "v110")) as file,
+        latched_hdf5(part, mode="w", libver=("earliest", "v110")) as file,
     ):
         file.attrs.update({"file_format": FORMAT, "format_version": VERSION})
         for step in steps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.errors import ConfigError, Problem
+from hil.core.errors import CalibrationError, ConfigError, Problem
 from hil.recorded.best import FEWEST_VECTORS, Candidate, Probe, Tile
 from hil.recorded.best_candidates import (
     ProbeWork,
@@ -20,6 +20,7 @@ from hil_datasets.chip_book.chip_key import ChipKey
 from hil_datasets.chip_book.facts import digest_weights
 from hil_datasets.run_source import RunSource
 from hil_datasets.step import StepKey, StepKind
+from hil_datasets.trace.ages import age_at
 from hil_drivers.chip import Chip
 
 _BLOCK = 128
@@ -79,7 +80,7 @@ def _probe_of_step(run: RunSource, key: StepKey, vectors: int) -> Probe:
         counts=counts,
         expected=np.array(readouts.expected[held_out]),
         temperature_c=facts.origin.temperature_c,
-        age_s=facts.origin.circumstance.age_s,
+        age_s=age_at(facts, run.events()),
         raw_sha256=facts.raw_sha256,
     )
 
@@ -116,7 +117,7 @@ def probe_chip(
 
     Raises
     ------
-    ConfigError
+    CalibrationError
         If there is no calibration of this chip.
     DeviceError, TransportError, FrameError
         If the chip refuses, is lost, or answers nonsense.
@@ -131,7 +132,7 @@ def probe_chip(
     if not tiles:
         others = "; ".join(sorted({str(each.chip) for each in stored.candidates})) or "none"
         message = f"no stored calibration is of this chip, {key}; they are of: {others}"
-        raise ConfigError("--among", [Problem("", message)])
+        raise CalibrationError(message)
     probes, reasons = [], []
     for tile, candidates in sorted(tiles.items()):
         core, read_mode = tile
@@ -211,7 +212,6 @@ def _read(chip: Chip, tile: Tile, key: ChipKey, work: ProbeWork) -> Probe:
 
 
 def require_probes(probes: Sequence[Probe], reasons: Sequence[str]) -> None:
-    """Raise ConfigError if nothing was probed, with every reason."""
+    """Raise CalibrationError if nothing was probed, with every reason."""
     if not probes:
-        problems = [Problem("", reason) for reason in reasons]
-        raise ConfigError("probe", problems or [Problem("", "nothing was probed")])
+        raise CalibrationError("; ".join(reasons) or "nothing was probed")

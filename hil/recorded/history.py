@@ -18,9 +18,14 @@ from hil_datasets.chip_book.chip_key import ChipKey
 from hil_datasets.journal import last_beginning
 from hil_datasets.run_source import RunSource, StepFacts
 from hil_datasets.step import StepKind
+from hil_datasets.trace.ages import age_at
 
 _TO_SIGMA = 1.4826
 """From the median magnitude of normal deviations to their standard deviation."""
+
+
+MOST_LEFT_OUT_SHOWN = 10
+"""Runs left out that are named one by one where people read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,8 @@ class HistoryPoint:
     """Their standard errors, likewise."""
     is_made_again: bool = False
     """Whether the run was fitted again or replayed, from the readouts of another."""
+    journal_age_s: float = math.nan
+    """Seconds since the core was programmed, as the journal tells; NaN where it does not."""
 
     @property
     def temperature_c(self) -> float:
@@ -47,7 +54,8 @@ class HistoryPoint:
     @property
     def age_s(self) -> float:
         """Seconds since the core was programmed; NaN if that is not known."""
-        return self.facts.origin.circumstance.age_s
+        stored = self.facts.origin.circumstance.age_s
+        return self.journal_age_s if math.isnan(stored) else stored
 
     @property
     def utc(self) -> str:
@@ -179,18 +187,19 @@ def _points_of(
         and choice.core in {None, key.core}
         and choice.read_mode in {None, key.read_mode}
     ]
-    points = []
+    points, events = [], run.events()
     for key in sorted(keys):
         facts = run.read_facts(key)
         serials.add(facts.origin.chip.serial)
         if not choice.is_meant(ChipKey.of(facts.origin.chip)):
             return None
-        points.append(replace(point_of(run, facts), is_made_again=_is_made_again(run)))
+        point = replace(point_of(run, facts), journal_age_s=age_at(facts, events))
+        points.append(replace(point, is_made_again=_is_made_again(events)))
     return points
 
 
-def _is_made_again(run: RunSource) -> bool:
-    return any(event.get(name) for event in run.events() for name in ("refit_of", "replay_of"))
+def _is_made_again(events: Sequence[Mapping[str, Any]]) -> bool:
+    return any(event.get(name) for event in events for name in ("refit_of", "replay_of"))
 
 
 def _may_be_meant(identity: Mapping[str, Any], choice: HistoryChoice, serials: set[str]) -> bool:
@@ -227,5 +236,8 @@ def _require_one_chip(
     known = ", ".join(sorted(serials)) or "no other one either"
     message = f"{what}; found: {known}; say where to look with --root FOLDER"
     problems = [Problem("", message)]
-    problems += [Problem(str(one.path), f"left out: {one.reason}") for one in left_out]
+    shown = left_out[:MOST_LEFT_OUT_SHOWN]
+    problems += [Problem(str(one.path), f"left out: {one.reason}") for one in shown]
+    if len(left_out) > len(shown):
+        problems.append(Problem("", f"{len(left_out) - len(shown)} more are left out"))
     raise ConfigError(choice.serial, problems)

@@ -33,6 +33,8 @@ _LEAST_KELVIN = 1.0
 """Temperatures that span less say nothing of a slope."""
 _LEAST_LOG_AGE = math.log(1.5)
 """Ages that span less say nothing either."""
+_LEAST_AGE_S = 10.0
+"""Ages are told to a second, and a calibration takes seconds: the logarithm of less is nothing."""
 _MOST_ALIKE = 0.98
 """Correlation of temperature and age beyond which their effects cannot be told apart."""
 _ROUNDS = 30
@@ -88,7 +90,7 @@ def fit_slopes(
     Returns
     -------
     Slopes, each only where the points tell it: more points than unknowns, a span of 1 kelvin or of
-    a factor 1.5 in age, and temperature and age not gone up together.
+    a factor 1.5 in age, no age unknown or below 10 s, and temperature and age not gone up together.
     """
     values, errors = _series(points, quantity, column)
     is_known = np.isfinite(values) & np.isfinite(errors)
@@ -99,7 +101,8 @@ def fit_slopes(
     names = list(terms)
     unknowns = len(names) + 1
     if len(values) <= max(unknowns, 2):
-        few = f"{len(values)} calibrations for {max(unknowns, 2)} unknowns: more are needed"
+        some = f"{len(values)} calibration{'s' * (len(values) != 1)}"
+        few = f"{some} for {max(unknowns, 2)} unknowns: more are needed"
         return _untold(quantity, len(values), few)
     if not names:
         return _untold(quantity, len(values), reason)
@@ -172,14 +175,28 @@ def _terms(kelvin: FloatArray, ages: FloatArray) -> tuple[dict[str, FloatArray],
         terms["kelvin"] = kelvin - kelvin[0]
     else:
         reasons.append(f"temperatures span less than {_LEAST_KELVIN:g} K")
-    is_age = len(ages) > 0 and bool(np.all(ages > 0))
-    if is_age and np.ptp(np.log(ages)) >= _LEAST_LOG_AGE:
-        terms["age"] = np.log(ages / ages[0])
+    why_not = _why_no_age(ages)
+    if why_not:
+        reasons.append(why_not)
     else:
-        reasons.append("ages span less than a factor 1.5" if is_age else "ages are not known")
+        terms["age"] = np.log(ages / ages[0])
     if len(terms) == 2 and _are_alike(*terms.values()):
         return {}, "temperature and age changed together: their effects cannot be told apart"
     return terms, "; ".join(reasons)
+
+
+def _why_no_age(ages: FloatArray) -> str:
+    """Return why a slope over the age cannot be fitted; empty if it can."""
+    unknown = int(np.sum(np.isnan(ages)))
+    if unknown == len(ages):
+        return "ages are not known"
+    if unknown:
+        return f"the age of {unknown} of {len(ages)} calibrations is not known"
+    if np.min(ages) < _LEAST_AGE_S:
+        return f"an age is less than {_LEAST_AGE_S:g} s: say --fresh-age"
+    if np.ptp(np.log(ages)) < _LEAST_LOG_AGE:
+        return "ages span less than a factor 1.5"
+    return ""
 
 
 def _are_alike(one: FloatArray, other: FloatArray) -> bool:

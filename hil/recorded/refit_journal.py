@@ -4,7 +4,7 @@ Times are those of the measurement: the same readouts, fitted the same way by th
 give the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hil.campaign.config.resolved import resolved_sha256
@@ -20,17 +20,19 @@ def refit_journal(refit: RefitRun) -> bytes:
     """Return the lines of the journal.
 
     The beginnings are those of the run, with ``refit_of``: name of each step to the id of the
-    register codes that it had, and ``options``: what was different. Steps, and skipped ones, are
-    those that were fitted again; a step that was refused is a ``failure``.
+    register codes that it had, and ``options``: what was different. Programmings are those
+    of its cores; steps, and skipped ones, those that were fitted again; a step that was refused is
+    a ``failure``.
     """
     events = refit.source.events()
+    cores = {result.key.core for result in refit.results}
     results = {result.key: result for result in refit.results}
     last, lines, utc = last_beginning(events), [], ""
     for event in events:
         utc = str(event.get("utc", utc))
         if event["event"] in BEGINNINGS:
             lines.append(_line(_beginning(event, refit, is_last=event is last)))
-        elif event["event"] == "skip" and _is_tile_of(results, key_of(event)):
+        elif _is_kept(event, results, cores):
             lines.append(_line(event))
         elif event["event"] == "step" and key_of(event) in results:
             lines.append(_line(_step(event, results.pop(key_of(event)))))
@@ -38,6 +40,15 @@ def refit_journal(refit: RefitRun) -> bytes:
     status = "incomplete" if failed else "complete"
     stop = {"event": "stop", "utc": utc, "status": status} | ({"failed": failed} if failed else {})
     return b"".join([*lines, _line(stop)])
+
+
+def _is_kept(
+    event: Mapping[str, Any], results: Mapping[StepKey, StepResult], cores: Collection[int]
+) -> bool:
+    """Tell whether an event is as true of what was fitted again."""
+    if event["event"] == "program":
+        return event.get("core") in cores
+    return bool(event["event"] == "skip") and _is_tile_of(results, key_of(event))
 
 
 def _beginning(event: Mapping[str, Any], refit: RefitRun, *, is_last: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from hil.core.errors import ConfigError, HilError, Problem, WorkerLostError
+from hil.scale.greeting import NoSchedulerError, check_greeting
 from hil.scale.in_order import AHEAD, in_order
 from hil.scale.software import SoftwareDiffersError, check_software, software
 from hil.scale.work_pool import ItemT, ResultT
@@ -135,7 +136,11 @@ class ClusterPool:
 
 @contextmanager
 def open_cluster(
-    address: str, *, patience_s: float = 60.0, connects_within_s: float = 10.0
+    address: str,
+    *,
+    patience_s: float = 60.0,
+    connects_within_s: float = 10.0,
+    on_wait: Callable[[str], None] = lambda _words: None,
 ) -> Iterator[ClusterPool]:
     """Connect to a Dask scheduler, and leave it as it was when the body ends.
 
@@ -147,6 +152,8 @@ def open_cluster(
         How long it may be without any worker.
     connects_within_s
         How long the scheduler may take to answer.
+    on_wait
+        Told, in words, when there is no worker yet and one is waited for.
 
     Raises
     ------
@@ -160,6 +167,11 @@ def open_cluster(
     with _quiet_log(), ExitStack() as at_end:
         client = at_end.enter_context(_connected(distributed, address, connects_within_s))
         _check_scheduler(client, address)
+        if not client.nthreads():
+            on_wait(
+                f"{address} has no workers yet: waiting up to {patience_s:.0f} s for one; start "
+                f"some with: dask worker {address}"
+            )
         workers = _checked_workers(client, address, patience_s)
         # Closed before the connection: what is left over is fetched through it.
         ends = at_end.enter_context(ExitStack())
@@ -259,12 +271,13 @@ def _quiet_log() -> Iterator[None]:
 @contextmanager
 def _connected(distributed: Any, address: str, within_s: float) -> Iterator[Any]:
     try:
+        check_greeting(address, within_s=within_s)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of differing versions, which are refused below
             client = distributed.Client(address, timeout=within_s, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        reason = f"no scheduler answers there: start one with: dask scheduler ({_first(error)})"
-        raise _refused(address, reason) from error
+    except Exception as error:  # the library fails in any way on what it cannot read
+        told = str(error) if isinstance(error, NoSchedulerError) else _no_answer(error)
+        raise _refused(address, f"{told}; start one with: dask scheduler") from error
     try:
         yield client
     finally:
@@ -318,5 +331,6 @@ def _refused(address: str, reason: str) -> ConfigError:
     return ConfigError(f"--cluster {address}", [Problem("", reason)])
 
 
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _no_answer(error: Exception) -> str:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"no scheduler answers there ({first})"

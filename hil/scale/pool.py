@@ -1,6 +1,6 @@
 """`open_pool`: the one place that decides where work is done."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hil.core.errors import ConfigError, Problem
@@ -9,7 +9,12 @@ from hil.scale.work_pool import WorkPool
 
 
 @contextmanager
-def open_pool(*, workers: int = 1, cluster: str | None = None) -> Iterator[WorkPool]:
+def open_pool(
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
+    on_wait: Callable[[str], None] = lambda _words: None,
+) -> Iterator[WorkPool]:
     """Open workers; they are gone, or given back, when the body ends.
 
     Parameters
@@ -18,6 +23,8 @@ def open_pool(*, workers: int = 1, cluster: str | None = None) -> Iterator[WorkP
         Processes of this machine, 1 <= workers; with 1, this process.
     cluster
         Address of a Dask scheduler, as in ``tcp://scheduler:8786``; `workers` is then not used.
+    on_wait
+        Told, in words, when the cluster has no workers yet and one is waited for.
 
     Raises
     ------
@@ -34,7 +41,7 @@ def open_pool(*, workers: int = 1, cluster: str | None = None) -> Iterator[WorkP
     if cluster is not None:
         from hil.scale.cluster import open_cluster  # noqa: PLC0415 - an optional library
 
-        with open_cluster(cluster) as pool:
+        with open_cluster(cluster, on_wait=on_wait) as pool:
             yield pool
     elif workers == 1:
         yield ThisProcess()

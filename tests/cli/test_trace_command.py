@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_coefficient_is_traced_in_words_and_as_json(run: Path) -> None:
-    arguments = ("data", "trace", run, "--core", 0, "--column", 1, "--mode", "one_phase")
+    arguments = ("data", "trace", run, "--core", 0, "--column", 1, "--read-mode", "one_phase")
     told = hil(*arguments)
     assert (told.code, told.stderr) == (0, "")
     lines = told.stdout.splitlines()
@@ -72,7 +72,7 @@ def test_exported_file_leads_through_the_folder_of_runs_to_the_counts(
         "  ok: id and registers are those of the step",
         f"  {run}: core00_four_phase",
     ]
-    arguments = ("--core", 0, "--column", 2, "--mode", "four_phase")
+    arguments = ("--core", 0, "--column", 2, "--read-mode", "four_phase")
     down = hil("data", "trace", run.parent, "--export", path, *arguments)
     assert down.code == 0
     assert f"core 0 four_phase column 2: step core00_four_phase of {run}" in down.stdout
@@ -100,9 +100,9 @@ def test_visit_and_step_say_which_of_several_is_meant(tmp_path: Path) -> None:
     [
         ((), 2, "say which coefficient with --core NUMBER --column NUMBER"),
         (("--core", 0), 2, "say which coefficient with --core"),
-        (("--core", 0, "--column", 0), 3, "both read modes: say which with --mode"),
+        (("--core", 0, "--column", 0), 3, "both read modes: say which with --read-mode"),
         (("--core", 9, "--column", 0), 3, "has no calibration of core 9; it has cores 0"),
-        (("--core", 0, "--column", 3, "--mode", "one_phase"), 3, "has columns 0 to 2"),
+        (("--core", 0, "--column", 3, "--read-mode", "one_phase"), 3, "has columns 0 to 2"),
         (("--step", "x", "--column", 3), 3, "has no finished step 'x'"),
         (("--id", "12345"), 2, "must be 6 to 64 hexadecimal digits"),
         (("--id", "abcdef", "--export", "x.json"), 2, "give --id or --export, not both"),

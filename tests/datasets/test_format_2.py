@@ -18,6 +18,8 @@ from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
 from hil_datasets.integrity.run_check import verify_run
 from hil_datasets.integrity.step_check import check_step
+from hil_datasets.packed.compression import COMPRESSIONS
+from hil_datasets.packed.pack import PackOptions, pack_run
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.seal import seal_file
 from hil_datasets.step import StepKey, StepKind
@@ -25,6 +27,7 @@ from hil_datasets.step_files.reader import read_facts, read_group, read_group_fa
 from hil_datasets.step_files.schema import STEP_DATASETS
 from hil_datasets.step_files.tree import describe_tree
 
+NAMES = "correction_name"
 PROBE = StepKey(0, ReadMode.ONE_PHASE, kind=StepKind.PROBE)
 
 
@@ -73,9 +76,26 @@ class TestXarray:
 
     def test_errors_are_chosen_by_the_name_of_the_correction(self, path: Path) -> None:
         verification = self.opened(path, "verification")
-        nmpu = verification.column_rms.sel(correction="nmpu")
+        nmpu = verification.column_rms.sel(correction_name="nmpu")
         assert nmpu.values.tolist() == [1.75, 2.75, 3.75]
         assert verification.verification_vector.values.tolist() == [4, 5]
+
+    @pytest.mark.parametrize("what", ["step", "index", "packed"])
+    def test_whole_file_opens_as_a_tree(self, run: RunDirectory, tmp_path: Path, what: str) -> None:
+        above = ""
+        path = {"step": run.step_path(example.ONE), "index": run.index_path}.get(what)
+        if path is None:
+            path, above = tmp_path / "run.hil.h5", f"/entry/steps/{example.ONE.name}"
+            pack_run(run, path, PackOptions(compression=COMPRESSIONS["gzip"]))
+        options = {"phony_dims": "sort"} if what == "packed" else {}
+        with self.xarray.open_datatree(path, engine="h5netcdf", **options) as tree:
+            tree.load()
+            if what == "index":
+                assert tree["correction"].a_p.dims == ("core", "read_mode", "column")
+                return
+            rms = tree[f"{above}/verification"].column_rms
+            assert rms.sel(correction_name="nmpu", column=2).item() == 3.75
+            assert tree[f"{above}/"].raw.dims == ("vector", "polarity", "column")
 
     def test_times_stay_seconds(self, path: Path) -> None:
         timing = self.opened(path, "timing")
@@ -93,6 +113,29 @@ class TestXarray:
         table = self.opened(run.index_path, "correction")
         assert table.a_p.dims == ("core", "read_mode", "column")
         assert self.opened(run.index_path).core.values.tolist() == [0, 2]
+
+
+def formerly(file: h5py.File) -> None:
+    """Name the axis as files did that were written before."""
+    del file["verification/correction_name"]
+    file.move(NAMES, "verification/correction")
+
+
+def test_axis_under_its_former_name_is_read(path: Path) -> None:
+    edited(path, formerly)
+    assert problems(path) == []
+    assert read_step(path).conclusion.column_rms[3].tolist() == [1.75, 2.75, 3.75]
+
+
+def test_axis_under_its_former_name_is_compared_too(path: Path) -> None:
+    def change(file: h5py.File) -> None:
+        formerly(file)
+        file["verification/correction"][0] = "raw"
+
+    edited(path, change)
+    ((kind, where, message),) = problems(path)
+    assert (kind, where) == ("schema", "/verification/correction")
+    assert message == "must be uncorrected, float, fp16, nmpu"
 
 
 class TestNexus:
@@ -260,7 +303,7 @@ def test_gap_before_a_block_that_was_measured_again_is_none(path: Path) -> None:
     ("change", "where"),
     [
         (lambda file: file["column"].__setitem__(0, 9), "/column"),
-        (lambda file: file["verification/correction"].__setitem__(0, "raw"), "/verification/"),
+        (lambda file: file["correction_name"].__setitem__(0, "raw"), "/correction_name"),
         (lambda file: file.__delitem__("vector"), "/vector"),
         (lambda file: file["raw"].dims[0].detach_scale(file["vector"]), "/raw"),
         (lambda file: file.__delitem__("entry/readouts/raw"), "/entry/readouts/raw"),
@@ -316,8 +359,8 @@ def copied(path: Path, into: Path, *, chunks: bool = False, filtered: str | None
                 if name not in {"NX_class", "default"}:
                     target.attrs[name] = value
         for spec in STEP_DATASETS:
-            options = {"chunks": (2, 2, 3), "compression": filtered} if chunks else {}
-            if spec.path == "raw":
+            options = {"chunks": (2, 2, 3), "compression": filtered, "shuffle": filtered == "gzip"}
+            if spec.path == "raw" and chunks:
                 group.create_dataset(spec.path, data=file[spec.path][...], **options)
             else:
                 group[spec.path] = file[spec.path][...]

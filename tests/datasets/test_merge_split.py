@@ -301,9 +301,9 @@ def test_split_by_visit_keeps_visits_apart(tmp_path: Path) -> None:
     assert findings(hot.run) == []
 
 
-def test_part_that_exists_is_left_alone_and_nothing_is_made(merged: Path, tmp_path: Path) -> None:
+def test_folder_with_anything_in_it_gets_no_parts(merged: Path, tmp_path: Path) -> None:
     (tmp_path / "split" / "core02").mkdir(parents=True)
-    with pytest.raises(ConfigError, match="core02: exists"):
+    with pytest.raises(ConfigError, match="split: is not empty; choose another folder"):
         split_run(merged, SplitBy.CORE, tmp_path / "split", utc=UTC)
     assert list(below(tmp_path / "split")) == ["core02"]
 

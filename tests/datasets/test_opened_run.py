@@ -1,11 +1,14 @@
 """`open_run`: lazy, typed, the same numbers as in the files, and safe to show in a notebook."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -15,7 +18,9 @@ import visited_run
 from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
 from hil_datasets import open_run
+from hil_datasets.integrity.run_check import verify_run
 from hil_datasets.step import StepKind
+from hil_datasets.storage_facts import storage_facts
 
 RAW_SHA256 = "45bb9b5270023fadde8a9450e2df859e1e75f2d180eb38736bc595ff30126a12"
 
@@ -153,7 +158,7 @@ def test_dataset_of_a_step_has_named_axes_units_and_coordinates(folder: Path) ->
     assert dataset["raw"].sel(polarity="N", vector=3, column=1).item() == 31
     assert dataset["correction_a_p"].sel(column=1).item() == 0.25
     assert dataset["verification_outputs"].sel(verification_vector=5, column=0).item() == 127
-    assert dataset["verification_column_rms"].sel(correction="nmpu").values.tolist() == [
+    assert dataset["verification_column_rms"].sel(correction_name="nmpu").values.tolist() == [
         1.75,
         2.75,
         3.75,
@@ -168,7 +173,7 @@ def test_dataset_of_a_run_is_a_table_with_nothing_where_there_is_no_calibration(
 ) -> None:
     pytest.importorskip("xarray", reason="xarray is not installed")
     dataset = open_run(folder).to_xarray()
-    assert dict(dataset.sizes) == {"core": 2, "read_mode": 2, "column": 3, "correction": 4}
+    assert dict(dataset.sizes) == {"core": 2, "read_mode": 2, "column": 3, "correction_name": 4}
     assert dataset["correction_b"].sel(core=2, read_mode="one_phase").values.tolist() == [
         -1.5,
         2.5,
@@ -176,6 +181,46 @@ def test_dataset_of_a_run_is_a_table_with_nothing_where_there_is_no_calibration(
     ]
     assert np.isnan(dataset["correction_b"].sel(core=2, read_mode="four_phase").values).all()
     assert dataset["output_lsb"].sel(core=0, read_mode="four_phase").item() == 8.5
+
+
+def test_dataset_of_a_run_carries_the_ids_of_what_is_in_it(folder: Path) -> None:
+    pytest.importorskip("xarray", reason="xarray is not installed")
+    run = open_run(folder)
+    dataset = run.to_xarray()
+    there = dataset.sel(core=0, read_mode="four_phase")
+    assert there.raw_id.item() == RAW_SHA256
+    with h5py.File(folder / "steps" / "core00_four_phase.h5") as file:
+        assert there.correction_id.item() == file["correction"].attrs["id"]
+        assert there.coefficients_id.item() == file["coefficients"].attrs["id"]
+    assert there.step.item() == "core00_four_phase"
+    assert dataset.raw_id.sel(core=2, read_mode="four_phase").item() == ""
+    assert dataset.attrs["campaign_sha256"] == example.CAMPAIGN_SHA256
+    assert dataset.attrs["title"] == "Tiny"
+    assert dataset.attrs["set_id"] == storage_facts(folder)["coefficients_id"]
+    dataset.to_netcdf(folder / "tables.nc", engine="h5netcdf")
+
+
+def test_core_is_found_by_its_number_as_text_and_a_step_by_its_name(folder: Path) -> None:
+    run = open_run(folder)
+    assert run.cores["2"]["one_phase"] is run.cores[2]["one_phase"]  # type: ignore[index]
+    assert run.steps["core02_one_phase"] is run.cores[2]["one_phase"]  # type: ignore[index]
+
+
+def test_core_that_is_not_there_is_told_with_those_that_are(folder: Path) -> None:
+    run = open_run(folder)
+    with pytest.raises(KeyError, match="no calibration of core 9: there are 0, 2"):
+        run.cores[9]
+    message = "no calibration of core 2 in the read mode four_phase: there are one_phase"
+    with pytest.raises(KeyError, match=message):
+        run.cores[2]["four_phase"]
+    assert run.cores.get(9) is None
+    assert 9 not in run.cores
+
+
+def test_run_is_opened_with_a_with_statement(folder: Path) -> None:
+    with open_run(folder) as run:
+        raw = run.cores[0]["one_phase"].raw
+    assert np.array_equal(raw, example.RAW)
 
 
 def test_dataset_without_xarray_names_the_extra(
@@ -204,3 +249,50 @@ def test_importing_the_package_imports_no_hdf5() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = hil_datasets.nonsense
+
+
+ANY_READOUTS = ("raw", "weights", "inputs", "expected")
+
+
+@pytest.mark.parametrize("what", ANY_READOUTS)
+def test_file_of_another_core_in_its_place_is_not_handed_out(folder: Path, what: str) -> None:
+    steps = folder / "steps"
+    shutil.copy(steps / "core02_one_phase.h5", steps / "core00_one_phase.h5")
+    with pytest.raises(DatasetError, match="holds step core02_one_phase"):
+        getattr(open_run(folder).cores[0]["one_phase"], what)
+
+
+@pytest.mark.parametrize("what", ANY_READOUTS)
+def test_file_of_another_run_in_its_place_is_not_handed_out(folder: Path, what: str) -> None:
+    other = example.RAW.copy()
+    other[0, 0, 0] = 1
+    example.write_step(folder / "steps" / "core00_one_phase.h5", raw=other)
+    with pytest.raises(DatasetError, match="belongs to another run: its raw_sha256 is"):
+        getattr(open_run(folder).cores[0]["one_phase"], what)
+
+
+def test_errors_that_the_journal_does_not_tell_are_not_handed_out(folder: Path) -> None:
+    tell_errors(folder, {"uncorrected": 0.5, "float": 0.125, "fp16": 0.1875, "nmpu": 0.0625})
+    message = "attribute errors: that of nmpu is 0.25, the journal's 0.0625"
+    for look in (lambda step: step.errors, lambda step: step.raw, lambda step: step.record()):
+        with pytest.raises(DatasetError, match=message):
+            look(open_run(folder).cores[0]["one_phase"])
+    assert [(each.kind, each.path, each.message) for each in verify_run(folder).findings] == [
+        ("hash", "steps/core00_one_phase.h5", message)
+    ]
+
+
+def test_errors_that_the_journal_tells_as_well_are_handed_out(folder: Path) -> None:
+    tell_errors(folder, dict(example.ERRORS))
+    assert open_run(folder).cores[0]["one_phase"].errors["nmpu"] == 0.25
+    assert verify_run(folder).findings == ()
+
+
+def tell_errors(folder: Path, errors: dict[str, float]) -> None:
+    """Let the journal tell errors of the step of core 0, read in one phase."""
+    journal = folder / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for event in lines:
+        if (event["event"], event.get("core"), event.get("read_mode")) == ("step", 0, "one_phase"):
+            event["errors"] = errors
+    journal.write_text("".join(json.dumps(event) + "\n" for event in lines))

@@ -103,7 +103,10 @@ def test_step_without_its_end_is_proven_by_its_content_hash(run: RunDirectory) -
     assert loss.raw_sha256 == loss.was_raw_sha256
 
 
-def test_step_with_a_wrong_count_is_lost(run: RunDirectory) -> None:
+UNPROVEN = "its readouts are all there and do not match raw_sha256"
+
+
+def test_step_with_a_wrong_count_is_lost_and_its_block_is_named(run: RunDirectory) -> None:
     path = run.step_path(example.ONE)
     content = bytearray(path.read_bytes())
     content[offset_of(path, "raw")] ^= 1
@@ -111,7 +114,7 @@ def test_step_with_a_wrong_count_is_lost(run: RunDirectory) -> None:
     (loss,) = repaired(run).losses
     assert (loss.state, loss.lost) == (
         "lost",
-        ("its readouts are all there and do not match raw_sha256: some are wrong",),
+        (f"{UNPROVEN}: vectors 0 to 3 do not match their CRC-32C",),
     )
     assert open_directory(run.path.with_name("new")).finished_steps() == [example.OTHER_CORE]
 

@@ -174,16 +174,42 @@ def test_damaged_step_file_breaks_what_it_holds_and_nothing_else(run: Path) -> N
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     found = traced(run)
-    assert broken(found) == ["coefficients", "correction", "readouts"]
-    assert "is damaged" in link_of(found, "readouts").reason
+    assert broken(found) == ["file"]
+    file = link_of(found, "file")
+    assert "is damaged" in file.reason
+    assert (file.facts or {})["file"] == str(path)
+    assert link_of(found, "coefficients").reason == (
+        "cannot be read: its file is damaged or missing"
+    )
     assert link_of(found, "campaign").state is LinkState.OK
     assert found.values is None
+
+
+def test_damaged_readouts_leave_the_coefficients_whole(run: Path) -> None:
+    path = run / "steps" / "core00_one_phase.h5"
+    content = bytearray(path.read_bytes())
+    place = content.find(example.RAW.astype("<u2").tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    found = traced(run)
+    assert broken(found) == ["readouts", "file"]
+    assert link_of(found, "coefficients").content_id == COEFFICIENTS_ID
+    assert found.values is not None
+
+
+def test_missing_step_file_is_named(run: Path) -> None:
+    path = run / "steps" / "core00_one_phase.h5"
+    path.unlink()
+    found = traced(run)
+    assert broken(found) == ["file"]
+    assert "no such file" in link_of(found, "file").reason.lower()
+    assert (link_of(found, "file").facts or {})["file"] == str(path)
 
 
 def test_step_file_of_another_step_is_a_broken_link(tmp_path: Path) -> None:
     run = example.write_run(tmp_path / "run", example.ONE, example.FOUR).path
     shutil.copy(run / "steps" / "core00_four_phase.h5", run / "steps" / "core00_one_phase.h5")
-    assert "holds step core00_four_phase" in link_of(traced(run), "coefficients").reason
+    assert "holds step core00_four_phase" in link_of(traced(run), "file").reason
 
 
 def test_probe_leads_to_the_calibration_that_it_judges(tmp_path: Path) -> None:

@@ -157,14 +157,14 @@ def test_step_without_a_correction_elsewhere_is_left_out_and_told(
     run: Path, tmp_path: Path
 ) -> None:
     one = tmp_path / "one.hil.h5"
-    assert command("calibrate", "fit", run, "--out", one, "--mode", "one_phase").code == 0
+    assert command("calibrate", "fit", run, "--out", one, "--read-mode", "one_phase").code == 0
     done = command("calibrate", "apply", run, "-o", tmp_path / "x.h5", "--correction", one)
     assert done.code == 0
     assert "core00_four_phase: left out, there is no correction for it" in done.stderr
     with h5py.File(tmp_path / "x.h5", "r") as file:
         assert {group.attrs["read_mode"] for group in file.values()} == {"one_phase"}
     none = command("calibrate", "apply", run, "-o", tmp_path / "y.h5", "--correction", one,
-               "--mode", "four_phase")  # fmt: skip
+               "--read-mode", "four_phase")  # fmt: skip
     assert none.code == 3
     assert "for none of these steps; it has core 0 one_phase" in none.stderr
     assert not (tmp_path / "y.h5").exists()
@@ -190,6 +190,8 @@ def test_what_cannot_be_applied_is_refused_with_the_reason(
         ((other, "-o", out), 5, "was packed without its readouts"),
         ((run, "-o", corrected), 3, "exists; use --force to replace it"),
         ((run, "-o", run / "x.h5"), 3, "lies inside the run"),
+        ((run, "-o", tmp_path / "q.csv"), 3, "q.csv: its name must end in .h5, .hdf5, .npz"),
+        ((run, "-o", tmp_path / "q"), 3, "or say with --format hdf5 or npz what it is to be"),
     ]  # fmt: skip
     for arguments, code, message in cases:
         done = command("calibrate", "apply", *arguments)

@@ -154,7 +154,7 @@ def test_a_core_without_the_weights_is_programmed_only_if_that_is_said(
     limited = "[limits]\nprogrammings_per_core = 1\n"
     path = campaign(tmp_path, "mock://small.toml", limited)
     refused = best("--among", swept, path)
-    assert refused.exit_code == 3
+    assert refused.exit_code == 1
     assert "--program programs those of the newest one, which wears the core" in refused.stderr
     assert not (tmp_path / "data").exists()
     done = best("--among", swept, path, "--program")
@@ -195,6 +195,21 @@ def test_wrong_input_is_named(
     done = hil("calibrate", "best", "--among", swept, *arguments)
     assert done.exit_code == code, done.output
     assert words in done.stderr
+
+
+def test_a_chip_without_any_calibration_ends_with_1(swept: Path, tmp_path: Path) -> None:
+    example.write_run(tmp_path / "other", example.FOUR)
+    (tmp_path / "small.toml").write_text(PROFILE)
+    done = best("--among", tmp_path, "--resource", f"mock://{tmp_path / 'small.toml'}")
+    assert done.exit_code == 1
+    assert "no stored calibration is of this chip" in done.stderr
+    assert "Acme AIMC-4x3, serial 42" in done.stderr
+
+
+def test_a_place_without_runs_is_refused(swept: Path, tmp_path: Path) -> None:
+    done = best("--among", tmp_path, "--probe", swept)
+    assert done.exit_code == 5
+    assert f"{tmp_path}: holds no run, and no packed file" in done.stderr
 
 
 def test_a_probe_of_too_few_vectors_is_refused(swept: Path, tmp_path: Path) -> None:

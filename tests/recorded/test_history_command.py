@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +102,25 @@ def test_what_was_measured_stands_for_what_was_fitted_again(tmp_path: Path) -> N
     assert point["run"] == str(tmp_path / "measured")
 
 
+def test_the_journal_tells_an_age_that_the_step_does_not(tmp_path: Path) -> None:
+    unknown = replace(example.ORIGIN.circumstance, age_s=math.nan)
+    origin = replace(example.ORIGIN, measured_utc="2026-01-02T03:10:00+00:00", circumstance=unknown)
+    run = example.write_run(tmp_path / "run", example.ONE, origin=origin)
+    lines = [json.loads(line) for line in run.journal_path.read_text().splitlines()]
+    programmed = [
+        {"event": "program", "utc": f"2026-01-02T03:0{minute}:30+00:00", "core": core}
+        for minute, core in ((1, 0), (6, 0), (7, 1))
+    ]
+    lines[1:1] = programmed
+    run.journal_path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (point,) = points(history("42", "--root", tmp_path, "--json"))
+    assert point["age_s"] == 210.0  # 03:06:30 to 03:10:00
+    lines[0]["replay_of"] = {"core00_one_phase": "0" * 64}
+    run.journal_path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (point,) = points(history("42", "--root", tmp_path, "--json"))
+    assert point["age_s"] is None  # nothing was programmed in a replay
+
+
 def test_a_damaged_run_is_told_and_left_out(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "swept", tmp_path / "bad")
     damaged = tmp_path / "bad" / "steps" / "core02_one_phase.h5"
@@ -114,7 +134,9 @@ def test_a_damaged_run_is_told_and_left_out(runs: Path, tmp_path: Path) -> None:
     assert done.stderr.count("is left out") == 2
 
 
-def test_the_book_knows_where_runs_are(runs: Path, books: Path, tmp_path: Path) -> None:
+def test_the_book_knows_where_runs_are(
+    runs: Path, books: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book = book_of(ChipKey(manufacturer="Acme", model="AIMC-4x3", serial="42"), books)
     for run in (runs / "swept", tmp_path / "gone", Path()):
         book.append(
@@ -129,9 +151,13 @@ def test_the_book_knows_where_runs_are(runs: Path, books: Path, tmp_path: Path) 
             )
         )
     (tmp_path / "empty").mkdir()
-    done = history("42", "--root", tmp_path / "empty", "--json")
+    monkeypatch.chdir(tmp_path / "empty")
+    done = history("42", "--json")
     assert done.exit_code == 0
     assert len(points(done)) == 4
+    # Whoever says where to look means no other place, unless the book is asked for.
+    assert len(points(history("42", "--root", runs / "deeper", "--json"))) == 1
+    assert len(points(history("42", "--root", runs / "deeper", "--book", "--json"))) == 5
     assert done.stderr == (
         f"note: {tmp_path / 'gone'} is left out: the chip's book names it; it is not there any "
         "more\n"
@@ -163,8 +189,9 @@ def test_two_chips_with_one_serial_number_need_a_word_more(runs: Path, tmp_path:
         (("--column", 1), 2, "--column needs --core"),
         (("--core", 0, "--column", 3), 3, "the core has columns 0 to 2"),
         (("--root", "missing"), 5, "no such file or folder"),
+        (("--root", Path(__file__).parents[2] / "docs"), 5, "holds no run, and no packed file"),
     ],
-    ids=["no-core", "column", "root"],
+    ids=["no-core", "column", "root", "no-runs"],
 )
 def test_wrong_input_is_named(
     runs: Path, arguments: tuple[object, ...], code: int, words: str

@@ -144,6 +144,30 @@ def test_ages_that_nobody_knows_leave_the_temperature() -> None:
     assert slopes.reason == "ages are not known"
 
 
+@pytest.mark.parametrize(
+    ("ages", "reason"),
+    [
+        ([300, 3e3, math.nan, 3e4], "the age of 1 of 4 calibrations is not known"),
+        ([0, 3e3, 3e4, 3e5], "an age is less than 10 s: say --fresh-age"),
+    ],
+    ids=["unknown", "fresh"],
+)
+def test_why_ages_tell_nothing_is_said_as_it_is(ages: list[float], reason: str) -> None:
+    known = history([(kelvin, 300) for kelvin in (25, 40, 10, 60)])
+    points = [
+        point_of(
+            RUN,
+            calibration(
+                each.facts.conclusion, temperature_c=each.temperature_c, age_s=float(age_s)
+            ),
+        )
+        for each, age_s in zip(known, ages, strict=True)
+    ]
+    slopes = fit_slopes(points, "gain_p")
+    assert slopes.per_log_age is None
+    assert slopes.reason == reason
+
+
 def test_median_and_spread_are_those_of_calibrated_columns() -> None:
     flags = np.array([0, 0, 0, 2], np.uint16)
     facts = calibration(concluded([1.0, 2.0, 4.0, 99.0], [1.0] * 4, [0.0] * 4, flags=flags))

@@ -22,7 +22,7 @@ from recorded_runs import CALIBRATIONS, command
 
 FORMAT_1 = Path(__file__).parents[1] / "datasets" / "format_1"
 CONCLUDED = ("correction", "coefficients", "verification", "quality")
-ONE_MODE = ("--mode", "one_phase")
+ONE_MODE = ("--read-mode", "one_phase")
 OTHER = RefitOptions(assignments=("calibration.headroom=2", "nmpu.scale_frac=5"))
 
 
@@ -213,8 +213,8 @@ def test_file_is_whole_and_other_commands_read_it(run: Path, other: Path, tmp_pa
 def test_only_the_cores_and_read_modes_that_were_named_are_fitted(
     run: Path, tmp_path: Path
 ) -> None:
-    done = command("calibrate", "fit", run, "--out", tmp_path / "one.hil.h5", "--mode", "one_phase",
-               "--json")  # fmt: skip
+    done = command("calibrate", "fit", run, "--out", tmp_path / "one.hil.h5", "--read-mode",
+               "one_phase", "--json")  # fmt: skip
     assert done.code == 0, done.stderr
     (document,) = done.json["runs"]
     assert {step["read_mode"] for step in document["steps"]} == {"one_phase"}

@@ -1,9 +1,12 @@
 """Work on a Dask cluster: a real scheduler and real workers, each a process of this machine."""
 
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -155,13 +158,16 @@ def test_worker_of_another_version_is_refused(cluster: LocalCluster, tmp_path: P
             pass
 
 
-def test_scheduler_without_workers_says_how_to_start_one() -> None:
+def test_scheduler_without_workers_is_waited_for_and_says_how_to_start_one() -> None:
+    told: list[str] = []
     with (
         local_cluster(0) as idle,
         pytest.raises(ConfigError, match="has no workers after 1 s: start some with: dask worker"),
-        open_cluster(idle.address, patience_s=0.6),
+        open_cluster(idle.address, patience_s=0.6, on_wait=told.append),
     ):
         pass
+    [words] = told
+    assert words.startswith(f"{idle.address} has no workers yet: waiting up to 1 s for one; start")
 
 
 def test_item_that_kills_every_worker_is_named(tmp_path: Path) -> None:
@@ -188,6 +194,43 @@ def test_address_where_nobody_answers_is_named() -> None:
     with (
         pytest.raises(ConfigError, match=r"--cluster tcp://127\.0\.0\.1:1: no scheduler answers"),
         open_cluster("tcp://127.0.0.1:1", connects_within_s=0.3),
+    ):
+        pass
+
+
+def answering(words: bytes) -> Iterator[str]:
+    """Listen, take connections, say something to each, and keep it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as held:
+
+        def take() -> None:
+            with suppress(OSError):  # the test is over
+                while True:
+                    link = held.enter_context(server.accept()[0])
+                    link.sendall(words)
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (b"", "nobody greeted within 0.5 s: no Dask scheduler listens there, or it hangs"),
+        (b"\x40\0\0\0\0\0\0\0half", "nobody greeted within 0.5 s"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "somebody answers there who is no Dask scheduler"),
+        (b"\0\0\0\xff\0\0\0\0", "somebody answers there who is no Dask scheduler"),
+        (b"\x04\0\0\0\0\0\0\0\xff\xff\xff\xff", "no scheduler answers there"),
+    ],
+    ids=["silent", "slow", "http", "gigabytes", "garbage"],
+)
+def test_listener_that_is_no_scheduler_is_named(words: bytes, told: str) -> None:
+    with (
+        contextmanager(answering)(words) as address,
+        pytest.raises(ConfigError, match=f"--cluster {address}: {told}.*; start one with: dask"),
+        open_cluster(address, connects_within_s=0.5),
     ):
         pass
 

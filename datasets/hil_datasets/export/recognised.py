@@ -14,6 +14,12 @@ from hil_datasets.export.readmemh_format import parameters_name
 from hil_datasets.export.register_map import MapFile
 from hil_datasets.export.self_check import read_back
 
+_COMPANIONS: Mapping[str, tuple[str, str]] = {
+    ".bin.json": ("manifest", ".bin"),
+    ".hex.json": ("manifest", ".hex"),
+    ".svh": ("file of parameters", ".mem"),
+}
+"""What the name of a file ends in that lies beside an exported one: what it is, whose it is."""
 _LARGEST_FILE = 1 << 30
 """Most bytes of an exported file that is read, 1 GiB."""
 BY_SUFFIX: Mapping[str, Exporter] = {
@@ -49,6 +55,7 @@ def read_exported(path: Path, *, map_file: MapFile | None = None) -> ExportedSet
     MissingExtraError
         If the library that reads the format is not installed.
     """
+    _refuse_companion(path)
     suffix = next((end for end in BY_SUFFIX if path.name.lower().endswith(end)), None)
     if suffix is None:
         message = f"is no exported file by its name: that ends in {', '.join(BY_SUFFIX)}"
@@ -72,3 +79,13 @@ def read_exported(path: Path, *, map_file: MapFile | None = None) -> ExportedSet
     if found is None:
         raise ConfigError(str(path), [Problem("", "cannot be read back")])
     return found
+
+
+def _refuse_companion(path: Path) -> None:
+    """Raise ConfigError for a file that only lies beside an exported one."""
+    for end, (what, of) in _COMPANIONS.items():
+        if path.name.lower().endswith(end):
+            exported = path.with_name(path.name[: -len(end)] + of)
+            is_there = "" if exported.is_file() else ", which is not there"
+            message = f"is the {what} of {exported.name}{is_there}: give that file"
+            raise ConfigError(str(path), [Problem("", message)])

@@ -60,6 +60,8 @@ def check_index(
             if compares:
                 version = _version(index)
                 wanted = index_content(run, [key_of(words) for words in keys], version=version)
+                if _has_bytes(path, wanted.getbuffer()):
+                    return  # which takes half the time of looking at each object
                 with h5py.File(wanted, "r") as other:
                     yield from _differences(index, other)
     except DatasetError as error:
@@ -82,6 +84,11 @@ def _version(index: h5py.File) -> int:
     is_number = stored is not None and stored.shape == () and stored.dtype.kind in "iu"
     version = int(index.attrs["format_version"]) if is_number else FORMAT_VERSION
     return version if version in READ_VERSIONS else FORMAT_VERSION
+
+
+def _has_bytes(path: Path, content: memoryview) -> bool:
+    with path.open("rb") as file:
+        return path.stat().st_size == len(content) and file.read(len(content)) == content
 
 
 def _objects(file: h5py.File) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from hil.core.errors import DatasetError
 from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
 from hil_datasets.integrity.journal_check import CheckedJournal
+from hil_datasets.integrity.references import mapping_hashes
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
+from hil_datasets.trace.beginning import MAPPING_FILE
 
 _LINES = "known-answers.jsonl"
 
@@ -51,6 +53,8 @@ def _campaigns(journal: CheckedJournal) -> Iterator[tuple[str, str | None]]:
         yield f"{name}.toml", event.get("campaign_sha256")
         if "resolved_sha256" in event:
             yield f"{name}.resolved.json", event["resolved_sha256"]
+    for sha256 in mapping_hashes(journal):
+        yield MAPPING_FILE, sha256
 
 
 def copy_others(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hil_datasets.packed.layout import FILES_GROUP, STEPS_GROUP
 from hil_datasets.run_directory import open_directory
 
 _FOLDERS = ("", "steps", "suspect")
@@ -13,9 +14,9 @@ class ListedFile:
     """One file of a run."""
 
     name: str
-    """Relative to the run's folder."""
+    """Relative to the run's folder; in a packed file its path."""
     size_bytes: int | None
-    """Its size; None if it is missing."""
+    """Its size, of a packed step what its arrays take; None if it is missing."""
     state: str
     """What the journal says of a step's file; nothing of others."""
 
@@ -23,11 +24,18 @@ class ListedFile:
 def list_run(path: Path) -> list[ListedFile]:
     """List the files of a run, steps first in the order they were finished.
 
+    Parameters
+    ----------
+    path
+        Folder of a run, or packed file, whose checksum is compared.
+
     Raises
     ------
     DatasetError
         If it is no run, or its journal cannot be read.
     """
+    if path.is_file():
+        return _list_packed(path)
     run = open_directory(path)
     found = [
         ListedFile(
@@ -47,6 +55,32 @@ def list_run(path: Path) -> list[ListedFile]:
                 found.append(ListedFile(name=name, size_bytes=_size(file), state=state))
     found += [
         ListedFile(name=f"steps/{key.name}.h5", size_bytes=None, state=f"skipped: {reason}")
+        for key, reason in run.skipped_steps().items()
+    ]
+    return found
+
+
+def _list_packed(path: Path) -> list[ListedFile]:
+    from hil_datasets.packed.packed_run import open_packed  # noqa: PLC0415 - folders need none
+
+    run = open_packed(path)
+    steps, files = run.stored_bytes()
+    finished = [key.name for key in run.finished_steps()]
+    found = [
+        ListedFile(name=f"{STEPS_GROUP}/{name}", size_bytes=steps.get(name), state="finished")
+        for name in finished
+    ]
+    found += [
+        ListedFile(name=f"{STEPS_GROUP}/{name}", size_bytes=size, state="not in the journal")
+        for name, size in steps.items()
+        if name not in finished
+    ]
+    found += [
+        ListedFile(name=f"{FILES_GROUP}/{name}", size_bytes=size, state="")
+        for name, size in files.items()
+    ]
+    found += [
+        ListedFile(name=f"{STEPS_GROUP}/{key.name}", size_bytes=None, state=f"skipped: {reason}")
         for key, reason in run.skipped_steps().items()
     ]
     return found

@@ -1,6 +1,7 @@
 """What the files of a run say of each other: hashes, names, chips, corrections."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,6 +13,8 @@ from hil_datasets.integrity.repair_notes import RepairNotes
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step_files.stored_errors import errors_misfit
+from hil_datasets.trace.beginning import MAPPING_FILE
 
 _REFERENCE, _FOREIGN = FindingKind.REFERENCE, FindingKind.FOREIGN
 
@@ -32,6 +35,7 @@ def check_campaigns(
         ):
             if file.endswith(".toml") or key in event:
                 wanted.setdefault(file, event.get(key))
+    yield from _mapping(run, journal, repairs)
     for file, sha256 in wanted.items():
         if file in repairs.lost_files:
             continue
@@ -48,6 +52,38 @@ def check_campaigns(
         if sha256 is not None and found != sha256:
             message = f"was changed since the run: its SHA-256 is {found}, the journal's {sha256}"
             yield Finding(kind=FindingKind.HASH, path=file, message=message)
+
+
+def mapping_hashes(journal: CheckedJournal) -> set[str]:
+    """Return the hash of the mapping file that a run keeps; nothing if it keeps none.
+
+    A run that was fitted again or merged tells of the mapping of another, whose file it may lack.
+    """
+    if journal.of("merge"):
+        return set()
+    return {
+        event["mapping_sha256"]
+        for event in journal.of(*BEGINNINGS)
+        if "mapping_sha256" in event and "refit_of" not in event
+    }
+
+
+def _mapping(run: RunDirectory, journal: CheckedJournal, repairs: RepairNotes) -> Iterator[Finding]:
+    """Yield a mapping file that is missing, or not the one that the run was converted with."""
+    wanted = mapping_hashes(journal)
+    if not wanted or MAPPING_FILE in repairs.lost_files:
+        return
+    try:
+        found = hashlib.sha256(read_regular(run.path / MAPPING_FILE)).hexdigest()
+    except DatasetError as error:
+        yield Finding(kind=_REFERENCE, path=MAPPING_FILE, message=error.problems[0].message)
+        return
+    if found not in wanted:
+        message = (
+            f"was changed since the run: its SHA-256 is {found}, the journal's "
+            f"{' or '.join(sorted(wanted))}"
+        )
+        yield Finding(kind=FindingKind.HASH, path=MAPPING_FILE, message=message)
 
 
 def check_references(
@@ -103,7 +139,11 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
     for file, said in facts.items():
         if "name" in said and _file_of(said["name"]) != file:
             yield Finding(kind=_FOREIGN, path=file, where="/", message=f"holds step {said['name']}")
-        wanted = events[file]["raw_sha256"] if file in events else None
+        event = events.get(file, {})
+        message = errors_misfit(_errors_of(said), event.get("errors", {}))
+        if "errors" in said and message:
+            yield Finding(kind=FindingKind.HASH, path=file, where="/verification", message=message)
+        wanted = event.get("raw_sha256")
         for name, allowed in (
             ("raw_sha256", {wanted} if wanted else set()),
             ("campaign_sha256", hashes),
@@ -114,6 +154,12 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
                     f"{' or '.join(sorted(allowed))}"
                 )
                 yield Finding(kind=_FOREIGN, path=file, where="/", message=message)
+
+
+def _errors_of(said: Mapping[str, Any]) -> dict[str, float]:
+    """Return the errors that a step file tells, as they came through JSON."""
+    told = said.get("errors", {})
+    return {name: math.nan if value is None else value for name, value in told.items()}
 
 
 def _without_firmware(chip: Mapping[str, str]) -> dict[str, str]:

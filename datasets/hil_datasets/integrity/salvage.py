@@ -4,8 +4,9 @@ Weights, inputs and counts lie in one piece each, so what is left of a file that
 its first vectors. They are read by their place in the file, as HDF5 tells it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from hil_datasets.check_sum import extended_crc
 from hil_datasets.integrity.carve import attributes_of, carve_step
 from hil_datasets.integrity.part_check import plain_dataset, read_state
 from hil_datasets.step import hash_readouts
@@ -23,6 +25,8 @@ from hil_datasets.step_files.schema import STEP_DATASET_BY_PATH
 _DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _CONDITIONS = ("conditions/setpoint", "conditions/at_start", "conditions/at_end")
 _BLOCKS = ("timing/first_vector", "timing/began_s", "timing/ended_s")
+_MOST_BLOCKS = 8
+"""Wrong blocks that a message names."""
 _NOTES = ("timing/crc32c", "timing/sequence", "timing/quality")
 """What format 1 does not say of blocks."""
 
@@ -94,7 +98,8 @@ def salvage_readouts(
         yield {"lost": "none of its vectors is whole"}
         return
     if proof == "none" and vectors == total:
-        yield {"lost": "its readouts are all there and do not match raw_sha256: some are wrong"}
+        message = "its readouts are all there and do not match raw_sha256: "
+        yield {"lost": message + (_wrong_blocks(left.timing, raw) or "some are wrong")}
         return
     for name, array in arrays.items():
         np.save(Path(into) / f"{name}.npy", array)
@@ -107,6 +112,24 @@ def salvage_readouts(
             "timing": left.timing,
         }
     }
+
+
+def _wrong_blocks(timing: Mapping[str, Sequence[float]], raw: npt.NDArray[Any]) -> str:
+    """Name the vectors whose counts do not match their CRC-32C; nothing if that is not known."""
+    firsts = [int(first) for first in timing.get("timing/first_vector", ())]
+    sums = [int(each) for each in timing.get("timing/crc32c", ())]
+    spans = list(pairwise([*firsts, len(raw)]))
+    if not sums or len(sums) != len(spans) or firsts != sorted(set(firsts)):
+        return ""
+    wrong = [
+        f"{first} to {stop - 1}"
+        for (first, stop), wanted in zip(spans, sums, strict=True)
+        if extended_crc(0, raw[first:stop].astype("<u2", copy=False)) != wanted
+    ]
+    if not wrong:
+        return "every block of counts is whole, so weights or inputs are wrong"
+    more = f", and {len(wrong) - _MOST_BLOCKS} more blocks" if len(wrong) > _MOST_BLOCKS else ""
+    return f"vectors {', '.join(wrong[:_MOST_BLOCKS])}{more} do not match their CRC-32C"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

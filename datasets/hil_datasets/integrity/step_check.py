@@ -12,9 +12,10 @@ from hil.core.errors import DatasetError
 from hil_datasets.integrity.block_check import check_blocks
 from hil_datasets.integrity.finding import FindingKind
 from hil_datasets.regular_file import check_regular
-from hil_datasets.seal import check_quickly, check_seal, check_sha256, read_seal, seal_of
+from hil_datasets.seal import check_rest, check_seal, read_seal, seal_of
 from hil_datasets.step_files.content import StepContent
 from hil_datasets.step_files.reader import StepExamination, examine_step
+from hil_datasets.step_files.stored_errors import errors_to_json
 from hil_datasets.step_timing import BlockQuality
 
 _IDS = ("attribute id:", "attribute parents:")
@@ -24,7 +25,8 @@ _IDS = ("attribute id:", "attribute parents:")
 def check_step(path: Path, *, is_quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield what is wrong with a step file, then what it says of itself.
 
-    A checksum comes first: its answer stands even if HDF5 ends this process.
+    A checksum of all that HDF5 looks at comes first: its answer stands even if that ends this
+    process.
     """
     try:
         check_regular(path)
@@ -57,7 +59,9 @@ def check_step(path: Path, *, is_quick: bool = False) -> Iterator[dict[str, Any]
 
 
 def _begin_check(path: Path, threads: ThreadPoolExecutor, *, is_quick: bool) -> Future[None] | None:
-    """Compare the seal; where its CRC-32C fits, the SHA-256 goes on while the file is looked at.
+    """Compare the seal; all of it while the file is looked at, if HDF5 will find no damage.
+
+    HDF5 does not look at the readouts: that the checksum of the rest fits is enough for it.
 
     Raises
     ------
@@ -69,8 +73,8 @@ def _begin_check(path: Path, threads: ThreadPoolExecutor, *, is_quick: bool) -> 
         return None
     try:
         if read_seal(path).crc32c is not None:
-            check_quickly(path)
-            return threads.submit(check_sha256, path)
+            check_rest(path)
+            return threads.submit(check_seal, path)
     except ValueError:
         pass
     check_seal(path)  # which says what is wrong
@@ -121,6 +125,7 @@ def _facts(found: StepExamination) -> dict[str, Any]:
         source = content.circumstance().correction_of
         facts["correction_of"] = None if source is None else asdict(source)
         facts["chip"] = asdict(content.chip())
+        facts["errors"] = errors_to_json(content.errors())
     except (DatasetError, LookupError):
         return facts
     return facts

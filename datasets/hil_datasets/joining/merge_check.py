@@ -58,7 +58,10 @@ def read_source(path: Path) -> MergeSource:
         If it is no folder of a run, or cannot be read whole.
     """
     if path.is_file():
-        message = "is no folder of a run; of a packed file hil data unpack makes one"
+        message = (
+            f"is no folder of a run; if it is a packed file, hil data unpack {path} --out FOLDER "
+            "makes one of it, which can be given here"
+        )
         raise DatasetError(str(path), [Problem("", message)])
     run = RunSnapshot(open_directory(path).path)
     events, journal = run.events(), read_regular(run.journal_path)

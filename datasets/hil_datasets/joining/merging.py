@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hil.core.errors import DatasetError, Problem
-from hil_datasets.durable import finished_file, names_failed_writes, sync_file
+from hil_datasets.durable import finished_file, sync_file
 from hil_datasets.index import write_index
 from hil_datasets.joining.merge_check import MergeSource, check_mergeable, read_source
 from hil_datasets.journal import BEGINNINGS, event_line, last_stop
+from hil_datasets.new_folder import check_new_folder, new_folder
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.run_files import read_run_file
@@ -58,18 +59,19 @@ def merge_runs(paths: Sequence[Path], out: Path, *, utc: str) -> MergeReport:
     ConfigError
         If the folder `out` cannot be used.
     """
+    check_new_folder(out)
     sources = sorted((read_source(path) for path in paths), key=lambda each: each.place)
     check_mergeable(sources)
-    merged = create_run(out, sources[0].run.read_campaign())
-    with names_failed_writes(out):
+    with new_folder(out) as made:
+        merged = create_run(made, sources[0].run.read_campaign())
         names = _copy_campaigns(sources, merged)
         for source in sources:
             _copy_files(source, merged)
+            _copy_mappings(source, merged)
         for folder in ("steps", "suspect"):
-            if (out / folder).is_dir():
-                sync_file(out / folder)
+            if (made / folder).is_dir():
+                sync_file(made / folder)
         write_index(merged, [key for source in sources for key in source.steps])
-        # Last: without a journal it is no run.
         write_events(merged, _joined(sources, names, utc))
     return MergeReport(
         run=out,
@@ -145,6 +147,17 @@ def _copy_files(source: MergeSource, merged: RunDirectory) -> None:
     if answers.is_file():
         with (merged.path / _KNOWN_ANSWERS).open("ab") as file:
             file.write(read_regular(answers))
+
+
+def _copy_mappings(source: MergeSource, merged: RunDirectory) -> None:
+    """Copy the mapping files of a run that was converted, each content once."""
+    known = [path.read_bytes() for path in merged.path.glob("mapping*.toml")]
+    for file in sorted(source.run.path.glob("mapping*.toml")):
+        content = read_regular(file)
+        if content not in known:
+            known.append(content)
+            name = "mapping.toml" if len(known) == 1 else f"mapping.{len(known)}.toml"
+            (merged.path / name).write_bytes(content)
 
 
 def _joined(

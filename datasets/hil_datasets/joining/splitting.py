@@ -12,15 +12,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.errors import DatasetError, Problem
 from hil_datasets.durable import names_failed_writes, sync_file
 from hil_datasets.index import write_index
 from hil_datasets.joining.merge_check import MergeSource, read_source
 from hil_datasets.joining.merging import copy_step, copy_suspect, write_events
 from hil_datasets.journal import BEGINNINGS, last_stop
 from hil_datasets.journal_plan import key_of
+from hil_datasets.new_folder import check_new_folder, new_folder
 from hil_datasets.regular_file import read_regular
-from hil_datasets.run_directory import create_run, make_run_folder
+from hil_datasets.run_directory import create_run
 from hil_datasets.step import StepKey
 
 _KNOWN_ANSWERS = "known-answers.jsonl"
@@ -61,7 +62,8 @@ def split_run(path: Path, by: SplitBy, out: Path, *, utc: str) -> tuple[SplitPar
     by
         What the steps of a part have in common.
     out
-        Folder that gets a folder for each part: ``core03``, ``four_phase`` or ``visit01``.
+        The folder to make, with a folder in it for each part: ``core03``, ``four_phase`` or
+        ``visit01``. It gets its name when all of them are whole.
     utc
         The time, ISO 8601.
 
@@ -71,25 +73,20 @@ def split_run(path: Path, by: SplitBy, out: Path, *, utc: str) -> tuple[SplitPar
         If it cannot be read whole, has not come to its end, or has a step that judges the
         calibration of another part, with every such step; or a part cannot be written.
     ConfigError
-        If the folder `out` holds a folder of such a name that is not empty. Nothing was made then.
+        If the folder `out` holds anything, or cannot be used. Nothing was made then.
     """
+    check_new_folder(out)
     source = read_source(path)
     parts: dict[str, list[StepKey]] = {}
     for key in source.steps:
         parts.setdefault(_PART_OF[by](key), []).append(key)
     _check_splittable(source, by)
-    targets = {name: out / name for name in sorted(parts)}
-    taken = [target for target in targets.values() if target.exists()]
-    if taken:
-        problems = [Problem(str(target), "exists; choose another folder") for target in taken]
-        raise ConfigError(str(out), problems)
-    made = []
-    for number, (name, target) in enumerate(targets.items()):
-        keys = parts[name]
-        wanted = _Wanted(by=by, name=name, keys=tuple(keys), has_rest=number == 0)
-        _write_part(source, wanted, target, utc=utc)
-        made.append(SplitPart(run=target, steps=tuple(keys)))
-    return tuple(made)
+    names = sorted(parts)
+    with new_folder(out) as made:
+        for number, name in enumerate(names):
+            wanted = _Wanted(by=by, name=name, keys=tuple(parts[name]), has_rest=number == 0)
+            _write_part(source, wanted, made / name, utc=utc)
+    return tuple(SplitPart(run=out / name, steps=tuple(parts[name])) for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +133,10 @@ def _check_splittable(source: MergeSource, by: SplitBy) -> None:
 
 
 def _write_part(source: MergeSource, wanted: _Wanted, target: Path, *, utc: str) -> None:
-    make_run_folder(target)
     part = create_run(target, source.run.read_campaign())
     with names_failed_writes(target):
-        for file in sorted(source.run.path.glob("campaign*")):
+        files = [*source.run.path.glob("campaign*"), *source.run.path.glob("mapping*.toml")]
+        for file in sorted(files):
             if file.suffix in {".toml", ".json"} and file.name != "campaign.toml":
                 (target / file.name).write_bytes(read_regular(file))
         for key in wanted.keys:

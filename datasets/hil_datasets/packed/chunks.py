@@ -110,7 +110,7 @@ def check_stored(dataset: h5py.Dataset, *, file_bytes: int) -> int:
         if stored != dataset.nbytes:
             raise ValueError(f"claims {dataset.nbytes} bytes and stores {stored}")
         return stored
-    pipeline = _pipeline(dataset)
+    pipeline = pipeline_of(dataset)
     if pipeline not in KNOWN_PIPELINES:
         raise ValueError(f"has the filters {pipeline}: no packed file is written with these")
     _check_chunks(dataset, filters=len(pipeline))
@@ -125,11 +125,12 @@ def make_readable(dataset: h5py.Dataset) -> None:
     MissingExtraError
         If they are not installed.
     """
-    if any(number >= _FIRST_OF_PLUGINS for number in _pipeline(dataset)):
+    if any(number >= _FIRST_OF_PLUGINS for number in pipeline_of(dataset)):
         load_filters()
 
 
-def _pipeline(dataset: h5py.Dataset) -> tuple[int, ...]:
+def pipeline_of(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Return the numbers of a dataset's filters, in the order of writing."""
     plan = dataset.id.get_create_plist()
     return tuple(plan.get_filter(place)[0] for place in range(plan.get_nfilters()))
 

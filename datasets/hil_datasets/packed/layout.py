@@ -63,6 +63,7 @@ ENTRIES = (
 _FILES = (
     re.compile(r"campaign(\.\d+)?\.(toml|resolved\.json)"),
     re.compile(r"journal\.jsonl"),
+    re.compile(r"mapping(\.\d+)?\.toml"),
     re.compile(r"known-answers\.jsonl"),
     re.compile(r"log(\.\d+)?\.jsonl"),
 )

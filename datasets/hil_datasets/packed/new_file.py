@@ -10,6 +10,7 @@ import h5py
 
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil_datasets.durable import sync_file
+from hil_datasets.leftovers import BESIDE_PREFIX, BESIDE_SUFFIX, in_use, remove_leftovers
 
 _OPENING = b"hil-pack "
 """What the seal of a packed file begins with."""
@@ -36,8 +37,8 @@ def check_free(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -
     reason = ""
     try:
         if path.exists() or path.is_symlink():
-            if not path.is_file() or path.is_symlink():
-                reason = "exists and is no regular file; choose another name"
+            if what := _what_is_no_file(path):
+                reason = f"is {what}; choose another name (nothing was changed)"
             elif not may_replace:
                 reason = "exists; use --force to replace it"
             elif not keeps_readouts and holds_readouts(path):
@@ -48,6 +49,15 @@ def check_free(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -
         reason = f"cannot be used: {getattr(error, 'strerror', None) or error}"
     if reason:
         raise ConfigError(str(path), [Problem("", reason)])
+
+
+def _what_is_no_file(path: Path) -> str:
+    """Return what is there that is no file; nothing where it is one."""
+    if path.is_symlink():
+        return "a symbolic link"
+    if path.is_dir():
+        return "a folder"
+    return "" if path.is_file() else "no regular file"
 
 
 HOLDS_READOUTS = (
@@ -87,19 +97,23 @@ def new_file(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -> 
     """
     check_free(path, may_replace=may_replace, keeps_readouts=keeps_readouts)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".hil-", suffix=".part", dir=path.parent)
+        remove_leftovers(path.parent)
+        descriptor, name = tempfile.mkstemp(
+            prefix=BESIDE_PREFIX, suffix=BESIDE_SUFFIX, dir=path.parent
+        )
         os.close(descriptor)
         part = Path(name)
         try:
-            yield part
-            mask = os.umask(0)
-            os.umask(mask)
-            part.chmod(0o666 & ~mask)
-            sync_file(part)
-            if may_replace:
-                part.replace(path)
-            else:
-                os.link(part, path)  # unlike a rename, this never replaces
+            with in_use(part):
+                yield part
+                mask = os.umask(0)
+                os.umask(mask)
+                part.chmod(0o666 & ~mask)
+                sync_file(part)
+                if may_replace:
+                    part.replace(path)
+                else:
+                    os.link(part, path)  # unlike a rename, this never replaces
         finally:
             part.unlink(missing_ok=True)
         sync_file(path.parent)

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from hil.core.errors import DatasetError, HilError, Problem
+from hil_datasets.packed.chunk_reading import read_stored
 from hil_datasets.packed.chunks import check_stored, make_readable
 from hil_datasets.packed.compression import COMPRESSIONS, MOST_EXPANSION
 from hil_datasets.packed.layout import (
@@ -127,6 +128,11 @@ class OpenedPack:
             raise DatasetError(self.source, problems)
         return step
 
+    def stored_bytes(self, name: str) -> int:
+        """Return how many bytes of the file the arrays of a step take; raises what `step` does."""
+        datasets, _ = self.step(name, needs_readouts=False).datasets()
+        return sum(dataset.id.get_storage_size() for dataset in datasets.values())
+
     def file_names(self) -> list[str]:
         """Return the names of the run's other files, as they are in its folder, sorted.
 
@@ -170,7 +176,7 @@ class OpenedPack:
             raise self._error(path, f"has {dataset.nbytes} bytes: must be at most {largest}")
         try:
             check_stored(dataset, file_bytes=self.file_bytes)
-            return bytes(dataset[...].tobytes())
+            return bytes(read_stored(dataset).tobytes())
         except HilError:
             raise
         except DAMAGE as error:

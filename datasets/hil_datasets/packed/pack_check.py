@@ -12,6 +12,7 @@ from hil_datasets.packed.opened_pack import OpenedPack, opened_pack
 from hil_datasets.regular_file import check_regular
 from hil_datasets.seal import check_seal, seal_of
 from hil_datasets.step_files.reader import examine_group
+from hil_datasets.step_files.schema import RAW_DATASETS
 
 
 def check_pack(path: Path, *, folder: str, is_quick: bool = False) -> Iterator[dict[str, Any]]:
@@ -78,6 +79,11 @@ def check_packed_step(
     try:
         with opened_pack(path) as pack:
             step = pack.step(name, needs_readouts=has_readouts)
+            datasets, _ = step.datasets()
+            there = [path for path in RAW_DATASETS if path in datasets]
+            if there and not has_readouts:
+                message = f"has {', '.join(there)}: has_readouts of the file says that it has none"
+                yield problem(FindingKind.SCHEMA, "", message)
             yield from tell(examine_group(step, reads_arrays=not is_quick))
     except DatasetError as error:
         for each in error.problems:

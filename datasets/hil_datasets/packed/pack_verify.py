@@ -1,7 +1,7 @@
 """Checking a packed file: the file, each of its steps, and all of them against its journal."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class _PackCheck:
         self._steps: list[str] = []
         self._notes: list[str] = []
         self._facts: dict[str, dict[str, Any]] = {}
+        self._damaged: set[str] = set()
 
     def findings(self, on_progress: OnProgress) -> RunFindings:
         size = _size_of(self._path)
@@ -89,6 +90,7 @@ class _PackCheck:
         (self._scratch.path / "steps").mkdir()
         for answer in self._asked("pack", self._path.name, size, folder=folder):
             if isinstance(answer, Finding):
+                self._damaged.add(answer.where)
                 yield answer
             else:
                 self._has_readouts = bool(answer["pack"]["has_readouts"])
@@ -114,9 +116,8 @@ class _PackCheck:
         except DatasetError as error:
             if self._steps or self._scratch.campaign_path.exists():
                 message = error.problems[0].message
-                yield Finding(
-                    kind=FindingKind.REFERENCE, path=f"{FILES_GROUP}/{JOURNAL}", message=message
-                )
+                finding = Finding(kind=FindingKind.REFERENCE, path=JOURNAL, message=message)
+                yield from self._placed([finding])
             return
         repairs = RepairNotes.of(journal)
         self._notes += repairs.notes
@@ -126,10 +127,18 @@ class _PackCheck:
         for path in sorted((self._scratch.path / "suspect").glob("*.npz")):
             answers = self._asked("suspect", f"suspect/{path.name}", 0, path=path)
             found += [answer for answer in answers if isinstance(answer, Finding)]
+        yield from self._placed(found)
+
+    def _placed(self, found: Iterable[Finding]) -> Iterator[Finding]:
+        """Yield findings about the files of a folder as they are about those of this file."""
         for finding in found:
+            place = _packed_place(finding.path)
             is_left_out = is_suspect_file(finding.path) and not self._has_readouts
-            if not is_left_out:
-                yield replace(finding, path=_packed_place(finding.path))
+            is_missing = finding.message == "no such file"
+            if is_left_out or (is_missing and place in self._damaged):
+                continue  # what is damaged is there, and what damage it has was told
+            message = "missing in this packed file" if is_missing else finding.message
+            yield replace(finding, path=place, message=message)
 
     def _asked(
         self, what: str, place: str, size: int, *, path: Path | None = None, **details: Any

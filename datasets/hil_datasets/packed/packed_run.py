@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from hil.core.array_types import read_only
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.journal import parse_journal
 from hil_datasets.journaled_steps import JournaledSteps, skipped_in
@@ -87,7 +87,7 @@ class PackedRun:
         with self._opened() as pack:
             step = pack.step(key.name, needs_readouts=True)
             record = read_group(
-                step.group, source=step.source, most_bytes=step.most_bytes, is_packed=True
+                step.group, source=self._place_of(key), most_bytes=step.most_bytes, is_packed=True
             )
         self._said.check(record, key, place=self._place_of(key))
         return record
@@ -108,7 +108,7 @@ class PackedRun:
         with self._opened() as pack:
             step = pack.step(key.name, needs_readouts=False)
             facts = read_group_facts(
-                step.group, source=step.source, most_bytes=step.most_bytes, is_packed=True
+                step.group, source=self._place_of(key), most_bytes=step.most_bytes, is_packed=True
             )
         self._said.check(facts, key, place=self._place_of(key))
         return facts
@@ -125,7 +125,7 @@ class PackedRun:
         """
         self._said.check_finished(key)
         self._check_readouts()
-        return _PackedReadouts(self, key.name)
+        return _PackedReadouts(self, key)
 
     def file_names(self) -> list[str]:
         """Return the names of the run's other files, as they are in its folder."""
@@ -137,29 +137,17 @@ class PackedRun:
         with self._opened() as pack:
             return pack.read_file(name)
 
+    def stored_bytes(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return what the arrays of each step take, and the size of each of the other files."""
+        with self._opened() as pack:
+            steps = {name: pack.stored_bytes(name) for name in pack.step_names()}
+            return steps, {name: len(pack.read_file(name)) for name in pack.file_names()}
+
     def stored(self, key: StepKey) -> StoredStep:
         """Return a finished step as it is stored, its hashes not compared."""
         with self._opened() as pack:
             step = pack.step(key.name, needs_readouts=pack.has_readouts)
             return stored_step(key.name, step)
-
-    def array(self, step: str, name: str) -> npt.NDArray[Any]:
-        """Return one dataset of a step, read-only.
-
-        Parameters
-        ----------
-        step
-            Name of the step.
-        name
-            Path of the dataset in the step.
-        """
-        with self._opened() as pack:
-            group = pack.step(step, needs_readouts=True)
-            datasets, _ = group.datasets()
-            if name not in datasets:
-                problem = Problem(f"{STEPS_GROUP}/{step}/{name}", "missing")
-                raise DatasetError(str(self._path), [problem])
-            return read_only(group.arrays(datasets, [name])[name])
 
     @cached_property
     def _events(self) -> tuple[dict[str, Any], ...]:
@@ -211,31 +199,39 @@ NO_READOUTS = (
 
 
 class _PackedReadouts:
-    """The readouts of one step of a packed file."""
+    """The readouts of one step of a packed file, read and checked whole at the first look.
 
-    def __init__(self, run: PackedRun, step: str) -> None:
+    A chunk can say anything of how many values it holds: only the content hash tells whether they
+    are those that were read.
+    """
+
+    def __init__(self, run: PackedRun, key: StepKey) -> None:
         self._run = run
-        self._step = step
+        self._key = key
 
-    @cached_property
-    def weights(self) -> npt.NDArray[Any]:
+    @property
+    def weights(self) -> npt.NDArray[np.int8]:
         """Programmed weights, shape (row, column)."""
-        return self._run.array(self._step, "weights")
+        return self._record.weights
 
-    @cached_property
-    def inputs(self) -> npt.NDArray[Any]:
+    @property
+    def inputs(self) -> npt.NDArray[np.int8]:
         """Input vectors, shape (vector, row): calibration, then verification."""
-        return self._run.array(self._step, "inputs")
+        return self._record.inputs
 
-    @cached_property
-    def raw(self) -> npt.NDArray[Any]:
+    @property
+    def raw(self) -> npt.NDArray[np.uint16]:
         """Counter codes, shape (vector, polarity, column)."""
-        return self._run.array(self._step, "raw")
+        return self._record.raw
+
+    @property
+    def expected(self) -> npt.NDArray[np.int32]:
+        """Expected outputs, shape (vector, column), product units."""
+        return self._record.expected
 
     @cached_property
-    def expected(self) -> npt.NDArray[Any]:
-        """Expected outputs, shape (vector, column), product units."""
-        return self._run.array(self._step, "expected")
+    def _record(self) -> StepRecord:
+        return self._run.read_step(self._key)
 
 
 def open_packed(path: Path) -> PackedRun:

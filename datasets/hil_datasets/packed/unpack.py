@@ -4,15 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hil.core.errors import Problem
-from hil_datasets.durable import MAKING_SUFFIX, finished_file, names_failed_writes, sync_file
+from hil_datasets.durable import MAKING_SUFFIX, finished_file, names_failed_writes
 from hil_datasets.index import write_index
+from hil_datasets.new_folder import check_new_folder, new_folder
 from hil_datasets.packed.packed_run import NO_READOUTS, PackedRun
 from hil_datasets.packed.stored_step import StoredStep, store_step
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.run_source import NoReadoutsError
 from hil_datasets.step_files.file import seal_step, written_hdf5
-
-_JOURNAL = "journal.jsonl"
 
 
 def unpack_run(
@@ -23,7 +22,7 @@ def unpack_run(
 ) -> RunDirectory:
     """Make the folder of a run from a packed file.
 
-    The journal comes last: a folder that is left half-way is none of a run.
+    It gets its name when it is whole.
 
     Parameters
     ----------
@@ -47,23 +46,24 @@ def unpack_run(
         reason = f"{NO_READOUTS}; a run's folder needs them"
         raise NoReadoutsError(str(packed.path), [Problem("", reason)])
     keys = packed.finished_steps()
+    check_new_folder(folder)
     for key in keys:  # every hash, before anything is written
         packed.read_step(key)
-    run = create_run(folder, packed.read_campaign())
-    for done, key in enumerate(keys):
-        on_progress(done, len(keys))
-        write_step_file(run.step_path(key), packed.stored(key))
-    on_progress(len(keys), len(keys))
-    names = [name for name in packed.file_names() if name != _JOURNAL]
-    for name in (*names, _JOURNAL):
-        path = folder / name
-        with names_failed_writes(path):
-            path.parent.mkdir(exist_ok=True)
-            with finished_file(path) as part:
-                part.write_bytes(packed.read_file(name))
-    write_index(run, keys)
-    sync_file(folder)
-    return run
+    with new_folder(folder) as made:
+        run = create_run(made, packed.read_campaign())
+        for done, key in enumerate(keys):
+            on_progress(done, len(keys))
+            write_step_file(run.step_path(key), packed.stored(key))
+        on_progress(len(keys), len(keys))
+        for name in packed.file_names():
+            path = made / name
+            with names_failed_writes(path):
+                path.parent.mkdir(exist_ok=True)
+                with finished_file(path) as part:
+                    part.write_bytes(packed.read_file(name))
+        with names_failed_writes(run.index_path):
+            write_index(run, keys)
+    return RunDirectory(folder)
 
 
 def write_step_file(path: Path, step: StoredStep) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil_datasets.step_files.nexus import make_scale
-from hil_datasets.step_files.schema import CORRECTION_NAMES
+from hil_datasets.step_files.schema import CORRECTION_AXIS, CORRECTION_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class AxisSpec:
     """What stands along it."""
     values: Callable[[h5py.Group, int], Any]
     """What is stored, from the step's group and the length of the axis."""
+    linked_in: str = ""
+    """Group that has a hard link to it, for whoever opens only that group; empty if none has."""
+    former_path: str = ""
+    """Where files lack `path` and have it here: the first of format 2; empty if there are none."""
 
     @property
     def name(self) -> str:
@@ -58,7 +62,14 @@ STEP_AXES = (
     AxisSpec("quality/inl_edge", "int32", "border of a bin of the INL curve", _numbers),
     AxisSpec("quality/inl_bin", "int32", "bin of the INL curve", _numbers),
     AxisSpec("verification/verification_vector", "int32", "held-out input vector", _held_out),
-    AxisSpec("verification/correction", "text", "correction", lambda *_: list(CORRECTION_NAMES)),
+    AxisSpec(
+        CORRECTION_AXIS,  # in the root: from the NeXus tree, netCDF looks for axes above only
+        "text",
+        "correction",
+        lambda *_: list(CORRECTION_NAMES),
+        linked_in="verification",
+        former_path="verification/correction",
+    ),
     AxisSpec("timing/block", "int32", "block of vectors, read at once", _numbers),
     AxisSpec("timing/fault", "int32", "fault of the link", _numbers),
     AxisSpec("conditions/quantity", "text", "quantity of a bench instrument", _quantities),
@@ -76,10 +87,11 @@ def make_axes(step: h5py.Group, lengths: dict[str, int]) -> dict[str, h5py.Datas
     lengths
         Length of each axis that a dataset of the step has.
     """
-    return {
-        axis.name: make_scale(
-            step, axis.path, axis.values(step, lengths[axis.name]), said=axis.long_name
-        )
-        for axis in STEP_AXES
-        if axis.name in lengths
-    }
+    scales = {}
+    for axis in STEP_AXES:
+        if axis.name in lengths:
+            values = axis.values(step, lengths[axis.name])
+            scales[axis.name] = make_scale(step, axis.path, values, said=axis.long_name)
+            if axis.linked_in:
+                step[f"{axis.linked_in}/{axis.name}"] = scales[axis.name]
+    return scales

@@ -18,15 +18,10 @@ from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.circumstance import Circumstance, circumstance_from_attributes
 from hil_datasets.provenance import Provenance, provenance_from_attributes
 from hil_datasets.run_source import StepFacts
-from hil_datasets.step import (
-    StepConclusion,
-    StepKey,
-    StepOrigin,
-    StepRecord,
-    hash_readouts,
-)
+from hil_datasets.step import StepConclusion, StepKey, StepOrigin, StepRecord, hash_readouts
 from hil_datasets.step_conditions import Condition, conditions_from_stored
 from hil_datasets.step_files.concluded import concluded_ids, id_attributes
+from hil_datasets.step_files.products import products_misfit
 from hil_datasets.step_files.quality_ranges import quality_misfit
 from hil_datasets.step_files.schema import QUALITY_DATASETS
 from hil_datasets.step_files.stored_json import (
@@ -83,6 +78,7 @@ class StepContent:
         """
         arrays = self._arrays
         raw_sha256 = self._checked_hash()
+        self._check_expected()
         self._check_ids()
         return StepRecord(
             key=self.key(),
@@ -114,7 +110,7 @@ class StepContent:
         own = (self._conclusion, self._quality, self.timing, self._conditions, self._check_ids)
         parts: tuple[Callable[[], object], ...] = (self.key, self.origin, *own)
         if "raw" in self._arrays:  # packed without readouts, there is nothing to hash
-            parts = (self._checked_hash, *parts)
+            parts = (self._checked_hash, self._check_expected, *parts)
         found: dict[Problem, None] = {}
         for part in parts:
             try:
@@ -129,6 +125,12 @@ class StepContent:
         if raw_sha256 != self._attributes["raw_sha256"]:
             raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
         return raw_sha256
+
+    def _check_expected(self) -> None:
+        arrays = self._arrays
+        message = products_misfit(arrays["weights"], arrays["inputs"], arrays["expected"])
+        if message:
+            raise self._error("/expected", message)
 
     @property
     def counts(self) -> npt.NDArray[np.uint16] | None:
@@ -237,11 +239,15 @@ class StepContent:
             flags=arrays["coefficients/flags"],
             outputs=arrays.get("verification/outputs"),
             column_rms=arrays["verification/column_rms"],
-            errors=self._made("verification/errors", read_errors),
+            errors=self.errors(),
             nmpu_mismatches=self._made("verification/nmpu_mismatches", read_count_or_none),
             errors_all_columns=self._made("verification/errors_all_columns", read_errors),
             quality=self._quality(),
         )
+
+    def errors(self) -> dict[str, float]:
+        """Return the error of each correction; raises what `key` does."""
+        return self._made("verification/errors", read_errors)
 
     def _registers(self, fmt: NmpuFormat) -> NmpuRegisters:
         arrays = self._arrays

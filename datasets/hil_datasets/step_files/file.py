@@ -32,21 +32,61 @@ _STORED_AS: dict[AttributeKind, Callable[[Any], Any]] = {
     AttributeKind.JSON: partial(json.dumps, allow_nan=False),
 }
 
+LARGE_BYTES = 1 << 20
+"""Values of so many bytes are large."""
+_ALIGNMENT_BYTES = 64 << 10
+
 _ROOM, _ROOM_BYTES = "room", bytes(512)
 """Name and size of an attribute that makes room for those of NeXus and of the axes."""
 
 
 @contextmanager
-def written_hdf5(path: Path, *, mode: str) -> Iterator[h5py.File]:
-    """Open a file for HDF5 to write to; a failed write is raised at the end, see `WriteLatch`."""
+def written_hdf5(path: Path, *, mode: str, is_aligned: bool = False) -> Iterator[h5py.File]:
+    """Open a file with room for a seal, for HDF5 to write to: see `latched_hdf5`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mode
+        ``w`` or ``r+``, as h5py has it.
+    is_aligned
+        Whether values of 1 MiB and more begin at multiples of 64 KiB, which system calls write
+        faster: Linux then keeps them in memory in pieces of that size. HDF5 does so only in a file
+        that is there, since the seal is smaller.
+    """
+    options = {"userblock_size": SEAL_BYTES} if mode == "w" else {}
+    if is_aligned:
+        options |= {"alignment_threshold": LARGE_BYTES, "alignment_interval": _ALIGNMENT_BYTES}
+    with latched_hdf5(path, mode=mode, **options) as file:
+        yield file
+
+
+@contextmanager
+def latched_hdf5(path: Path, *, mode: str, **options: Any) -> Iterator[h5py.File]:
+    """Open a file for HDF5 to write to; a failed write is raised in the end, see `WriteLatch`.
+
+    HDF5 may trip over what it does not find where it wrote it: then the failed write is raised
+    instead, which says why.
+    """
     latch = WriteLatch(path, is_new=mode == "w")
     try:
-        options = {"userblock_size": SEAL_BYTES} if mode == "w" else {}
         with h5py.File(latch, mode, **options) as file:
             yield file
+    except Exception as error:
+        _raise_first(latch, error)
+        raise
+    else:
         latch.check()
     finally:
         latch.close()
+
+
+def _raise_first(latch: WriteLatch, later: Exception) -> None:
+    try:
+        latch.check()
+    except OSError as first:
+        raise first from later
 
 
 def make_finished(

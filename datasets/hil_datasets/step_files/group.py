@@ -7,7 +7,7 @@ refused before it is opened.
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hil.core.array_types import read_only
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.step_files.placement import Placement
 from hil_datasets.step_files.schema import (
+    CORRECTION_AXIS,
     CORRECTION_NAMES,
     FILE_FORMAT,
     OPTIONAL_GROUPS,
@@ -34,6 +35,8 @@ from hil_datasets.step_files.schema import (
 
 # h5py passes on whatever the HDF5 library, NumPy or its own code trip over in a damaged file.
 DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
+TOLD = frozenset({"core", "read_mode", "raw_sha256", "campaign_sha256", "verification/errors"})
+"""Attributes that a journal tells of too, besides those of the circumstance."""
 _LARGEST_ITEM_BYTES = 1024
 """Of an attribute: integers and reals have 8, text of variable length is a reference of 16."""
 _LARGEST_CHUNK_BYTES = 16 << 20
@@ -59,6 +62,8 @@ class StepGroup:
     """Whether a step without its readouts is refused."""
     mapped_from: Path | None = None
     """The file, where its readouts are only looked at: they are mapped then, and not copied."""
+    _opened: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was found at the paths of groups."""
 
     def version(self) -> int:
         """Return the version of its format.
@@ -88,6 +93,25 @@ class StepGroup:
             for spec in attributes_of(self.version())
             if spec.owner not in absent
         }
+
+    def told(self) -> dict[str, str | int | float]:
+        """Return the attributes that a journal tells of too, by their paths; it is the quick look.
+
+        Raises
+        ------
+        DatasetError
+            If one is not as the schema has it.
+        """
+        absent = self._absent_groups()
+        values = {
+            spec.path: self.attribute(spec)
+            for spec in attributes_of(self.version())
+            if spec.owner not in absent and (spec.path in TOLD or spec.owner == "/circumstance")
+        }
+        problems = [value for value in values.values() if isinstance(value, Problem)]
+        if problems:
+            raise DatasetError(self.source, problems)
+        return {name: value for name, value in values.items() if not isinstance(value, Problem)}
 
     def attribute(self, spec: AttributeSpec) -> str | int | float | Problem:
         """Return one attribute, or what is wrong with it."""
@@ -130,7 +154,7 @@ class StepGroup:
         held_out = attributes["verification_vectors"]
         sizes: dict[str, int] = {
             "polarity": 2,
-            "correction": len(CORRECTION_NAMES),
+            CORRECTION_AXIS: len(CORRECTION_NAMES),
             "vector": attributes["calibration_vectors"] + held_out,
             "verification_vector": held_out,
         }
@@ -167,8 +191,15 @@ class StepGroup:
 
     def _values(self, name: str, dataset: h5py.Dataset) -> npt.NDArray[Any]:
         if self.mapped_from is None or name not in RAW_DATASETS:
-            return np.asarray(dataset[...])
+            return self._whole(dataset)
         return Placement.of(dataset).mapped(self.mapped_from)
+
+    def _whole(self, dataset: h5py.Dataset) -> npt.NDArray[Any]:
+        if self.is_packed:  # its filters are not trusted either
+            from hil_datasets.packed.chunk_reading import read_stored  # noqa: PLC0415 - no cycle
+
+            return read_stored(dataset)
+        return np.asarray(dataset[...])
 
     def _may_lack(self, spec: DatasetSpec, absent: Collection[str]) -> bool:
         if spec.path in RAW_DATASETS:
@@ -185,13 +216,20 @@ class StepGroup:
 
         Nothing is followed: a link could lead to another file, or to none.
         """
-        found: Any = self.group
-        for name in path.strip("/").split("/") if path != "/" else ():
-            link = found.get(name, getlink=True) if isinstance(found, h5py.Group) else None
-            if not isinstance(link, h5py.HardLink):
-                return link
-            found = found[name]
-        return found
+        above, _, name = path.strip("/").rpartition("/")
+        if not name:
+            return self.group
+        # Most of what is looked for lies in a few groups, and h5py takes its time to open one.
+        if above not in self._opened:
+            self._opened[above] = self.find(above)
+        home = self._opened[above]
+        if not isinstance(home, h5py.Group):
+            return home if isinstance(home, h5py.SoftLink | h5py.ExternalLink) else None
+        links, stored_name = home.id.links, name.encode()
+        if not links.exists(stored_name):
+            return None
+        is_hard = links.get_info(stored_name).type == h5py.h5l.TYPE_HARD
+        return home[name] if is_hard else home.get(name, getlink=True)
 
     def shown(self, path: str) -> str:
         """Return a path as messages show it: from the root of the file."""

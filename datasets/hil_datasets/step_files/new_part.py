@@ -13,7 +13,12 @@ from hil_datasets.durable import MAKING_SUFFIX, PART_SUFFIX, reserve_room, sync_
 from hil_datasets.provenance import provenance_to_attributes
 from hil_datasets.step import StepKey, StepOrigin
 from hil_datasets.step_files.block_notes import BLOCK_DATASETS
-from hil_datasets.step_files.file import create_dataset, write_attributes, written_hdf5
+from hil_datasets.step_files.file import (
+    LARGE_BYTES,
+    create_dataset,
+    write_attributes,
+    written_hdf5,
+)
 from hil_datasets.step_files.part import PartMark, StepLayout
 from hil_datasets.step_files.schema import FILE_FORMAT, FORMAT_VERSION
 
@@ -56,6 +61,9 @@ def make_part(
     with written_hdf5(making, mode="w") as file:
         write_attributes(file, attributes | origin_attributes(origin))
         create_dataset(file, "weights", weights.shape, weights)
+    # A gap in front of large values would take in small ones that follow: `carve` wants an order.
+    is_aligned = vectors * min(rows, 2 * columns) >= LARGE_BYTES
+    with written_hdf5(making, mode="r+", is_aligned=is_aligned) as file:
         create_dataset(file, "inputs", (vectors, rows))
         create_dataset(file, "raw", (vectors, 2, columns))
         create_dataset(file, "expected", (vectors, columns))

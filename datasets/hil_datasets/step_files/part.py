@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.readout import ChipIdentity, ReadMode
-from hil_datasets.check_sum import extended_crc
+from hil_datasets.check_sum import extended_crc, joined_crc
 from hil_datasets.circumstance import (
     Circumstance,
     CorrectionSource,
@@ -75,11 +76,26 @@ class Extent:
     crc: int = 0
     """CRC-32C of all that was stored of them, block by block."""
 
-    def extended(self, vectors: int, arrays: Sequence[npt.NDArray[Any]]) -> "Extent":
-        """Return the extent with another block."""
+    def extended(
+        self, vectors: int, arrays: Sequence[npt.NDArray[Any]], *, counts_crc: int | None = None
+    ) -> "Extent":
+        """Return the extent with another block.
+
+        Parameters
+        ----------
+        vectors
+            How many it has.
+        arrays
+            What is stored of it, as `stored_arrays` returns it: its counts are the second.
+        counts_crc
+            CRC-32C of its counts as they are stored, if that is known: they are not read again.
+        """
         crc = self.crc
-        for array in arrays:
-            crc = extended_crc(crc, array)
+        for place, array in enumerate(arrays):
+            if place == 1 and counts_crc is not None:
+                crc = joined_crc(crc, counts_crc, array.nbytes)
+            else:
+                crc = extended_crc(crc, array)
         return Extent(self.vectors + vectors, crc)
 
 
@@ -102,7 +118,7 @@ class PartMark:
             for extent in (self.written, self.synced)
         )
         line = (
-            f'{{"form": "{_FORM}", "config_sha256": {json.dumps(self.config_sha256)}, '
+            f'{{"form": "{_FORM}", "config_sha256": {_quoted(self.config_sha256)}, '
             f'"written": {written}, "synced": {synced}}}\n'
         )
         return line.encode().ljust(SEAL_BYTES, b"\0")
@@ -136,6 +152,11 @@ class PartMark:
             written=Extent(**content["written"]),
             synced=Extent(**content["synced"]),
         )
+
+
+@lru_cache(maxsize=4)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import h5py
 
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.regular_file import check_regular
-from hil_datasets.run_source import StepFacts
+from hil_datasets.run_source import StepFacts, ToldStep
 from hil_datasets.seal import check_rest, check_seal
 from hil_datasets.step import StepRecord
 from hil_datasets.step_files.content import StepContent
@@ -50,6 +50,25 @@ def read_facts(path: Path) -> StepFacts:
         step = StepGroup(group=file, source=str(path), most_bytes=_size(path), needs_readouts=False)
         content = _content(step)
     return content.facts()
+
+
+def read_told(file: h5py.File, source: str) -> ToldStep:
+    """Return what an open step file tells that a journal tells too, without a look at the rest.
+
+    Raises
+    ------
+    DatasetError
+        If it is no step file, of another version, or contradicts the schema.
+    """
+    with _named(source):
+        attributes = StepGroup(group=file, source=source, most_bytes=0).told()
+        content = StepContent(source, attributes, {})
+        return ToldStep(
+            key=content.key(),
+            raw_sha256=str(attributes["raw_sha256"]),
+            campaign_sha256=str(attributes["campaign_sha256"]),
+            errors=content.errors(),
+        )
 
 
 def read_group(

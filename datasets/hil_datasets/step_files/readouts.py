@@ -1,5 +1,6 @@
 """The readouts of a step file, mapped into memory: nothing is read before it is looked at."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ class MappedReadouts:
     ----------
     path
         The file.
+    hold
+        Raises `DatasetError` if the open file is not the one that it must be; called at the first
+        look.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, hold: Callable[[h5py.File], object] = lambda _: None) -> None:
         self._path = path
+        self._hold = hold
 
     @cached_property
     def weights(self) -> npt.NDArray[np.int8]:
@@ -57,7 +62,7 @@ class MappedReadouts:
         Raises
         ------
         DatasetError
-            If the file is missing, damaged, or no step file.
+            If the file is missing, damaged, no step file, or not the one that it must be.
         """
         try:
             seal, places = self._layout
@@ -79,6 +84,7 @@ class MappedReadouts:
         seal = check_rest(self._path)
         size = self._path.stat().st_size
         with h5py.File(self._path, "r") as file:
+            self._hold(file)
             return seal, {name: _place_of(file, name, seal, size) for name in RAW_DATASETS}
 
 

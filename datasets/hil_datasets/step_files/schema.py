@@ -18,7 +18,9 @@ READ_VERSIONS = (1, 2)
 
 
 CORRECTION_NAMES = ("uncorrected", "float", "fp16", "nmpu")
-"""The corrections that errors are stored of: the places along the axis ``correction``."""
+"""The corrections that errors are stored of: the places along the axis ``correction_name``."""
+CORRECTION_AXIS = "correction_name"
+"""Not ``correction``: it lies beside the group of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ STEP_DATASETS = (
     DatasetSpec(
         "verification/column_rms",
         "float64",
-        ("correction", "column"),
+        (CORRECTION_AXIS, "column"),
         "output LSB",
         "error per column: uncorrected, float, fp16, nmpu",
     ),

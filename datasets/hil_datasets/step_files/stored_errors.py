@@ -36,3 +36,27 @@ def errors_from_json(values: object) -> dict[str, float]:
             raise ValueError(f"must be an object of numbers or null: {name} is {value!r}")
         errors[name] = math.nan if value is None else float(value)
     return errors
+
+
+def errors_misfit(found: Mapping[str, float], journaled: Mapping[str, float]) -> str:
+    """Say which error of a step is not the one that its journal tells; nothing if none is.
+
+    Parameters
+    ----------
+    found
+        What the step stores.
+    journaled
+        What the journal tells; empty if it does not.
+
+    Examples
+    --------
+    >>> errors_misfit({"nmpu": 0.25}, {"nmpu": 0.5})
+    "attribute errors: that of nmpu is 0.25, the journal's 0.5"
+    >>> errors_misfit({"nmpu": math.nan}, {"nmpu": math.nan})
+    ''
+    """
+    for name, wanted in journaled.items():
+        value = found.get(name, math.nan)
+        if value != wanted and not (math.isnan(value) and math.isnan(wanted)):
+            return f"attribute errors: that of {name} is {value!r}, the journal's {wanted!r}"
+    return ""

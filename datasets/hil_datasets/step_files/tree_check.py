@@ -38,8 +38,12 @@ def _axis_problems(
     step: StepGroup, axes: list[AxisSpec], sizes: Mapping[str, int]
 ) -> Iterator[Problem]:
     for axis in axes:
-        stored, length = step.find(axis.path), sizes[axis.name]
-        where = step.shown(f"/{axis.path}")
+        path = _path_of(step, axis)
+        linked = f"{axis.linked_in}/{axis.name}"
+        if axis.linked_in and path == axis.path and step.find(linked) != step.find(path):
+            yield Problem(step.shown(f"/{linked}"), f"is not {path}")
+        stored, length = step.find(path), sizes[axis.name]
+        where = step.shown(f"/{path}")
         if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
             yield Problem(where, "missing" if stored is None else "is no plain dataset")
         elif stored.shape != (length,) or stored.chunks is not None or not stored.is_scale:
@@ -55,10 +59,16 @@ def _axis_problems(
             yield Problem(where, "has other values than its step")
 
 
+def _path_of(step: StepGroup, axis: AxisSpec) -> str:
+    """Return where a step has an axis; where it must be, if it has none."""
+    is_former = step.find(axis.path) is None and axis.former_path
+    return axis.former_path if is_former and step.find(axis.former_path) is not None else axis.path
+
+
 def _attached(
     step: StepGroup, datasets: Mapping[str, h5py.Dataset], axes: list[AxisSpec]
 ) -> Iterator[Problem]:
-    scales = {axis.name: step.find(axis.path) for axis in axes}
+    scales = {axis.name: step.find(_path_of(step, axis)) for axis in axes}
     for path, dataset in datasets.items():
         for place, name in enumerate(STEP_DATASET_BY_PATH[path].axes):
             if list(dataset.dims[place].values()) != [scales[name]]:

@@ -1,5 +1,6 @@
 """Writing a step file: blocks as they arrive, conclusions at the end, then its final name."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -128,7 +129,7 @@ class StepWriter:
         with names_failed_writes(self._part):
             self._latch = WriteLatch(self._part, is_new=False)
             self._stored = placed_rows(self._part, self._latch.fileno())
-        self._places = NotePlaces(self._stored, self._latch)
+            self._places = NotePlaces(self._stored, self._latch)
         if part is not None:
             self._is_written[: part.extent.vectors] = True
             self._notes.recall(self._stored, self._place_of, part.extent.vectors)
@@ -192,7 +193,11 @@ class StepWriter:
                 self._places.write(self._place_of[first_vector], times, note)
             self._latch.check()
             if self._layout is not None and first_vector == self._mark.written.vectors:
-                self._note_written(self._mark.written.extended(len(inputs), arrays))
+                # The note's checksum is of little-endian counts, the head's of those in the file.
+                counts_crc = note.crc32c if sys.byteorder == "little" else None
+                self._note_written(
+                    self._mark.written.extended(len(inputs), arrays, counts_crc=counts_crc)
+                )
         self._is_written[block] = True
 
     def _put(self, path: str, first: int, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -1,7 +1,7 @@
 """What was there when a step was taken: instruments, chip, weights, software."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,20 +10,22 @@ import numpy.typing as npt
 
 from hil_datasets.chip_book.facts import digest_weights
 from hil_datasets.run_source import StepFacts
+from hil_datasets.trace.ages import age_at
 from hil_datasets.trace.journal import without_nan
 from hil_datasets.trace.links import LinkState, TraceLink
 
 
-def conditions_link(facts: StepFacts) -> TraceLink:
-    """Return when and under what a step was taken."""
+def conditions_link(facts: StepFacts, events: Sequence[Mapping[str, Any]]) -> TraceLink:
+    """Return when and under what a step was taken; `events` are the journal's."""
     origin = facts.origin
     circumstance = origin.circumstance
+    age_s = age_at(facts, events)
     told: dict[str, Any] = {
         "measured_utc": origin.measured_utc,
         "chip_temperature_c": origin.temperature_c,
         "visit": circumstance.visit,
         "kind": str(circumstance.kind),
-        "age_s": None if math.isnan(circumstance.age_s) else circumstance.age_s,
+        "age_s": None if math.isnan(age_s) else age_s,
         "instruments": [asdict(condition) for condition in facts.conditions],
     }
     provenance = origin.provenance

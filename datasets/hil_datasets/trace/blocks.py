@@ -15,7 +15,11 @@ _NAME = "blocks"
 
 
 def blocks_link(
-    timing: StepTiming | None, raw: npt.NDArray[np.uint16] | None, column: int
+    timing: StepTiming | None,
+    raw: npt.NDArray[np.uint16] | None,
+    column: int,
+    *,
+    vectors: int,
 ) -> TraceLink:
     """Return the blocks of a step: which vectors, when they were read, through what.
 
@@ -27,12 +31,13 @@ def blocks_link(
         Counter codes, shape (vector, polarity, column); None if the file has none.
     column
         The column whose counts are told.
+    vectors
+        How many vectors the step has.
     """
     if timing is None:
         reason = "the file does not say when its blocks were read"
         return TraceLink(name=_NAME, state=LinkState.UNCHECKED, reason=reason)
-    last = None if raw is None else len(raw)
-    firsts = [*timing.first_vector.tolist(), last]
+    firsts = [*timing.first_vector.tolist(), vectors]
     blocks = [
         _block(timing, number, slice(firsts[number], firsts[number + 1]), raw, column)
         for number in range(len(timing.first_vector))
@@ -50,7 +55,7 @@ def _block(
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "first_vector": vectors.start,
-        "last_vector": None if vectors.stop is None else vectors.stop - 1,
+        "last_vector": vectors.stop - 1,
         "began_s": float(timing.began_s[number]),
         "ended_s": float(timing.ended_s[number]),
         "faults": [

@@ -42,6 +42,18 @@ class TraceLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoughtParent:
+    """The step of another run that a trace goes on with."""
+
+    raw_sha256: str
+    """Content hash of its readouts."""
+    coefficients_id: str = ""
+    """Id of the register codes that it had; empty where nothing says."""
+    run: str = ""
+    """Where its run was then; empty where nothing says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnTrace:
     """A column's coefficients, and the way back from them."""
 
@@ -55,6 +67,8 @@ class ColumnTrace:
     """Register codes, what they are worth, and how good the column is; None if unreadable."""
     links: tuple[TraceLink, ...]
     """The way back, nearest first."""
+    sought: SoughtParent | None = None
+    """What it goes on with in another run; None where it ends in this one."""
 
     @property
     def is_whole(self) -> bool:

@@ -13,11 +13,12 @@ from hil_datasets.run_source import NoReadoutsError, RunSource, StepFacts
 from hil_datasets.seal import check_seal, seal_of
 from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_files.reader import read_step
+from hil_datasets.trace.beginning import beginning_links, sought_parent
 from hil_datasets.trace.bench import chip_link, conditions_link, programming_link, software_link
 from hil_datasets.trace.blocks import blocks_link
 from hil_datasets.trace.column import column_values
 from hil_datasets.trace.journal import StepStory, former_hashes, without_nan
-from hil_datasets.trace.links import ColumnTrace, LinkState, TraceLink
+from hil_datasets.trace.links import ColumnTrace, LinkState, SoughtParent, TraceLink
 
 _OK, _BROKEN, _UNCHECKED = LinkState.OK, LinkState.BROKEN, LinkState.UNCHECKED
 
@@ -73,16 +74,29 @@ class _Walk:
             column=self._column,
             values=None if facts is None else column_values(facts.conclusion, self._column),
             links=tuple(self._links()),
+            sought=None if facts is None else self._sought(facts),
         )
 
     def _links(self) -> Iterator[TraceLink]:
         if self._facts is None:
+            yield self._file()
             for name in ("coefficients", "correction", "readouts"):
-                yield TraceLink(name=name, state=_BROKEN, reason=self._damage)
+                reason = "cannot be read: its file is damaged or missing"
+                yield TraceLink(name=name, state=_UNCHECKED, reason=reason)
         else:
             yield from self._links_of(self._facts)
+        yield from beginning_links(self._source, self._key.name, self._story.beginning)
         yield from self._campaign()
         yield self._journal()
+
+    def _sought(self, facts: StepFacts) -> SoughtParent | None:
+        return sought_parent(
+            self._key.name,
+            self._story.beginning,
+            facts.ids,
+            facts.raw_sha256,
+            has_readouts=self._record is not None or bool(self._damage),
+        )
 
     def _links_of(self, facts: StepFacts) -> Iterator[TraceLink]:
         yield self._coefficients(facts)
@@ -92,9 +106,10 @@ class _Walk:
             yield self._judged(facts, source_of)
         yield self._readouts(facts)
         raw = None if self._record is None else self._record.raw
-        yield blocks_link(facts.timing, raw, self._column)
+        vectors = facts.origin.calibration_vectors + facts.origin.verification_vectors
+        yield blocks_link(facts.timing, raw, self._column, vectors=vectors)
         yield self._file()
-        yield conditions_link(facts)
+        yield conditions_link(facts, self._events)
         yield chip_link(facts, self._story.beginning)
         weights = None if self._record is None else self._record.weights
         yield programming_link(self._story.programming, weights)
@@ -117,6 +132,14 @@ class _Walk:
             pass
         except DatasetError as error:
             self._damage = "; ".join(str(problem) for problem in error.problems)
+            self._facts = self._facts or self._undamaged_facts()
+
+    def _undamaged_facts(self) -> StepFacts | None:
+        """Return what was concluded where only the readouts are damaged."""
+        try:
+            return self._source.read_facts(self._key)
+        except DatasetError:
+            return None
 
     @cached_property
     def _step_file(self) -> Path | None:
@@ -197,14 +220,20 @@ class _Walk:
     def _file(self) -> TraceLink:
         path = self._step_file
         if path is None:
-            reason = "its check sum was compared; hil data verify compares its SHA-256"
             packed = {"file": str(self._source.path), "group": f"/entry/steps/{self._key.name}"}
-            return TraceLink(name="file", state=_OK, reason=reason, facts=packed)
-        told: dict[str, Any] = {"file": str(path), "bytes": path.stat().st_size}
+            state, reason = _OK, "its check sum was compared; hil data verify compares its SHA-256"
+            if self._damage:
+                state, reason = _BROKEN, self._damage
+            return TraceLink(name="file", state=state, reason=reason, facts=packed)
+        told: dict[str, Any] = {"file": str(path)}
         try:
+            told["bytes"] = path.stat().st_size
             check_seal(path)
         except (OSError, ValueError) as error:
-            return TraceLink(name="file", state=_BROKEN, reason=str(error), facts=told)
+            reason = self._damage or str(error)
+            return TraceLink(name="file", state=_BROKEN, reason=reason, facts=told)
+        if self._facts is None:
+            return TraceLink(name="file", state=_BROKEN, reason=self._damage, facts=told)
         reason = "every byte after the seal has the SHA-256 of the seal"
         return TraceLink(
             name="file", state=_OK, reason=reason, content_id=seal_of(path), facts=told

@@ -17,7 +17,12 @@ from hil.core.readout import ChipGeometry
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.seal import SEAL_BYTES
 from hil_datasets.step_files.axes import STEP_AXES
-from hil_datasets.step_files.schema import CORRECTION_NAMES, STEP_DATASETS, DatasetSpec
+from hil_datasets.step_files.schema import (
+    CORRECTION_AXIS,
+    CORRECTION_NAMES,
+    STEP_DATASETS,
+    DatasetSpec,
+)
 
 _LAYOUT_BYTES = 80_650
 """What HDF5 writes around the datasets of a step file, measured on step files of h5py 3.x; the test
@@ -93,7 +98,7 @@ def step_bytes(
         "row": geometry.rows,
         "column": geometry.columns,
         "polarity": 2,
-        "correction": len(CORRECTION_NAMES),
+        CORRECTION_AXIS: len(CORRECTION_NAMES),
         "vector": step.vectors,
         "verification_vector": step.verification_vectors,
         "block": step.blocks(config.vectors.block),

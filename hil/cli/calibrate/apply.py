@@ -9,12 +9,14 @@ import click
 
 from hil.cli.errors import reports_errors
 from hil.cli.publish import refuse_inside_run
+from hil.core.errors import ConfigError, Problem
 from hil.core.legible import quoted
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
     from hil.recorded.apply_file import CorrectedStep
 
+_SUFFIXES = (".h5", ".hdf5", ".npz")
 _OUTPUTS = ("nmpu", "float", "fp16")
 
 
@@ -28,7 +30,7 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
 )
@@ -36,7 +38,7 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
     "--correction",
     metavar="SOURCE",
     type=click.Path(path_type=Path),
-    help="Another run, a packed file, or an exported JSON, NPZ or HDF5 file; PATH's own if left "
+    help="Another run, a packed file, or an exported JSON, NPZ or HDF5 file; RUN's own if left "
     "out.",
 )
 @click.option(
@@ -47,7 +49,6 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
 @click.option("--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this core.")
 @click.option(
     "--read-mode",
-    "--mode",
     "read_modes",
     type=click.Choice([str(mode) for mode in ReadMode]),
     multiple=True,
@@ -63,7 +64,7 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
     "--format",
     "chosen_format",
     type=click.Choice(["hdf5", "npz"]),
-    help="Format of the file; npz if its name ends so, hdf5 otherwise.",
+    help="Format of the file; by its name if left out: .npz, or .h5 or .hdf5.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @reports_errors
@@ -79,7 +80,7 @@ def command(
     chosen_format: str | None,
     force: bool,
 ) -> None:
-    """Correct the stored counts of PATH, a run or a packed file: outputs of every step and vector.
+    """Correct the stored counts of RUN, a folder or packed file: outputs of every step and vector.
 
     Each step's readouts go through its own correction, or through that of SOURCE. Beside the
     outputs are the expected ones, and the ids of readouts and coefficients.
@@ -92,6 +93,7 @@ def command(
 
     if visit is not None and correction is None:
         raise click.UsageError("--visit says which calibrations of --correction are meant")
+    is_npz = _is_npz(output, chosen_format)
     refuse_inside_run(output)
     check_free(output, may_replace=force)
     run = open_source(path)
@@ -104,9 +106,20 @@ def command(
         outputs=[Output(name) for name in what] or None,
         on_left_out=lambda words: click.echo(f"note: {words}", err=True),
     )
-    is_npz = chosen_format == "npz" or (chosen_format is None and output.suffix == ".npz")
     write = write_corrected_npz if is_npz else write_corrected_hdf5
     _echo(write(output, steps, may_replace=force), output)
+
+
+def _is_npz(output: Path, chosen_format: str | None) -> bool:
+    """Return whether the file becomes an .npz, HDF5 otherwise."""
+    if chosen_format is not None:
+        return chosen_format == "npz"
+    suffix = output.suffix.lower()
+    if suffix not in _SUFFIXES:
+        names = ", ".join(_SUFFIXES)
+        message = f"its name must end in {names}; or say with --format hdf5 or npz what it is to be"
+        raise ConfigError(str(output), [Problem("", message)])
+    return suffix == ".npz"
 
 
 def _echo(steps: list[CorrectedStep], output: Path) -> None:

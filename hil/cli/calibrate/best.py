@@ -158,7 +158,7 @@ def command(
         )
     choice = TileChoice(cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
     left_out: list[LeftOut] = []
-    runs = find_runs(among, may_be_none=True)
+    runs = find_runs(among)
     stored = collect_candidates(open_each(runs, left_out), choice, left_out)
     probes, reasons = _probes(options, choice, stored)
     for one in stored.left_out:

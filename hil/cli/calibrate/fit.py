@@ -12,8 +12,8 @@ import click
 from hil.cli.assignments import takes_assignments
 from hil.cli.errors import ExitCode, exit_code_of, reports_errors
 from hil.cli.publish import refuse_inside_run
-from hil.cli.scale_options import scale_options
-from hil.core.errors import ConfigError, HilError, Problem, WorkerLostError
+from hil.cli.scale_options import scale_options, tell_waiting
+from hil.core.errors import ConfigError, DatasetError, HilError, Problem, WorkerLostError
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class _Job:
 @click.option("--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this core.")
 @click.option(
     "--read-mode",
-    "--mode",
     "read_modes",
     type=click.Choice([str(mode) for mode in ReadMode]),
     multiple=True,
@@ -88,7 +87,7 @@ def command(
     targets = _targets(paths, out, force=force)
     documents: list[dict[str, Any]] = []
     code = ExitCode.DONE
-    with open_pool(workers=workers, cluster=cluster) as pool:
+    with open_pool(workers=workers, cluster=cluster, on_wait=tell_waiting) as pool:
         job = _Job(
             options=RefitOptions(
                 assignments=assignments,
@@ -130,7 +129,7 @@ def _targets(paths: tuple[Path, ...], out: Path, *, force: bool) -> dict[Path, P
     runs = [run for run in find_runs(paths) if run.is_named or not _is_result(run)]
     if not runs:
         message = "holds no readouts, only results of hil calibrate fit"
-        raise ConfigError(str(paths[0]), [Problem("", message)])
+        raise DatasetError(str(paths[0]), [Problem("", message)])
     if len(runs) == 1 and runs[0].is_named and not out.is_dir():
         targets = {runs[0].path: out}
     else:
@@ -156,7 +155,6 @@ def _make_folder(out: Path) -> None:
 
 def _is_result(run: FoundRun) -> bool:
     """Tell whether a file in a folder is one that this command has written."""
-    from hil.core.errors import DatasetError
     from hil_datasets.opened import open_source
 
     try:

@@ -11,7 +11,7 @@ import click
 from hil.cli.errors import ExitCode, reports_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hil.recorded.history import ChipHistory, HistoryChoice
     from hil.recorded.history_runs import LeftOut
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--book/--no-book",
     "with_book",
-    default=True,
-    show_default=True,
-    help="Look where the chip's book says that its runs are, too.",
+    default=None,
+    help="Look where the chip's book says that its runs are, too; the default without --root.",
 )
 @click.option("--manufacturer", help="Which of several chips with this serial number.")
 @click.option("--model", help="Which of several chips with this serial number.")
@@ -66,7 +65,7 @@ def command(
     serial: str,
     *,
     roots: tuple[Path, ...],
-    with_book: bool,
+    with_book: bool | None,
     manufacturer: str | None,
     model: str | None,
     core: int | None,
@@ -79,7 +78,8 @@ def command(
 ) -> None:
     """Show gain and offset of the chip SERIAL over its calibrations, by temperature and age.
 
-    Runs are looked for in folders and where the chip's book says. Each core's medians and spread
+    Runs are looked for below each --root; without, in the current folder and where the chip's book
+    says. Each core's medians and spread
     over its columns are shown, or one column, and how they follow temperature and the time since
     programming. What cannot be read is named and left out; the exit code is then 5.
     """
@@ -97,7 +97,9 @@ def command(
         core=core,
         read_mode=None if read_mode is None else ReadMode(read_mode),
     )
-    history = _collect(choice, roots or (Path(),), with_book=with_book)
+    # Whoever says where to look means that and no other place.
+    asks_book = not roots if with_book is None else with_book
+    history = _collect(choice, roots, with_book=asks_book)
     _check_column(history, column)
     if table_path is not None:
         publish(history_csv(history, column), table_path, may_replace=force)
@@ -119,7 +121,7 @@ def _collect(choice: HistoryChoice, roots: Iterable[Path], *, with_book: bool) -
     named: list[Path] = []
     if with_book:
         named, left_out = runs_in_books(books_folder(user_data_folder()), choice.serial)
-    runs = find_runs([*roots, *named], may_be_none=True)
+    runs = find_runs([*(roots or [Path()]), *named], may_be_none=not roots)
     return collect_history(open_each(runs, left_out), choice, left_out)
 
 
@@ -134,13 +136,15 @@ def _check_column(history: ChipHistory, column: int | None) -> None:
         raise ConfigError("--column", [Problem("", message)])
 
 
-def _tell_left_out(left_out: Iterable[LeftOut]) -> None:
+def _tell_left_out(left_out: Sequence[LeftOut]) -> None:
     from hil.core.legible import printable
+    from hil.recorded.history import MOST_LEFT_OUT_SHOWN
 
-    problems = False
-    for one in left_out:
-        problems |= one.is_problem
+    for one in left_out[:MOST_LEFT_OUT_SHOWN]:
         word = "warning" if one.is_problem else "note"
         click.echo(printable(f"{word}: {one.path} is left out: {one.reason}"), err=True)
-    if problems:
+    more = len(left_out) - MOST_LEFT_OUT_SHOWN
+    if more > 0:
+        click.echo(f"warning: {more} more are left out: --json names all of them", err=True)
+    if any(one.is_problem for one in left_out):
         raise SystemExit(ExitCode.DATA)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from hil.cli.output import LegibleConsole
 from hil.core.legible import printable
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def empty_table(*headings: str, title: str = "") -> Table:
 
 def print_parts(parts: Iterable[Table | str]) -> None:
     """Print tables and lines, not shortened where there is no terminal."""
-    console = Console()
+    console = LegibleConsole()
     if not console.is_terminal:
-        console = Console(width=max(console.width, _NARROWEST_PIPE))
+        console = LegibleConsole(width=max(console.width, _NARROWEST_PIPE))
     for part in parts:
         if isinstance(part, str):
             click.echo(printable(part))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hil.cli.errors import reports_errors
-from hil.cli.scale_options import scale_options
+from hil.cli.scale_options import scale_options, tell_waiting
 
 
 @click.command()
@@ -54,7 +54,10 @@ def command(
     from hil.scale.pool import open_pool
 
     loaded = load_mapping(mapping)
-    with draw_bar(MofNCompleteColumn()) as bar, open_pool(workers=workers, cluster=cluster) as pool:
+    with (
+        open_pool(workers=workers, cluster=cluster, on_wait=tell_waiting) as pool,
+        draw_bar(MofNCompleteColumn()) as bar,
+    ):
         task = bar.add_task("reading", total=None)
         outcome = convert_files(
             files,

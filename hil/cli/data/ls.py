@@ -17,9 +17,10 @@ from hil.core.legible import printable
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
 def command(*, run: Path, as_json: bool) -> None:
-    """List the steps of the folder RUN, by its journal, and its other files, with their sizes.
+    """List the steps of RUN, a folder or packed file, and its other files, with their sizes.
 
-    No HDF5 file is opened; `hil data verify` looks into them.
+    The journal says which steps are finished. Step files are not opened; `hil data verify` looks
+    into them. Of a packed file the sizes are those that are stored.
     """
     from hil_datasets.integrity.listing import list_run
 

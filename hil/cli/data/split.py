@@ -23,7 +23,7 @@ from hil.core.legible import printable
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder that gets a folder for each part: core03, four_phase or visit01.",
+    help="Folder that gets one for each part: core03 or four_phase. Never one that holds anything.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @reports_errors

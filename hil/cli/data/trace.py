@@ -14,25 +14,40 @@ from hil.core.legible import quoted
 _MODES = ("one_phase", "four_phase")
 
 
-def _check_id(_: click.Context, __: click.Parameter, prefix: str | None) -> str | None:
-    if prefix is not None and not re.fullmatch("[0-9a-fA-F]{6,64}", prefix):
-        raise click.BadParameter(f"{quoted(prefix)} must be 6 to 64 hexadecimal digits")
-    return None if prefix is None else prefix.lower()
+def _check_ids(_: click.Context, __: click.Parameter, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    digits = [prefix.lower().removeprefix("sha256:") for prefix in prefixes]
+    for prefix, given in zip(digits, prefixes, strict=True):
+        if not re.fullmatch("[0-9a-f]{6,64}", prefix):
+            message = f"{quoted(given)} must be 6 to 64 hexadecimal digits, with sha256: or without"
+            raise click.BadParameter(message)
+    return tuple(dict.fromkeys(digits))
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--core", type=click.IntRange(min=0), help="Core of the coefficient.")
 @click.option("--column", type=click.IntRange(min=0), help="Column of the coefficient.")
-@click.option("--mode", type=click.Choice(_MODES), help="Read mode, where the core has both.")
+@click.option(
+    "--read-mode", "mode", type=click.Choice(_MODES), help="Read mode, where the core has both."
+)
 @choice_options()
 @click.option("--step", metavar="NAME", help="A step by its name, of any kind.")
 @click.option(
+    "--among",
+    "among",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where the runs are that the run was fitted again, replayed or packed from, or the files "
+    "that it was converted from. May be repeated.",
+)
+@click.option(
     "--id",
-    "prefix",
+    "prefixes",
     metavar="HEX",
-    callback=_check_id,
-    help="Find what has this id, or one that begins so, in all PATHS.",
+    multiple=True,
+    callback=_check_ids,
+    help="Find what has this id, or one that begins so, in all PATHS. May be repeated.",
 )
 @click.option(
     "--export",
@@ -60,7 +75,8 @@ def command(
     visit: int | None,
     newest: bool,
     step: str | None,
-    prefix: str | None,
+    among: tuple[Path, ...],
+    prefixes: tuple[str, ...],
     exported_path: Path | None,
     map_path: Path | None,
     as_json: bool,
@@ -69,10 +85,11 @@ def command(
 
     PATHS are folders of runs, packed files, or folders that hold such. With --core and --column
     the way back from one coefficient is shown, of one run; with --id or --export the run is found
-    first. Exits with 0 if every link holds, with 1 if one is broken or nothing was found.
+    first. From a run that was made from another one the way goes on in that, if --among says where
+    it is. Exits with 0 if every link holds, with 1 if one is broken or something was not found.
     """
-    from hil.cli.data.trace_found import show_export, show_found
-    from hil.cli.data.trace_shown import WantedCoefficient, only_run, show_trace
+    from hil.cli.data.trace_found import read_runs, show_export, show_found
+    from hil.cli.data.trace_shown import SearchPlaces, WantedCoefficient, only_run, show_trace
     from hil_datasets.calibration_choice import CalibrationChoice
 
     wanted = WantedCoefficient(
@@ -82,13 +99,15 @@ def command(
         step=step,
         choice=CalibrationChoice(at=at, visit=visit, newest=newest),
     )
-    if prefix is not None and exported_path is not None:
+    if prefixes and exported_path is not None:
         raise click.UsageError("give --id or --export, not both")
-    if prefix is not None:
-        is_good = show_found(paths, prefix, as_json=as_json)
+    if prefixes:
+        is_good = show_found((*paths, *among), prefixes, as_json=as_json)
     elif exported_path is not None:
-        is_good = show_export(paths, exported_path, map_path, wanted, as_json=as_json)
+        is_good = show_export((*paths, *among), exported_path, map_path, wanted, as_json=as_json)
     else:
         wanted.check()
-        is_good = show_trace(only_run(paths), wanted, as_json=as_json)
+        run = only_run(paths)
+        places = SearchPlaces(runs=read_runs(among, may_be_none=True), folders=among)
+        is_good = show_trace(run, wanted, places, as_json=as_json)
     raise SystemExit(ExitCode.DONE if is_good else ExitCode.SOME_FAILED)

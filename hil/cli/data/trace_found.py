@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from hil.cli.data.trace_shown import WantedCoefficient
     from hil_datasets.step import StepKey
     from hil_datasets.trace.export import TileHome
-    from hil_datasets.trace.search import RunIds
+    from hil_datasets.trace.search import FoundId, RunIds
 
 _MOST_LISTED = 12
 
 
-def show_found(paths: Sequence[Path], prefix: str, *, as_json: bool) -> bool:
-    """Print everything whose id begins with some hex digits; return whether there is any."""
-    runs = _read_runs(paths)
-    found = [each for run in runs for each in run.found(prefix)]
+def show_found(paths: Sequence[Path], prefixes: Sequence[str], *, as_json: bool) -> bool:
+    """Print everything whose id begins with some hex digits; return whether all were found."""
+    runs = read_runs(paths)
+    found = {prefix: _found_of(runs, prefix) for prefix in dict.fromkeys(prefixes)}
+    missing = [prefix for prefix, each in found.items() if not each]
+    once = dict.fromkeys(each for of_prefix in found.values() for each in of_prefix)
     if as_json:
         documents = [
             {
@@ -35,17 +37,28 @@ def show_found(paths: Sequence[Path], prefix: str, *, as_json: bool) -> bool:
                 "run": str(each.run),
                 "steps": [key.name for key in each.steps],
             }
-            for each in found
+            for each in once
         ]
-        click.echo(json.dumps({"runs": len(runs), "found": documents}, indent=1))
-        return bool(found)
-    for each in found:
-        click.echo(f"{each.what} {each.content_id}")
+        document = {"runs": len(runs), "found": documents, "missing": missing}
+        click.echo(json.dumps(document, indent=1))
+        return not missing
+    last = None
+    for each in once:
+        if last != (each.what, each.content_id):
+            click.echo(f"{each.what} {each.content_id}")
+        last = (each.what, each.content_id)
         click.echo(printable(f"  {each.run}: {_step_words(each.steps)}"))
-    if not found:
+    for prefix in missing:
         count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
         click.echo(f"nothing in {count} has an id that begins with {prefix}")
-    return bool(found)
+    return not missing
+
+
+def _found_of(runs: Sequence[RunIds], prefix: str) -> list[FoundId]:
+    """Return what has an id, the same id in several runs one after the other."""
+    found = [each for run in runs for each in run.found(prefix)]
+    first = {(each.what, each.content_id): place for place, each in reversed([*enumerate(found)])}
+    return sorted(found, key=lambda each: first[each.what, each.content_id])
 
 
 def show_export(
@@ -60,7 +73,7 @@ def show_export(
 
     Where a coefficient is asked for, the way back from it follows.
     """
-    from hil.cli.data.trace_shown import show_trace
+    from hil.cli.data.trace_shown import SearchPlaces, show_trace
     from hil_datasets.export.recognised import read_exported
     from hil_datasets.export.register_map import load_register_map
     from hil_datasets.trace.export import find_homes
@@ -71,26 +84,32 @@ def show_export(
     if is_coefficient and (wanted.core is None or wanted.column is None):
         raise click.UsageError("a coefficient of an exported file is said by --core and --column")
     exported = read_exported(exported_path, map_file=map_file)
-    homes = find_homes(exported, _read_runs(paths))
+    runs = read_runs(paths)
+    homes = find_homes(exported, runs)
     if is_coefficient:
         home = _meant_home(homes, wanted, exported_path)
+        if home.state is LinkState.OK:
+            _require_one_step(home, exported_path)
         for line in _home_lines(home):
             click.echo(printable(line), err=as_json)
         if home.state is not LinkState.OK:
             return False
         run, key = home.steps[0]
-        return show_trace(run, replace(wanted, core=None, step=key.name), as_json=as_json)
+        of_step = replace(wanted, core=None, step=key.name)
+        places = SearchPlaces(runs=runs, folders=paths)
+        return show_trace(run, of_step, places, as_json=as_json)
     is_whole = all(home.state is LinkState.OK for home in homes)
     _echo_homes(exported_path, exported.coefficients_id, homes, as_json=as_json)
     return is_whole
 
 
-def _read_runs(paths: Sequence[Path]) -> list[RunIds]:
+def read_runs(paths: Sequence[Path], *, may_be_none: bool = False) -> list[RunIds]:
+    """Return the ids of all runs at and below some places; what cannot be read is told."""
     from hil_datasets.found_runs import find_runs
     from hil_datasets.trace.search import read_ids
 
     runs = []
-    for run in find_runs(paths):
+    for run in find_runs(paths, may_be_none=may_be_none):
         ids = read_ids(run.path)
         for damage in ids.damage:
             click.echo(printable(f"warning: {damage}"), err=True)
@@ -115,8 +134,20 @@ def _meant_home(
     if len(meant) == 1:
         return meant[0]
     names = ", ".join(home.name for home in homes[:_MOST_LISTED])
-    what = "say which with --mode" if meant else f"it holds {names}"
+    what = "say which with --read-mode" if meant else f"it holds {names}"
     message = f"holds {len(meant)} such tiles of core {wanted.core}: {what}"
+    raise ConfigError(str(exported_path), [Problem("", message)])
+
+
+def _require_one_step(home: TileHome, exported_path: Path) -> None:
+    """Raise ConfigError where several runs have what a file holds: each has a way back."""
+    if len(home.steps) < 2:
+        return
+    listed = "; ".join(f"{run}: {key.name}" for run, key in home.steps[:_MOST_LISTED])
+    more = "; ..." if len(home.steps) > _MOST_LISTED else ""
+    message = (
+        f"{home.name} is in {len(home.steps)} runs: {listed}{more}; give the one that is meant"
+    )
     raise ConfigError(str(exported_path), [Problem("", message)])
 
 

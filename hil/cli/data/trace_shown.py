@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hil_datasets.run_source import RunSource
     from hil_datasets.step import StepKey
     from hil_datasets.trace.links import ColumnTrace
+    from hil_datasets.trace.search import RunIds
 
 _MOST_LISTED = 20
 
@@ -76,7 +77,7 @@ class WantedCoefficient:
 
     def _why_not_one(self, keys: Sequence[StepKey], finished: Sequence[StepKey]) -> str:
         if keys:
-            return f"core {self.core} was calibrated in both read modes: say which with --mode"
+            return f"core {self.core} was calibrated in both read modes: say which with --read-mode"
         cores = sorted({key.core for key in finished})
         mode = f" in the read mode {self.mode}" if self.mode else ""
         listed = ", ".join(map(str, cores[:_MOST_LISTED])) or "none"
@@ -104,20 +105,42 @@ def only_run(paths: Sequence[Path]) -> Path:
     return runs[0]
 
 
-def show_trace(path: Path, wanted: WantedCoefficient, *, as_json: bool) -> bool:
-    """Print the way back from a coefficient; return whether every link holds."""
-    from hil.cli.data.trace_words import trace_lines
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlaces:
+    """Where a way back may go on that leaves the run."""
+
+    runs: Sequence[RunIds]
+    """Runs that it may have been made from."""
+    folders: Sequence[Path]
+    """Folders that the files may be in that it was converted from."""
+
+
+def show_trace(
+    path: Path, wanted: WantedCoefficient, places: SearchPlaces, *, as_json: bool
+) -> bool:
+    """Print the way back from a coefficient, through all runs; return whether every link holds."""
+    from hil.cli.data.trace_words import chain_lines
     from hil_datasets.opened import open_source
-    from hil_datasets.trace.walk import trace_column
+    from hil_datasets.trace.chain import trace_chain
 
     source = open_source(path)
-    found = trace_column(source, wanted.key_in(source), wanted.column or 0)
+    key = wanted.key_in(source)
+    column = wanted.column or 0
+    traces = trace_chain(source, key, column, among=places.runs, folders=places.folders)
+    is_whole = all(found.is_whole for found in traces)
     if as_json:
-        click.echo(json.dumps(_document(found), indent=1, allow_nan=False))
+        first, *others = map(_document, traces)
+        sought = traces[-1].sought
+        document = first | {
+            "is_whole": is_whole,
+            "made_from": others,
+            "sought": None if sought is None else asdict(sought),
+        }
+        click.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
-        for line in trace_lines(found):
+        for line in chain_lines(traces):
             click.echo(printable(line))
-    return found.is_whole
+    return is_whole
 
 
 def _document(found: ColumnTrace) -> dict[str, Any]:

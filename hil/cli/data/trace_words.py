@@ -14,7 +14,45 @@ _MOST_EVENTS = 20
 _WIDTH = 20
 
 
-def trace_lines(found: ColumnTrace) -> Iterator[str]:
+def chain_lines(traces: Sequence[ColumnTrace]) -> Iterator[str]:
+    """Yield the lines of a way back through several runs, and at the end what is broken in all."""
+    for number, found in enumerate(traces):
+        if number:
+            yield ""
+            yield f"made from the readouts of {found.run}{_others(traces[number - 1], found)}"
+        yield from _trace_lines(found)
+    yield from _sought_lines(traces[-1])
+    broken = [_broken_words(link) for found in traces for link in found.links if _is_broken(link)]
+    yield f"broken: {', '.join(broken)}" if broken else "every link that can be checked holds"
+
+
+def _others(made: ColumnTrace, parent: ColumnTrace) -> str:
+    """Say where a run has the readouts that were fitted again, but not what they had come to."""
+    wanted = "" if made.sought is None else made.sought.coefficients_id
+    ids = {link.content_id for link in parent.links if link.name == "coefficients"}
+    return "" if not wanted or wanted in ids else f", whose coefficients are not {wanted}"
+
+
+def _is_broken(link: TraceLink) -> bool:
+    return link.state == "broken"
+
+
+def _broken_words(link: TraceLink) -> str:
+    if link.name == "file" and link.facts:
+        return f"file {link.facts['file']}"
+    return link.name
+
+
+def _sought_lines(last: ColumnTrace) -> Iterator[str]:
+    sought = last.sought
+    if sought is None:
+        return
+    where = f", then at {sought.run}" if sought.run else ""
+    yield f"the way goes on in a run with the readouts {sought.raw_sha256}{where}"
+    yield "  which is none of those given: say with --among FOLDER where to look for it"
+
+
+def _trace_lines(found: ColumnTrace) -> Iterator[str]:
     """Yield the lines of a trace: the column's values, then each link with what is told there."""
     key = found.key
     yield f"core {key.core} {key.read_mode} column {found.column}: step {key.name} of {found.run}"
@@ -22,8 +60,6 @@ def trace_lines(found: ColumnTrace) -> Iterator[str]:
         yield from _value_lines(found.values)
     for link in found.links:
         yield from _link_lines(link)
-    broken = [link.name for link in found.links if link.state == "broken"]
-    yield f"broken: {', '.join(broken)}" if broken else "every link that can be checked holds"
 
 
 def _value_lines(values: Mapping[str, Any]) -> Iterator[str]:
@@ -34,20 +70,21 @@ def _value_lines(values: Mapping[str, Any]) -> Iterator[str]:
         f"  registers  scale_p {codes['scale_p']}, scale_n {codes['scale_n']}, "
         f"offset {codes['offset']}, swap {codes['swap']}, shift {codes['shift']}{swap}"
     )
-    for name, unit in (("a_p", "LSB/count"), ("a_n", "LSB/count"), ("b", "LSB")):
+    for name, per in (("a_p", "/count"), ("a_n", "/count"), ("b", "")):
         product = values["product"][name]
         yield (
             f"  {name:4} held {_shown(held[name])}, fitted {_shown(fitted[name])} "
-            f"+- {_shown(errors[name])} output {unit}; {_shown(product)} in product units"
+            f"+- {_shown(errors[name])} LSB{per}; held in products: {_shown(product)} products{per}"
         )
     yield (
-        f"  output step {_shown(values['output_lsb'])} product units, "
-        f"flags {', '.join(values['flags']) or 'none'}"
+        f"  LSB: one output code, {_shown(values['output_lsb'])} products "
+        "(input code * weight code)"
     )
+    yield f"  flags {', '.join(values['flags']) or 'none'}"
     told = ", ".join(f"{name} {_shown(value)}" for name, value in values["errors"].items())
-    yield f"  error on held-out vectors, output LSB: {told}"
+    yield f"  error on held-out vectors, LSB: {told}"
     yield (
-        f"  fit: residual {_shown(values['residual_rms'])} output LSB, "
+        f"  fit: residual {_shown(values['residual_rms'])} LSB, "
         f"R2 {_shown(values['r_squared'])}, {values['saturated_counts']} clipped counts"
     )
     if values["quality"] is not None:
@@ -81,9 +118,8 @@ def _fact_lines(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _block_lines(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for block in blocks[:_MOST_BLOCKS]:
-        last = "" if block["last_vector"] is None else f" to {block['last_vector']}"
         words = [
-            f"vectors {block['first_vector']}{last}",
+            f"vectors {block['first_vector']} to {block['last_vector']}",
             f"{block['began_s']:.3f} s to {block['ended_s']:.3f} s",
         ]
         if "counts_p" in block:

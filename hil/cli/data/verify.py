@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hil.cli.errors import ExitCode, reports_errors
-from hil.cli.scale_options import scale_options
+from hil.cli.scale_options import scale_options, tell_waiting
 from hil.core.errors import DatasetError
 from hil.core.legible import printable
 
@@ -44,7 +44,7 @@ def command(
     from hil.scale.pool import open_pool
 
     runs = tuple(dict.fromkeys(run for path in paths for run in _runs(path)))
-    with open_pool(workers=workers, cluster=cluster) as pool:
+    with open_pool(workers=workers, cluster=cluster, on_wait=tell_waiting) as pool:
         if len(paths) == 1 and is_chips_folder(paths[0]):
             worst = _verify_chips(read_chips_folder(paths[0]), pool, as_json=as_json, quick=quick)
         elif runs == paths and len(runs) == 1:
