@@ -1,15 +1,18 @@
 """Cores with known arithmetic, for the tests of inference: numpy integers, nothing of the code."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from command_line import hil
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
 from hil.inference.layers import AnalogLayer
+from hil.inference.readings import ChipFacts
 from hil.inference.tiles import ProgrammedTile
 
 torch = pytest.importorskip(
@@ -30,8 +33,15 @@ class KnownCores:
         Rows and columns of a core; inputs and weights are padded with zeros to it.
     """
 
-    counter_bits = 31
-    read_mode = ReadMode.FOUR_PHASE
+    facts = ChipFacts(
+        name="known cores",
+        cores=tuple(range(1024)),
+        rows=300,
+        columns=300,
+        counter_bits=31,
+        read_mode=ReadMode.FOUR_PHASE,
+        nominal_gain=1.0,
+    )
     device = torch.device("cpu")
 
     def __init__(self, *, gain: float = 1.0, offset: float = 0.0, size: int = 300) -> None:
@@ -103,3 +113,24 @@ def integer_convolution(
     weight = rng.integers(-largest, largest + 1, size=shape).astype(np.float32)
     weight[:, 0, 0, 0] = largest
     return AnalogLayer(name="conv", node="conv2d", weight=weight, **geometry)
+
+
+_CAMPAIGN = """schema_version = 1
+[campaign]
+title = "The small chip"
+cores = [0, 1]
+[device]
+resource = "mock://small.toml"
+[vectors]
+calibration = 384
+verification = 128
+"""
+
+
+def measured_run(folder: Path) -> Path:
+    """Calibrate cores 0 and 1 of the chip of `contract_chip` in a folder, once; return the run."""
+    if not (folder / "run").exists():
+        (folder / "campaign.toml").write_text(_CAMPAIGN)
+        done = hil("run", "campaign.toml", "--out", "run", "--quiet", cwd=folder)
+        assert done.code == 0, done.stderr
+    return folder / "run"

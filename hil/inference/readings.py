@@ -1,6 +1,7 @@
 """Who multiplies: the seam between a network and a chip, a model of one, or exact arithmetic."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
@@ -9,6 +10,26 @@ from hil.inference.tiles import ProgrammedTile
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChipFacts:
+    """What is known of the cores that multiply."""
+
+    name: str
+    """Which chip, run, or profile."""
+    cores: tuple[int, ...]
+    """Numbers of the cores that may hold a tile, as `hil.inference.mapping.map_layers` takes."""
+    rows: int
+    """Inputs of one core."""
+    columns: int
+    """Outputs of one core."""
+    counter_bits: int
+    """Width of the counters; the highest code is overflow."""
+    read_mode: ReadMode
+    """How it reads."""
+    nominal_gain: float | None = None
+    """Products that one count stands for by its data sheet; None where nobody says."""
 
 
 class CoreReadings(Protocol):
@@ -24,13 +45,8 @@ class CoreReadings(Protocol):
         ...
 
     @property
-    def counter_bits(self) -> int:
-        """Width of the counters; the highest code is overflow."""
-        ...
-
-    @property
-    def read_mode(self) -> ReadMode:
-        """How it reads."""
+    def facts(self) -> ChipFacts:
+        """What is known of the cores."""
         ...
 
     def program(self, tiles: Sequence[ProgrammedTile]) -> None:

@@ -1,0 +1,1 @@
+"""What becomes of the counts of a core: nothing, one gain, or one of the units that correct."""
