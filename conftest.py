@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sybil import Example, Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 PROJECT = Path(__file__).parent
 
 # One worker of pytest for each processor: more threads of the linear algebra only wait in turns.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch
 
 # No test, and no process that one starts, may write into the user's own books of chips.
 os.environ["AIMC_HIL_DATA"] = tempfile.mkdtemp(prefix="hil-data-")
@@ -38,6 +39,7 @@ def enter_folder(namespace: dict[str, Any]) -> None:
     """Give each page a fresh folder of its own, with the examples in it."""
     folder = Path(tempfile.mkdtemp(prefix="hil-docs-"))
     shutil.copytree(PROJECT / "examples", folder / "examples")
+    namespace["without_torch"] = importlib.util.find_spec("torch") is None
     namespace["_folder"], namespace["_back"] = folder, Path.cwd()
     os.chdir(folder)
 
@@ -51,7 +53,13 @@ def leave_folder(namespace: dict[str, Any]) -> None:
 def run_console(example: Example) -> str | None:
     """Run the lines after ``$``; return what went wrong, or None."""
     commands = [line[2:] for line in example.parsed.splitlines() if line.startswith("$ ")]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    from forked_hil import forked_hil  # noqa: PLC0415 - pytest finds the folder `tests` by now
+
+    # What a user calls first is the installed script; of the others, none imports all of it again.
+    folders = [Path(sys.executable).parent, os.environ["PATH"]]
+    if Path(example.path).name != "README.md":
+        folders.insert(0, forked_hil().parent)
+    path = os.pathsep.join(map(str, folders))
     for command in commands:
         done = subprocess.run(  # noqa: S602 - the project's own documentation
             command,
@@ -68,7 +76,7 @@ def run_console(example: Example) -> str | None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
+    parsers=[SkipParser(), PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
     path=str(PROJECT),
     patterns=["README.md", "docs/**/*.md"],
     setup=enter_folder,

@@ -34,6 +34,7 @@ _COMMANDS = {
     ),
     "nmpu": ("hil.cli.nmpu", "Show what the NMPU's integer model computes, stage by stage."),
     "explore": ("hil.cli.explore", "Study which widths an NMPU needs, on a recording."),
+    "evaluate": ("hil.cli.evaluate", "Evaluate a network on a chip: what a correction wins."),
     "chip": ("hil.cli.chip", "Show what was ever done to a chip."),
     "instruments": ("hil.cli.instruments", "Look at a campaign's bench instruments."),
     "devices": ("hil.cli.devices", "List the devices there are, with their resource strings."),
@@ -75,6 +76,9 @@ def _multiply_on_one_core() -> None:
     # spread over all cores, their threads wait for each other and for the mock's process: on two
     # busy cores a campaign on the mock took two to three times as long. The user's own value holds.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # torch's threads may be several, but must not spin while they wait for each other: on two busy
+    # cores hil evaluate took four times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main() -> None:

@@ -5,34 +5,44 @@ from datetime import datetime
 from pathlib import Path
 
 from hil.campaign.config.load import load_campaign, load_stored_campaign
+from hil.campaign.mock_resource import MOCK
 from hil.campaign.run_events import RunWatcher
 from hil.campaign.runner import run_campaign
 from hil.core.errors import ConfigError, Problem
 from hil.explore.store import DESCRIPTION, RUN_FOLDER, check_usable
 from hil_datasets.journal import last_stop
+from hil_datasets.opened import begins_packed
 from hil_datasets.run_directory import RunDirectory
 
 _ENDED = frozenset({"complete", "incomplete"})
 """How a run ends that went to its end, with or without steps that could not be calibrated."""
 
 
-def default_folder(source: Path) -> Path:
-    """Return where a study goes that is not told: beside a run, or here for a campaign file.
+def default_folder(source: str | Path) -> Path:
+    """Return where a study goes that is not told: beside a run, or here for anything else.
 
     Examples
     --------
-    >>> default_folder(Path("examples/quickstart.toml")).as_posix()
+    >>> default_folder("examples/quickstart.toml").as_posix()
     'quickstart-explore'
+    >>> default_folder("mock://hermes-like?seed=2").as_posix()
+    'hermes-like-explore'
     """
-    if is_campaign(source):
-        return Path(f"{source.stem}-explore")
-    resolved = source.resolve()
+    profile = str(source).removeprefix(MOCK).partition("?")[0]
+    if profile != str(source):
+        return Path(f"{Path(profile).stem}-explore")
+    path = Path(source)
+    if is_campaign(path):
+        return Path(f"{path.stem}-explore")
+    resolved = path.resolve()
     return resolved.with_name(f"{resolved.name}-explore")
 
 
 def is_campaign(source: Path) -> bool:
-    """Say whether a path names a campaign file, and not the folder of a run."""
-    return source.is_file() or (source.suffix == ".toml" and not source.is_dir())
+    """Say whether a path names a campaign file, and not a run, in a folder or packed."""
+    if source.is_file():
+        return not begins_packed(source)
+    return source.suffix == ".toml" and not source.is_dir()
 
 
 def run_once(

@@ -5,6 +5,7 @@
     STUDY/study.json       which recording, which software
     STUDY/results.jsonl    one JSON object per format and step
     STUDY/run/             the run, where the study made its own
+    STUDY/demo/            network and images of --demo
 """
 
 import fcntl
@@ -27,6 +28,8 @@ DESCRIPTION = "study.json"
 """What a study says of itself."""
 RUN_FOLDER = "run"
 """Where a study that starts from a campaign file keeps the run."""
+_DEMO_FOLDER = "demo"
+"""Where a study by accuracy of the demo keeps what it made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +184,8 @@ def check_usable(path: Path) -> None:
         problem = Problem("", f"cannot be used as output folder: {reason}")
         raise ConfigError(str(path), [problem]) from error
     # A study that was killed at once has a `.part` of its description, and no more.
-    if DESCRIPTION not in names and names - {RUN_FOLDER, DESCRIPTION + PART_SUFFIX}:
+    own = {RUN_FOLDER, _DEMO_FOLDER, DESCRIPTION + PART_SUFFIX}
+    if DESCRIPTION not in names and names - own:
         what = "holds a run" if "journal.jsonl" in names else "is not empty and holds no study"
         message = f"{what}; choose another folder with --out (nothing was changed)"
         raise ConfigError(str(path), [Problem("", message)])

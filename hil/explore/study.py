@@ -1,9 +1,8 @@
 """A study: a recording, some of its steps, a list of formats, and only the work that is missing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import hil
 from hil.campaign.config.load import Campaign, load_stored_campaign
@@ -12,23 +11,11 @@ from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
 from hil.explore.evaluate import CalibrationSettings, FormatResult, Task, evaluate_task
 from hil.explore.grid import Candidate
-from hil.explore.store import ResultKey, StudyFolder, StudySubject, open_study
-from hil.scale.pool import open_pool
+from hil.explore.missing import StudyObserver, run_missing
+from hil.explore.store import ResultKey, StudySubject, open_study
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepKey, StepKind
-
-
-class StudyObserver(Protocol):
-    """Who is told how a study goes."""
-
-    def on_start(self, *, missing: int, stored: int) -> None:
-        """Hear how many results are to be found, and how many were found before."""
-        ...
-
-    def on_result(self, result: FormatResult) -> None:
-        """Hear of one more result, which is stored."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,35 +153,16 @@ def run_study(
     WorkerLostError
         If a worker was killed, or the cluster is gone.
     """
-    folder = open_study(out, study.subject)
-    with folder.held():
-        results = folder.results()
-        wanted = _tasks(study, candidates)
-        missing = [task for task in wanted if (task.format_text, task.raw_sha256) not in results]
-        observer.on_start(missing=len(missing), stored=len(wanted) - len(missing))
-        keep = _keeper(folder, results, observer)
-        if missing:
-            with open_pool(workers=workers, cluster=cluster) as pool:
-                for result in pool.map(evaluate_task, missing, on_leftover=keep):
-                    keep(result)
-    keys = {(task.format_text, task.raw_sha256) for task in wanted}
-    return StudyOutcome(
-        study=study,
-        candidates=candidates,
-        results={key: result for key, result in results.items() if key in keys},
-        evaluated=len(missing),
+    wanted = _tasks(study, candidates)
+    results, evaluated = run_missing(
+        wanted,
+        evaluate_task,
+        folder=open_study(out, study.subject),
+        workers=workers,
+        cluster=cluster,
+        observer=observer,
     )
-
-
-def _keeper(
-    folder: StudyFolder, results: dict[ResultKey, FormatResult], observer: StudyObserver
-) -> Callable[[FormatResult], None]:
-    def keep(result: FormatResult) -> None:
-        folder.append(result)
-        results[result.format_text, result.raw_sha256] = result
-        observer.on_result(result)
-
-    return keep
+    return StudyOutcome(study=study, candidates=candidates, results=results, evaluated=evaluated)
 
 
 def _tasks(study: Study, candidates: Sequence[Candidate]) -> list[Task]:

@@ -1,8 +1,9 @@
 """What a study found: per read mode the error of every format against its bits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from hil.core.nmpu_format import NmpuFormat
 from hil.explore.evaluate import FormatResult
@@ -25,13 +26,17 @@ class FormatPoint:
     register_bits: int
     """Register bits per column; see the cost model."""
     error: float
-    """Relative L2 error of the NMPU on held-out vectors, mean over the cores."""
+    """By error: relative L2 error of the NMPU on held-out vectors, mean over cores. By accuracy:
+    share of images that the network gets wrong."""
     error_per_core: dict[int, float]
-    """The same, core by core."""
+    """The same, core by core; empty by accuracy."""
     shifts: tuple[int, ...]
-    """Shift of each core, in the order of the cores."""
+    """Shift of each core, in the order of the cores; empty by accuracy."""
     is_pareto: bool
     """Whether no other format of this read mode is as cheap and better, or cheaper and as good."""
+    lost: dict[str, float]
+    """By accuracy: what it loses against the float correction on the same images, ``drop`` with its
+    95 % interval ``low`` to ``high``; empty by error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +48,8 @@ class ReadModeSummary:
     cores: tuple[int, ...]
     """The cores that were looked at."""
     baselines: dict[str, float]
-    """Relative L2 error without correction, with the float and with the FP16 one; mean over cores.
-
-    Empty if the base format is refused.
-    """
+    """The same error without correction, with the float and with the FP16 one; empty if the base
+    format is refused."""
     formats: tuple[FormatPoint, ...]
     """Every format that holds every core, in the order of the grid."""
 
@@ -93,6 +96,10 @@ class StudySummary:
     """Results per read mode."""
     refused: tuple[Refusal, ...]
     """Formats without a result."""
+    metric: str = "error"
+    """``error`` of the cores, or ``accuracy`` of a network."""
+    images: int = 0
+    """By accuracy: how many images judge."""
 
 
 def summarize_study(outcome: StudyOutcome) -> StudySummary:
@@ -122,8 +129,6 @@ def _summarize_mode(outcome: StudyOutcome, read_mode: str) -> ReadModeSummary:
         if candidate.fmt is not None and not any(result.refusal for result in results)
     ]
     errors = [fmean(result.errors["nmpu"] for result in results) for _, results in held]
-    costs = [register_bits(fmt) for fmt, _ in held]
-    best = set(pareto_set(list(zip(costs, errors, strict=True))))
     base = [results for fmt, results in held if fmt == outcome.study.base]
     return ReadModeSummary(
         read_mode=str(read_mode),
@@ -133,19 +138,38 @@ def _summarize_mode(outcome: StudyOutcome, read_mode: str) -> ReadModeSummary:
         },
         formats=tuple(
             FormatPoint(
-                format=fmt.to_text(),
-                changes=changed_parameters(outcome.study.base, fmt),
-                register_bits=costs[position],
-                error=errors[position],
+                **point,
                 error_per_core={
                     core: result.errors["nmpu"] for core, result in zip(cores, results, strict=True)
                 },
                 shifts=tuple(result.shift for result in results),
-                is_pareto=position in best,
+                lost={},
             )
-            for position, (fmt, results) in enumerate(held)
+            for point, (_, results) in zip(
+                judge_formats(outcome.study.base, [fmt for fmt, _ in held], errors),
+                held,
+                strict=True,
+            )
         ),
     )
+
+
+def judge_formats(
+    base: NmpuFormat, formats: Sequence[NmpuFormat], errors: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Return what a `FormatPoint` says of each format whatever the metric is."""
+    costs = [register_bits(fmt) for fmt in formats]
+    best = set(pareto_set(list(zip(costs, errors, strict=True))))
+    return [
+        {
+            "format": fmt.to_text(),
+            "changes": changed_parameters(base, fmt),
+            "register_bits": costs[position],
+            "error": errors[position],
+            "is_pareto": position in best,
+        }
+        for position, fmt in enumerate(formats)
+    ]
 
 
 def changed_parameters(base: NmpuFormat, fmt: NmpuFormat) -> dict[str, int | bool | str]:

@@ -172,6 +172,28 @@ def vectors_used(tiles: Sequence[Tile], samples: InputSamples) -> dict[int, int]
     return {tile.core: len(samples[tile.layer, tile.group]) for tile in tiles}
 
 
+def search_counts(
+    tiles: Sequence[Tile], readings: CoreReadings, samples: InputSamples
+) -> dict[int, npt.NDArray[np.uint16]]:
+    """Read the cores with the first vectors that calibrated them, for searching register codes.
+
+    On a model of a chip these are the readouts that the calibration saw, noise included.
+
+    Returns
+    -------
+    By core, counts (vector, polarity, column).
+    """
+    import torch  # noqa: PLC0415 - the extra `inference`
+
+    found = {}
+    for tile in tiles:
+        inputs = samples[tile.layer, tile.group][:SEARCH_VECTORS, tile.rows]
+        given = torch.from_numpy(np.ascontiguousarray(inputs)).to(readings.device)
+        counts = readings.counts(tile.core, given, first=0)
+        found[tile.core] = counts.cpu().numpy().astype(np.uint16)
+    return found
+
+
 def _calibrate(
     one: QuantisedLayer,
     tile: Tile,
@@ -192,14 +214,14 @@ def _calibrate(
         ColumnMoments.of(counts, expected),
         fmt=fmt,
         saturated_counts=saturated_inputs(
-            counts, in_bits=fmt.in_bits, counter_bits=readings.counter_bits
+            counts, in_bits=fmt.in_bits, counter_bits=readings.facts.counter_bits
         ),
         sample_counts=counts[:SEARCH_VECTORS],
         sample_expected=expected[:SEARCH_VECTORS],
         largest_expected=float(np.abs(expected).max()),
         headroom=terms.headroom,
         limits=terms.limits,
-        clip_code=min(1 << fmt.in_bits, (1 << readings.counter_bits) - 1),
+        clip_code=min(1 << fmt.in_bits, (1 << readings.facts.counter_bits) - 1),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hil.inference.libraries import load_library, load_torch
 from hil_datasets.durable import finished_file, names_failed_writes
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 DEMO_MODEL = "hil.inference.demo:make_network"
 """The demo's network, as `load_network` takes it."""
 _SEED = 20
-_EPOCHS = 12
+_EPOCHS = 6
 _BATCH = 64
 _TEST_IMAGES = 500
 _LARGEST_GREY = 16
@@ -53,6 +54,15 @@ def make_network() -> "torch.nn.Module":
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10))
 
 
+def demo_files(folder: Path) -> DemoFiles:
+    """Return the names of the demo's files in a folder."""
+    return DemoFiles(
+        weights=folder / "weights.safetensors",
+        images=folder / "images.npz",
+        training_images=folder / "training_images.npz",
+    )
+
+
 def write_demo(folder: Path) -> DemoFiles:
     """Train the network, and write it and the images into a folder.
 
@@ -63,14 +73,14 @@ def write_demo(folder: Path) -> DemoFiles:
     DatasetError
         If a file cannot be written.
     """
+    load_torch()
     images, labels = _digits()
-    files = DemoFiles(
-        weights=folder / "demo_weights.safetensors",
-        images=folder / "demo_images.npz",
-        training_images=folder / "demo_training_images.npz",
-    )
-    from safetensors.torch import save_file  # noqa: PLC0415 - an extra
-
+    files = demo_files(folder)
+    save_file = load_library(
+        "safetensors.torch", purpose="the demo", package="safetensors"
+    ).save_file
+    with names_failed_writes(folder):
+        folder.mkdir(exist_ok=True)
     trained = _train(images[_TEST_IMAGES:], labels[_TEST_IMAGES:])
     with names_failed_writes(files.weights), finished_file(files.weights) as part:
         save_file({name: value.contiguous() for name, value in trained.items()}, part)
@@ -85,9 +95,8 @@ def write_demo(folder: Path) -> DemoFiles:
 
 def _digits() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Return images (image, row, column, channel) and labels (image,), in an order of chance."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - an extra, and slow to import
-
-    digits = load_digits()
+    datasets = load_library("sklearn.datasets", purpose="the demo", package="scikit-learn")
+    digits = datasets.load_digits()
     order = np.random.default_rng(_SEED).permutation(len(digits.target))
     grey = np.rint(digits.images[order] * (255 / _LARGEST_GREY)).astype(np.uint8)
     return grey[..., None], digits.target[order].astype(np.int64)
@@ -108,9 +117,9 @@ def _train(
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3, weight_decay=1e-4)
     network.train()
     for _ in range(_EPOCHS):
-        order = torch.from_numpy(rng.permutation(len(labels)))
+        order: Any = torch.from_numpy(rng.permutation(len(labels)))
         for chosen in order.split(_BATCH):
-            loss = torch.nn.functional.cross_entropy(network(inputs[chosen]), wanted[chosen])
+            loss: Any = torch.nn.functional.cross_entropy(network(inputs[chosen]), wanted[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -6,7 +6,7 @@ normalisation and ReLU are folded into the correction, their nodes pass on what 
 two tensors are those of the FP16 unit behind the columns, or of float32, by choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,8 @@ class Execution:
         How two tensors are added.
     tally
         Is told what leaves each layer and what should, if given.
+    instead
+        What computes further nodes, by name, such as normalisations that were estimated again.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Execution:
         device: "torch.device",
         sums: SumArithmetic = SumArithmetic.INT8,
         tally: LayerTally | None = None,
+        instead: Mapping[str, Compute] | None = None,
     ) -> None:
         self._graph = network.graph
         self._quantised = quantised
@@ -80,9 +83,11 @@ class Execution:
         self._first = 0
         self._exact = ExactLayers(quantised, device)
         self._expected: dict[str, tuple[int, torch.Tensor]] = {}
-        self._compute = self._computations(sums)
+        self._compute = dict(instead or {}) | self._computations(sums)
 
-    def run(self, images: "torch.Tensor", *, first: int = 0) -> "torch.Tensor":
+    def run(
+        self, images: "torch.Tensor", *, first: int = 0, at_once: int | None = None
+    ) -> "torch.Tensor":
         """Compute the network's output.
 
         Parameters
@@ -91,6 +96,8 @@ class Execution:
             float32 (image, channel, row, column), as the network takes them.
         first
             Number of the first image: the noise of an image follows from its number.
+        at_once
+            Images whose values between two layers are in memory together; chosen if None.
 
         Returns
         -------
@@ -99,7 +106,7 @@ class Execution:
         import torch  # noqa: PLC0415 - the extra `inference`
 
         values = max(1, images[:1].numel())
-        batch = max(1, min(_LARGEST_BATCH, _BATCH_VALUES // values))
+        batch = at_once or max(1, min(_LARGEST_BATCH, _BATCH_VALUES // values))
         logits = []
         with torch.inference_mode():
             for start in range(0, len(images), batch):

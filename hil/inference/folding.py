@@ -7,7 +7,7 @@ normalised digitally, and every layer says why.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,17 @@ from hil.inference.quantised import QuantisedLayer
 from hil.inference.ranges import Ranges, last_node
 from hil.inference.tiles import Tile
 from hil_calibration.calibrate import OFFSET_ROOM_CODES, CoreCalibration
+from hil_calibration.error_bound import error_bound
 from hil_calibration.fold import BatchNorm, FoldedBatchNorm, fold_batch_norm
 from hil_calibration.ldpu import LdpuCoefficients
-from hil_calibration.quantize import smallest_output_lsb
+from hil_calibration.quantize import quantize, smallest_output_lsb
 
 LARGEST_COARSENING = 2.0
 """Most that folding may coarsen the output step of a layer: one bit of eight. Beyond it, digital
 normalisation keeps more of the products than the output codes would."""
+
+CountArray = npt.NDArray[np.uint16]
+"""Counts (vector, polarity, column), P then N."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ def fold_layers(
     *,
     fmt: NmpuFormat,
     headroom: float,
+    sample_counts: Mapping[int, CountArray] | None = None,
 ) -> tuple[LayerFolding, ...]:
     """Fold what can be folded.
 
@@ -113,11 +118,15 @@ def fold_layers(
         NMPU format, shift 0.
     headroom
         Factor left in the scale registers for drift, 1 <= headroom.
+    sample_counts
+        Readouts of the cores, by core: the codes are searched for on them. Without them, every
+        gain and offset has its nearest code, which costs up to several output codes.
 
     Returns
     -------
     One for each layer.
     """
+    counts = sample_counts or {}
     found = []
     for place, one in enumerate(quantised):
         own = [tile for tile in tiles if tile.layer == place]
@@ -126,8 +135,14 @@ def fold_layers(
         try:
             for tile in own if not reason else ():
                 limit = ranges.limits[last_node(one.layer)]
-                folded[tile.core] = _fold_tile(
+                nearest = _fold_tile(
                     one, tile, calibrations[tile.core], limit, fmt=fmt, headroom=headroom
+                )
+                seen = counts.get(tile.core)
+                folded[tile.core] = (
+                    nearest
+                    if seen is None
+                    else replace(nearest, nmpu=_searched(nearest.nmpu, seen, headroom=headroom))
                 )
         except _NotFoldedError as error:
             folded, reason = {}, str(error)
@@ -191,6 +206,27 @@ def _fold_tile(
     except (CalibrationError, ValueError) as error:
         raise _NotFoldedError(str(error)) from error
     return FoldedTile(nmpu=nmpu, fp16=_half_coefficients(norm, calibration, output_lsb))
+
+
+def _searched(nearest: FoldedBatchNorm, counts: CountArray, *, headroom: float) -> FoldedBatchNorm:
+    """Return the codes nearest to the real-valued map on readouts, all of a column together.
+
+    The nearest code of a gain is off by up to half a step, and hundreds of counts make whole output
+    codes of that; the offset, fitted again, takes its mean back. The target knows no ReLU: what it
+    cuts off still says which gains are right.
+    """
+    correction = nearest.correction
+    found = quantize(
+        correction,
+        nearest.fmt,
+        # A dead column, too, has an offset: what normalisation makes of nothing.
+        is_calibrated=np.ones(correction.b.shape, dtype=np.bool_),
+        counts=counts,
+        expected=correction.apply(counts),
+        headroom=headroom,
+    )
+    bound = error_bound(correction, found.registers, found.fmt)
+    return replace(nearest, fmt=found.fmt, registers=found.registers, error_bound=bound)
 
 
 def _output_lsb(

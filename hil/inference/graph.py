@@ -195,22 +195,39 @@ def _batch_norm_after(graph: Any, node: Any, constants: set[Any]) -> tuple[Any, 
     following = _only_user(node, (_BATCH_NORM,))
     if following is None or following.args[0] is not node:
         return node, None
-    given = following.args[1:5]
+    norm = _batch_norm_of(graph, following, constants)
+    return (node, None) if norm is None else (following, norm)
+
+
+def find_batch_norms(graph: Any) -> dict[str, BatchNorm]:
+    """Return every batch normalisation by constants, by name of its node, in order."""
+    constants = _constant_nodes(graph)
+    found = {}
+    for node in graph.graph.nodes:
+        if str(node.target) == _BATCH_NORM:
+            norm = _batch_norm_of(graph, node, constants)
+            if norm is not None:
+                found[node.name] = norm
+    return found
+
+
+def _batch_norm_of(graph: Any, node: Any, constants: set[Any]) -> BatchNorm | None:
+    """Return the normalisation of a node; None if it depends on the images or has no statistics."""
+    given = node.args[1:5]
     if any(one is not None and one not in constants for one in given):
-        return node, None
+        return None
     gamma, beta, mean, variance = (
         None if one is None else constant_array(graph, one).astype(np.float64) for one in given
     )
     if mean is None or variance is None:
-        return node, None
-    norm = BatchNorm(
+        return None
+    return BatchNorm(
         gamma=np.ones_like(mean) if gamma is None else gamma,
         beta=np.zeros_like(mean) if beta is None else beta,
         mean=mean,
         variance=variance,
-        eps=float(following.args[7]),
+        eps=float(node.args[7]),
     )
-    return following, norm
 
 
 def _only_user(node: Any, operations: tuple[str, ...]) -> Any:

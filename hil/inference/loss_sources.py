@@ -48,7 +48,12 @@ def find_loss_sources(evaluation: Evaluation) -> tuple[LossSource, ...]:
 def _steps(evaluation: Evaluation) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     yield "weights in int8", evaluation.int8_weight_predictions
     yield "layer inputs in int8", evaluation.int8_predictions
+    with_cores = ""
     for correction, source in _CORRECTIONS.items():
         result = evaluation.find(Condition(correction=correction))
         if result is not None:
-            yield source, result.predictions
+            # Without the float correction, the first of the others brings the cores along.
+            yield with_cores + source, result.predictions
+            with_cores = ""
+        elif correction == "float":
+            with_cores = "cores and counters, and "

@@ -1,5 +1,7 @@
 """What an evaluation found, as values: predictions per condition."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,12 +49,15 @@ class ConditionResult:
     """Relative L2 error of each layer's products against the exact products of the same input
     codes, shape (layer,); NaN where nothing was expected."""
     layer_saturation: npt.NDArray[np.float64]
-    """Share of counts that were at the counter's end, shape (layer,)."""
+    """Share of counts that were at the counter's end, shape (layer,); NaN where the chip's own unit
+    took the counts and nobody saw them."""
+    layer_folded: npt.NDArray[np.bool_]
+    """Whether the correction of the layer normalised its outputs, too, shape (layer,)."""
     seconds: float = 0.0
     """How long it took."""
 
     def __post_init__(self) -> None:
-        for name in ("predictions", "layer_errors", "layer_saturation"):
+        for name in ("predictions", "layer_errors", "layer_saturation", "layer_folded"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
 
 
@@ -92,6 +97,20 @@ class Evaluation:
             "labels", "float_predictions", "int8_predictions", "int8_weight_predictions",
         ):  # fmt: skip
             object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @property
+    def id(self) -> str:
+        """Return a content hash of what went in, but for the software, and of what was predicted.
+
+        The SHA-256 of a line of JSON with the identity, and of name and predictions (little-endian
+        int64) of every condition.
+        """
+        said = json.dumps(dict(self.identity), sort_keys=True)
+        digest = hashlib.sha256(f"hil evaluation 1\n{said}\n".encode())
+        for result in self.results:
+            digest.update(f"{result.condition.name}\n".encode())
+            digest.update(np.ascontiguousarray(result.predictions, dtype="<i8").data)
+        return digest.hexdigest()
 
     def find(self, condition: Condition) -> ConditionResult | None:
         """Return the result of a condition; None if there is none."""

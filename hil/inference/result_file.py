@@ -7,19 +7,22 @@
     /predictions                         (condition, image)
     /layer_errors, /layer_saturation     (condition, layer)
     /labels, /float_predictions, ...     (image)
+    /calibrations/0s/...                 (core, column): corrections and registers, by age
 
 xarray opens it with ``open_dataset(path, engine="h5netcdf")``.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import DatasetError, Problem
+from hil.inference.core_tables import LONG_NAMES, UNITS, CoreTables
 from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
 from hil_datasets.durable import finished_file, names_failed_writes
 
@@ -29,8 +32,22 @@ _Table = tuple[str, npt.NDArray[np.generic], tuple[str, ...], str, str]
 """Name, values, axes, unit, long name."""
 
 
-def write_evaluation(evaluation: Evaluation, path: Path) -> None:
+def write_evaluation(
+    evaluation: Evaluation,
+    path: Path,
+    *,
+    calibrations: Mapping[float, CoreTables] = MappingProxyType({}),
+) -> None:
     """Write an evaluation; an older file of this name is replaced as a whole.
+
+    Parameters
+    ----------
+    evaluation
+        What was found.
+    path
+        Where to.
+    calibrations
+        Corrections and registers of all cores, by the age of the weights, seconds.
 
     Raises
     ------
@@ -50,6 +67,8 @@ def write_evaluation(evaluation: Evaluation, path: Path) -> None:
             for number, axis in enumerate(axes):
                 dataset.dims[number].attach_scale(file[axis])
                 dataset.dims[number].label = axis
+        for age_s, tables in calibrations.items():
+            _write_calibration(file.create_group(f"calibrations/{age_s:g}s"), age_s, tables)
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -84,6 +103,20 @@ def _write_axes(file: h5py.File, evaluation: Evaluation) -> None:
         scale.make_scale(axis)
 
 
+def _write_calibration(group: h5py.Group, age_s: float, tables: CoreTables) -> None:
+    group.attrs["age_s"] = age_s
+    group.create_dataset("core", data=tables["core"]).make_scale("core")
+    columns = group.create_dataset("column", data=np.arange(tables["is_used"].shape[1]))
+    columns.make_scale("column")
+    columns.attrs.update({"units": "1", "long_name": "column of the tile"})
+    for name, values in tables.items():
+        dataset = group[name] if name == "core" else group.create_dataset(name, data=values)
+        dataset.attrs.update({"units": UNITS.get(name, "1"), "long_name": LONG_NAMES[name]})
+        for number, axis in enumerate(("core", "column")[: values.ndim] if name != "core" else ()):
+            dataset.dims[number].attach_scale(group[axis])
+            dataset.dims[number].label = axis
+
+
 def _create(file: h5py.File, name: str, values: npt.NDArray[np.generic]) -> h5py.Dataset:
     if values.dtype.kind == "U":
         return file.create_dataset(name, data=values.astype(object), dtype=_TEXT)
@@ -95,6 +128,7 @@ def _write_attributes(file: h5py.File, evaluation: Evaluation) -> None:
         {
             "file_format": FILE_FORMAT,
             "format_version": SCHEMA_VERSION,
+            "evaluation_id": evaluation.id,
             "model": evaluation.model,
             "chip": evaluation.chip,
             "read_mode": evaluation.read_mode,
@@ -166,6 +200,14 @@ def _tables(evaluation: Evaluation) -> Iterator[_Table]:
     ):
         values = np.array(per_layer, float).reshape(len(results), layers)
         yield name, values, ("condition", "layer"), "1", long_name
+    folded = np.array([result.layer_folded for result in results], np.uint8)
+    yield (
+        "layer_folded",
+        folded.reshape(len(results), layers),
+        ("condition", "layer"),
+        "1",
+        "1 where the correction normalised the layer's outputs, too",
+    )
 
 
 def _read(file: h5py.File) -> Evaluation:
@@ -180,6 +222,7 @@ def _read(file: h5py.File) -> Evaluation:
             predictions=file["predictions"][number],
             layer_errors=file["layer_errors"][number],
             layer_saturation=file["layer_saturation"][number],
+            layer_folded=file["layer_folded"][number].astype(bool),
             seconds=float(file["seconds"][number]),
         )
         for number, correction in enumerate(corrections)

@@ -4,6 +4,8 @@
 
     OUT/subject.json       what is evaluated; another subject does not mix with it
     OUT/conditions/*.npz   one file for each finished condition
+    OUT/calibrations/*.npz corrections and registers of all cores, by the age of the weights
+    OUT/baselines.npz      what the network predicts without a chip
     OUT/evaluation.h5      all of it, with names and units
     OUT/evaluation.json    the numbers of the table
 """
@@ -11,19 +13,27 @@
 import fcntl
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.inference.baselines import Baselines
+from hil.inference.core_tables import CoreTables, core_tables
+from hil.inference.corrections.calibrated import CalibratedCores
 from hil.inference.outcome import Condition, ConditionResult
 from hil_datasets.durable import PART_SUFFIX, finished_file, names_failed_writes
 from hil_datasets.regular_file import read_regular
 
 SUBJECT = "subject.json"
 CONDITIONS = "conditions"
+CALIBRATIONS = "calibrations"
+BASELINES = "baselines.npz"
 RESULT_FILE = "evaluation.h5"
 JSON_FILE = "evaluation.json"
 DEMO = "demo"
@@ -82,21 +92,21 @@ class EvaluationFolder:
         DatasetError
             If its file is damaged.
         """
-        path = self._condition_path(condition)
-        if not path.exists():
+        stored = _read(self._path / CONDITIONS / f"{condition.name}.npz")
+        if stored is None:
             return None
+        path, arrays = stored
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                return ConditionResult(
-                    condition=condition,
-                    predictions=stored["predictions"],
-                    layer_errors=stored["layer_errors"],
-                    layer_saturation=stored["layer_saturation"],
-                    seconds=float(stored["seconds"]),
-                )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            message = f"is damaged: {error}; delete it, and it is computed again"
-            raise DatasetError(str(path), [Problem("", message)]) from error
+            return ConditionResult(
+                condition=condition,
+                predictions=arrays["predictions"],
+                layer_errors=arrays["layer_errors"],
+                layer_saturation=arrays["layer_saturation"],
+                layer_folded=arrays["layer_folded"],
+                seconds=float(arrays["seconds"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from error
 
     def keep(self, result: ConditionResult) -> None:
         """Store a finished condition.
@@ -106,20 +116,66 @@ class EvaluationFolder:
         DatasetError
             If it cannot be written.
         """
-        path = self._condition_path(result.condition)
-        with names_failed_writes(path):
-            path.parent.mkdir(exist_ok=True)
-            with finished_file(path) as part, part.open("wb") as file:
-                np.savez(
-                    file,
-                    predictions=result.predictions,
-                    layer_errors=result.layer_errors,
-                    layer_saturation=result.layer_saturation,
-                    seconds=np.float64(result.seconds),
-                )
+        _write(
+            self._path / CONDITIONS / f"{result.condition.name}.npz",
+            predictions=result.predictions,
+            layer_errors=result.layer_errors,
+            layer_saturation=result.layer_saturation,
+            layer_folded=result.layer_folded,
+            seconds=np.float64(result.seconds),
+        )
 
-    def _condition_path(self, condition: Condition) -> Path:
-        return self._path / CONDITIONS / f"{condition.name}.npz"
+    def find_baselines(self) -> Baselines | None:
+        """Return what was predicted without a chip, if it is known; raise as `find`."""
+        stored = _read(self._path / BASELINES)
+        if stored is None:
+            return None
+        path, arrays = stored
+        try:
+            return Baselines(**{one.name: arrays[one.name] for one in fields(Baselines)})
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+    def keep_baselines(self, baselines: Baselines) -> None:
+        """Store what was predicted without a chip; raise as `keep`."""
+        arrays = {one.name: getattr(baselines, one.name) for one in fields(Baselines)}
+        _write(self._path / BASELINES, **arrays)
+
+    def keep_cores(self, cores: CalibratedCores, *, age_s: float) -> None:
+        """Store the calibrations of all cores at an age; raise as `keep`."""
+        _write(self._path / CALIBRATIONS / f"{age_s:g}s.npz", **core_tables(cores))
+
+    def calibrations(self, ages_s: Iterable[float]) -> dict[float, CoreTables]:
+        """Return the stored calibrations of these ages, by age; raise as `find`."""
+        found = {}
+        for age_s in ages_s:
+            stored = _read(self._path / CALIBRATIONS / f"{age_s:g}s.npz")
+            if stored is not None:
+                found[age_s] = stored[1]
+        return found
+
+
+def _read(path: Path) -> tuple[Path, dict[str, npt.NDArray[Any]]] | None:
+    if not path.exists():
+        return None
+    try:
+        # numpy leaves a file open that it cannot read, if it opened it itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return path, {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _write(path: Path, **arrays: npt.ArrayLike) -> None:
+    with names_failed_writes(path):
+        path.parent.mkdir(exist_ok=True)
+        with finished_file(path) as part, part.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type] # its stub takes no array here
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    message = f"is damaged: {error}; delete it, and it is computed again"
+    return DatasetError(str(path), [Problem("", message)])
 
 
 def make_folder(path: Path) -> None:

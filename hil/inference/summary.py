@@ -1,5 +1,6 @@
 """An evaluation in numbers: what the terminal and the JSON document show."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from hil.inference.comparing import PairedDifference, Share, accuracy, compare_paired
 from hil.inference.loss_sources import LossSource, find_loss_sources
 from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
+from hil.inference.switched_off import SwitchedOff
 
 REFERENCE = "fp16"
 """The correction that the others are compared with: a digital FP16 unit on the chip."""
@@ -35,6 +37,8 @@ class ConditionSummary:
     """As in `ConditionResult`."""
     layer_saturation: tuple[float, ...]
     """As in `ConditionResult`."""
+    layer_folded: tuple[bool, ...]
+    """As in `ConditionResult`."""
     seconds: float
     """How long it took."""
 
@@ -43,6 +47,8 @@ class ConditionSummary:
 class EvaluationSummary:
     """An evaluation in numbers, for the terminal and for JSON."""
 
+    id: str
+    """As in `Evaluation`."""
     model: str
     """As in `Evaluation`."""
     chip: str
@@ -63,6 +69,8 @@ class EvaluationSummary:
     """In the order of the evaluation."""
     loss_sources: tuple[LossSource, ...]
     """Where the loss of the fresh chip comes from."""
+    switched_off: tuple[SwitchedOff, ...] = ()
+    """What each flaw of a simulated chip costs; none if it was not asked for."""
     identity: Mapping[str, str]
     """As in `Evaluation`."""
     software: Mapping[str, str]
@@ -73,8 +81,16 @@ class EvaluationSummary:
     """As in `Evaluation`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, with the version of this form."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        """Return it as plain values, with the version of this form; None where nobody knows."""
+        return {"schema_version": SCHEMA_VERSION, **_without_nan(asdict(self))}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _summarize(evaluation: Evaluation, result: ConditionResult) -> ConditionSummary:
@@ -97,6 +113,7 @@ def _summarize(evaluation: Evaluation, result: ConditionResult) -> ConditionSumm
         against_float=_paired(evaluation, result, evaluation.float_predictions),
         layer_errors=tuple(map(float, result.layer_errors)),
         layer_saturation=tuple(map(float, result.layer_saturation)),
+        layer_folded=tuple(map(bool, result.layer_folded)),
         seconds=result.seconds,
     )
 
@@ -112,6 +129,7 @@ def summarize_evaluation(evaluation: Evaluation) -> EvaluationSummary:
     labels, seed = evaluation.labels, evaluation.seed
     as_float, as_int8 = evaluation.float_predictions, evaluation.int8_predictions
     return EvaluationSummary(
+        id=evaluation.id,
         model=evaluation.model,
         chip=evaluation.chip,
         read_mode=evaluation.read_mode,

@@ -47,6 +47,11 @@ class LayerTally:
         return np.where(self._squared_expected > 0, relative, np.nan)
 
     @property
+    def is_counted(self) -> npt.NDArray[np.bool_]:
+        """Whether any count was seen, shape (layer,)."""
+        return np.asarray(self._counts > 0)
+
+    @property
     def saturation(self) -> npt.NDArray[np.float64]:
         """Share of clipped counts, shape (layer,); 0 where no count was seen."""
         return np.asarray(self._clipped / np.maximum(self._counts, 1))

@@ -40,6 +40,8 @@ _STYLE: dict[Any, Any] = {
 }
 _FRESH_S = 20.0
 """Where a fresh chip stands on the logarithmic axis of ages, seconds."""
+_ASIDE = 0.012
+"""Share of the axis by which corrections stand apart, so that none hides another."""
 _TICKS = ((60.0, "1 min"), (3600.0, "1 h"), (86400.0, "1 d"), (2592000.0, "30 d"), (3.15e7, "1 y"))
 
 
@@ -86,12 +88,16 @@ def _draw(summary: EvaluationSummary) -> "Figure":
 
 
 def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
-    for correction, (colour, marker) in _LOOKS.items():
+    oldest_s = max((one.age_s for one in summary.conditions), default=0.0)
+    spread = max(oldest_s / _FRESH_S, 10.0) ** _ASIDE
+    for number, (correction, (colour, marker)) in enumerate(_LOOKS.items()):
+        aside = spread ** (number - len(_LOOKS) // 2)
         mine = [one for one in summary.conditions if one.correction == correction]
         fresh = [one for one in mine if one.age_s == 0]
         stale = fresh + [one for one in mine if one.age_s > 0 and not one.is_recalibrated]
         renewed = fresh + [one for one in mine if one.is_recalibrated]
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1}
+        look["aside"] = aside
         label = CORRECTION_NAMES[correction]
         if len(renewed) > len(fresh):
             _draw_line(panel, renewed, label=label, linestyle="solid", **look)
@@ -106,11 +112,13 @@ def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
     panel.set_title(f"{summary.model}, {summary.images} images", loc="left", fontsize=8)
 
 
-def _draw_line(panel: "Axes", conditions: list[ConditionSummary], **look: Any) -> None:
+def _draw_line(
+    panel: "Axes", conditions: list[ConditionSummary], *, aside: float, **look: Any
+) -> None:
     values = [100 * one.accuracy.value for one in conditions]
     below = [value - 100 * one.accuracy.low for value, one in zip(values, conditions, strict=True)]
     above = [100 * one.accuracy.high - value for value, one in zip(values, conditions, strict=True)]
-    places = [max(one.age_s, _FRESH_S) for one in conditions]
+    places = [max(one.age_s, _FRESH_S) * aside for one in conditions]
     panel.errorbar(places, values, yerr=(below, above), elinewidth=0.6, capsize=2, **look)
 
 
@@ -133,7 +141,7 @@ def _draw_layers(panel: "Axes", summary: EvaluationSummary) -> None:
         ]
         errors = [100 * error for error in one.layer_errors]
         panel.bar(places, errors, width=width, color=_LOOKS[one.correction][0])
-    panel.set_yscale("log")
+    panel.set_ylim(bottom=0)
     panel.set_xticks(range(len(summary.layers)), summary.layers, rotation=90, fontsize=6)
-    panel.set_ylabel("relative L2 error of products (%)")
+    panel.set_ylabel("relative L2 error (%)")
     panel.set_title("layers, fresh", loc="left", fontsize=8)

@@ -50,28 +50,34 @@ def _parts(summary: EvaluationSummary) -> Iterator[RenderableType]:
     yield Text(f"{printable(summary.chip)}, {mode}")
     yield _accuracy_table(summary)
     yield _source_table(summary)
+    if summary.switched_off:
+        yield _switched_table(summary)
     yield _layer_table(summary)
     for note in summary.notes:
         yield Text(f"note: {printable(note)}")
 
 
-def _plain_table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), show_edge=False,
-        caption_justify="left",
-    )  # fmt: skip
+def _plain_table(*headings: str) -> Table:
+    """Return a table of numbers behind a column of words."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column(headings[0])
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
-def _accuracy_table(summary: EvaluationSummary) -> Table:
-    table = _plain_table("Accuracy in %, and what is lost against FP16, in points")
-    table.add_column("correction")
-    table.add_column("age")
-    table.add_column("accuracy", justify="right")
-    table.add_column("95 %", justify="right")
-    table.add_column("drop", justify="right")
-    table.add_column("95 %, paired", justify="right")
-    table.add_column("p", justify="right")
-    table.add_column("same\nclass %", justify="right")
+def _titled(title: str, table: Table, caption: str = "") -> Group:
+    """Return a table below its title; rich's own title would be as narrow as the table."""
+    parts: list[RenderableType] = [Text(f"\n{title}", style="italic"), table]
+    return Group(*parts, *([Text(caption, style="dim")] if caption else []))
+
+
+def _accuracy_table(summary: EvaluationSummary) -> Group:
+    table = _plain_table(
+        "correction", "age", "accuracy", "95 %", "drop", "95 %, paired", "p", "same"
+    )
+    table.columns[0].no_wrap = True
+    table.columns[1].justify = "left"
     for words, share in (
         ("float32, no chip", summary.float_accuracy),
         ("int8, exact", summary.int8_accuracy),
@@ -83,61 +89,72 @@ def _accuracy_table(summary: EvaluationSummary) -> Table:
             table.add_section()
             age_s = condition.age_s
         table.add_row(*_condition_row(condition))
-    table.caption = (
-        "drop: accuracy of FP16 less this one, on the same images and noise; p: exact McNemar"
+    has_again = any(condition.is_recalibrated for condition in summary.conditions)
+    return _titled(
+        "Accuracy in %, and what is lost against FP16, in points",
+        table,
+        "drop: accuracy of FP16 less this one, on the same images; p: exact McNemar; same: % of "
+        "images with the same class" + ("; again: calibrated again then" if has_again else ""),
     )
-    return table
 
 
 def _condition_row(condition: ConditionSummary) -> list[str]:
     age = age_words(condition.age_s)
     if condition.is_recalibrated:
-        age += ", calibrated again"
+        age += ", again"
     paired = condition.against_fp16
     cells = _paired_cells(paired) if paired and condition.correction != "fp16" else [""] * 4
     name = CORRECTION_NAMES.get(condition.correction, condition.correction)
     return [name, age, *_share_cells(condition.accuracy), *cells]
 
 
-def _source_table(summary: EvaluationSummary) -> Table:
-    table = _plain_table("Where the loss comes from, one thing after the other, in points")
-    table.add_column("switched on")
-    table.add_column("accuracy", justify="right")
-    table.add_column("loses", justify="right")
-    table.add_column("95 %, paired", justify="right")
-    table.add_column("p", justify="right")
+def _source_table(summary: EvaluationSummary) -> Group:
+    table = _plain_table("switched on", "accuracy", "loses", "95 %, paired", "p")
     table.add_row("nothing (float32)", f"{100 * summary.float_accuracy.value:.2f}", "", "", "")
     for source in summary.loss_sources:
         cells = _paired_cells(source.cost)[:3]
         table.add_row(source.source, f"{100 * source.accuracy.value:.2f}", *cells)
-    return table
+    return _titled("Where the loss comes from, one thing after the other, in points", table)
 
 
-def _layer_table(summary: EvaluationSummary) -> Table:
+def _switched_table(summary: EvaluationSummary) -> Group:
+    table = _plain_table("switched off", "accuracy", "costs", "95 %, paired", "p")
+    for one in summary.switched_off:
+        accuracy = f"{100 * one.accuracy.value:.2f}"
+        table.add_row(one.flaw, accuracy, *_paired_cells(one.cost)[:3])
+    return _titled(
+        "What each flaw of the simulated chip costs with the NMPU, in points",
+        table,
+        "accuracy: without this flaw, all others on; costs: less that of the whole chip",
+    )
+
+
+def _layer_table(summary: EvaluationSummary) -> Group:
     fresh = [one for one in summary.conditions if one.age_s == 0]
-    table = _plain_table("Relative L2 error of the layers' products in %, fresh")
-    table.add_column("layer")
-    for one in fresh:
-        table.add_column(CORRECTION_NAMES.get(one.correction, one.correction), justify="right")
-    table.add_column("counts\nclipped %", justify="right")
+    names = [CORRECTION_NAMES.get(one.correction, one.correction) for one in fresh]
+    table = _plain_table("layer", *names, "clipped %")
     for number, layer in enumerate(summary.layers[:_MOST_LAYERS]):
         errors = [_percent(one.layer_errors[number]) for one in fresh]
-        clipped = [_percent(fresh[-1].layer_saturation[number], digits=3)] if fresh else [""]
-        table.add_row(printable(layer), *errors, *clipped)
-    if len(summary.layers) > _MOST_LAYERS:
-        table.caption = f"and {len(summary.layers) - _MOST_LAYERS} more layers: --json"
-    return table
+        clipped = [one.layer_saturation[number] for one in fresh]
+        most = max((share for share in clipped if math.isfinite(share)), default=math.nan)
+        table.add_row(printable(layer), *errors, _percent(most, digits=3))
+    more = len(summary.layers) - _MOST_LAYERS
+    return _titled(
+        "Relative L2 error of what leaves each layer in %, and clipped counts, fresh",
+        table,
+        f"and {more} more layers: --json" if more > 0 else "",
+    )
 
 
 def _share_cells(share: Share) -> list[str]:
-    return [f"{100 * share.value:.2f}", f"{100 * share.low:.2f} to {100 * share.high:.2f}"]
+    return [f"{100 * share.value:.2f}", f"{100 * share.low:.1f} to {100 * share.high:.1f}"]
 
 
 def _paired_cells(paired: PairedDifference) -> list[str]:
     return [
         f"{100 * paired.drop:+.2f}",
-        f"{100 * paired.low:+.2f} to {100 * paired.high:+.2f}",
-        f"{paired.p_value:.2g}",
+        f"{100 * paired.low:+.1f} to {100 * paired.high:+.1f}",
+        f"{paired.p_value:.1g}",
         f"{100 * paired.agreement:.1f}",
     ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hil.core.errors import ConfigError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil.explore.summary import FormatPoint, ReadModeSummary, StudySummary
+from hil.report.precision_table import describe_cores
 from hil_datasets.durable import finished_file
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def plot_study(summary: StudySummary, path: Path) -> None:
 def _draw(summary: StudySummary) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - no pyplot: no windows, no global state
 
+    is_accuracy = summary.metric == "accuracy"
     modes = [mode for mode in summary.read_modes if mode.formats]
     width, height = _PANEL_INCHES
     columns = max(1, len(modes))
@@ -111,34 +113,45 @@ def _draw(summary: StudySummary) -> "Figure":
     for mode, (whole, excess) in zip(modes, axes.T, strict=False):
         _draw_panel(whole, mode, above=0.0)
         # Where the base format is refused there is no float line, and the panels are the same.
-        _draw_panel(excess, mode, above=mode.baselines.get("float", 0.0))
-        whole.set_title(_title(mode), loc="left", fontsize=8)
+        above = mode.baselines.get("float", 0.0)
+        _draw_panel(excess, mode, above=above, is_linear=is_accuracy)
+        whole.set_title(_title(summary, mode), loc="left", fontsize=8)
         excess.set_xlabel("register bits per column")
-    axes[0, 0].set_ylabel("relative L2 error (%)")
+    axes[0, 0].set_ylabel("images predicted wrong (%)" if is_accuracy else "relative L2 error (%)")
     axes[1, 0].set_ylabel("error above float (% points)")
     handles, words = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, words, loc="outside lower center", ncols=4, handletextpad=0.5)
     return figure
 
 
-def _title(mode: ReadModeSummary) -> str:
-    cores = f"core {mode.cores[0]}" if len(mode.cores) == 1 else f"mean of {len(mode.cores)} cores"
+def _title(summary: StudySummary, mode: ReadModeSummary) -> str:
+    cores = describe_cores(summary, mode)
     baselines = ", ".join(
         f"{_LINES[name][0]} {100 * error:.2f} %" for name, error in mode.baselines.items()
     )
     return f"{mode.read_mode.replace('_', ' ')}, {cores}\n{baselines}"
 
 
-def _draw_panel(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
-    """Draw every format, less the error `above`; a log axis has no place for what is not above."""
+def _draw_panel(
+    panel: "Axes", mode: ReadModeSummary, *, above: float, is_linear: bool = False
+) -> None:
+    """Draw every format, less the error `above`; a log axis has no place for what is not above.
+
+    A correction may well be luckier than float with some images: by accuracy, the lower panel is
+    linear.
+    """
+    lowest = -1.0 if is_linear else above
     for is_shared, marker, words in ((False, "o", "two scales"), (True, "s", "one shared scale")):
         points = [point for point in mode.formats if _is_shared(point) is is_shared]
         look = {"markerfacecolor": "none", "markeredgecolor": _GREY, "markeredgewidth": 0.7}
-        _draw_points(panel, points, above, marker=marker, markersize=3.5, label=words, **look)
+        _draw_points(
+            panel, points, above, lowest, marker=marker, markersize=3.5, label=words, **look
+        )
     _draw_points(
         panel,
         mode.pareto,
         above,
+        lowest,
         color=_BLUE,
         linestyle="solid",
         linewidth=1.2,
@@ -150,18 +163,22 @@ def _draw_panel(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
     )
     own = [point for point in mode.formats if not point.changes]
     look = {"markeredgecolor": "white", "markeredgewidth": 0.4, "zorder": 4}
+    words = "the base format" if is_linear else "the run's format"
     _draw_points(
-        panel, own, above, marker="*", markersize=9, color=_BLACK, label="the run's format", **look
+        panel, own, above, lowest, marker="*", markersize=9, color=_BLACK, label=words, **look
     )
     for name, (words, colour, dashes) in _LINES.items():
-        if mode.baselines.get(name, above) > above:
+        if mode.baselines.get(name, lowest) > lowest:
             percent = 100 * (mode.baselines[name] - above)
             panel.axhline(percent, color=colour, linestyle=dashes, linewidth=0.9, label=words)
-    _scale_axes(panel)
+    if not is_linear:
+        _scale_axes(panel)
 
 
-def _draw_points(panel: "Axes", points: Sequence[FormatPoint], above: float, **look: Any) -> None:
-    shown = [point for point in points if point.error > above]
+def _draw_points(
+    panel: "Axes", points: Sequence[FormatPoint], above: float, lowest: float, **look: Any
+) -> None:
+    shown = [point for point in points if point.error > lowest]
     if shown:
         panel.plot(
             [point.register_bits for point in shown],

@@ -52,19 +52,22 @@ def _parts(summary: StudySummary) -> Iterator[RenderableType]:
 
 
 def _mode_table(summary: StudySummary, mode: ReadModeSummary) -> Table:
-    cores = f"core {mode.cores[0]}" if len(mode.cores) == 1 else f"mean of {len(mode.cores)} cores"
+    is_accuracy = summary.metric == "accuracy"
+    words = f"the formats worth their bits, of {len(mode.formats)}"
     table = Table(
-        title=f"{mode.read_mode}, {cores}: the formats worth their bits, of {len(mode.formats)}",
+        title=f"{mode.read_mode}, {describe_cores(summary, mode)}: {words}",
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1),
         show_edge=False,
     )
     table.add_column("bits", justify="right")
-    table.add_column("registers of a column")
+    table.add_column("registers of a column", no_wrap=True)
     table.add_column("otherwise")
-    table.add_column("L2 error %", justify="right")
+    table.add_column("wrong images %" if is_accuracy else "L2 error %", justify="right")
     table.add_column("above float", justify="right")
+    if is_accuracy:
+        table.add_column("95 % interval", justify="right")
     shown = {point.format: point for point in mode.pareto}
     base = next((point for point in mode.formats if not point.changes), None)
     if base is not None:
@@ -75,18 +78,27 @@ def _mode_table(summary: StudySummary, mode: ReadModeSummary) -> Table:
     for name, words in _LINES.items():
         if name in mode.baselines:
             table.add_row("", words, "", *_error_cells(mode.baselines[name], mode))
-    table.caption = (
-        f"bold: the run's own format; held-out vectors: {summary.verification_vectors} per core"
-    )
+    table.caption = _caption(summary)
     table.caption_justify = "left"
     return table
+
+
+def _caption(summary: StudySummary) -> str:
+    if summary.metric == "accuracy":
+        return (
+            f"bold: the base format; {summary.images} images, the same for all: differences "
+            "within the interval may be chance"
+        )
+    vectors = summary.verification_vectors
+    return f"bold: the run's own format; held-out vectors: {vectors} per core"
 
 
 def _point_row(point: FormatPoint, mode: ReadModeSummary) -> list[str]:
     others = ", ".join(
         f"{name}={value}" for name, value in point.changes.items() if name not in _WRITTEN
     )
-    remark = others or ("" if point.changes else "the run's own")
+    own = "the base" if point.lost else "the run's own"
+    remark = others or ("" if point.changes else own)
     if not point.is_pareto:
         remark += " (not in the set)"
     return [
@@ -94,7 +106,20 @@ def _point_row(point: FormatPoint, mode: ReadModeSummary) -> list[str]:
         describe_registers(NmpuFormat.from_text(point.format)),
         remark.strip(),
         *_error_cells(point.error, mode),
+        *([_interval(point)] if point.lost else []),
     ]
+
+
+def describe_cores(summary: StudySummary, mode: ReadModeSummary) -> str:
+    """Return which cores an error is of, in words."""
+    if len(mode.cores) == 1:
+        return f"core {mode.cores[0]}"
+    of = "" if summary.metric == "accuracy" else "mean of "
+    return f"{of}{len(mode.cores)} cores"
+
+
+def _interval(point: FormatPoint) -> str:
+    return f"{100 * point.lost['low']:+.2f} to {100 * point.lost['high']:+.2f}"
 
 
 def _error_cells(error: float, mode: ReadModeSummary) -> list[str]:

@@ -12,6 +12,7 @@ from hil.inference.calibrating import (
     CalibrationTerms,
     calibrate_tiles,
     sample_inputs,
+    search_counts,
     vectors_used,
 )
 from hil.inference.folding import (
@@ -63,7 +64,7 @@ def _network() -> Any:
 class _Bench:
     """A network on cores of 40 rows: the second layer (54 rows) needs two along the rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, gain: float = COUNTS_PER_PRODUCT) -> None:
         self.network = _network()
         self.images = torch.randn(64, 2, 8, 8, generator=torch.Generator().manual_seed(1))
         self.ranges = measure_ranges(self.network, self.images)
@@ -72,8 +73,8 @@ class _Bench:
         self.samples = sample_inputs(
             self.network, self.quantised, self.ranges, self.images, vectors=500, seed=1
         )
-        self.cores = KnownCores(gain=COUNTS_PER_PRODUCT, offset=11.0, size=48)
-        self.cores.counter_bits = 12
+        self.cores = KnownCores(gain=gain, offset=11.0, size=48)
+        self.cores.facts = replace(self.cores.facts, counter_bits=12)
         self.cores.program(program_tiles(self.quantised, self.tiles))
 
     def calibrate(self) -> Any:
@@ -167,6 +168,67 @@ def test_folded_units_give_the_normalised_rectified_outputs(bench: _Bench) -> No
     size = np.linalg.norm(exact)
     assert np.linalg.norm(fp16 - exact) / size < 0.03
     assert np.linalg.norm(nmpu - exact) / size < 0.04
+
+
+def test_searched_counts_are_those_of_the_first_vectors(bench: _Bench) -> None:
+    bench.cores.asked.clear()
+    found = search_counts(bench.tiles, bench.cores, bench.samples)
+    # All 500 sampled vectors are fewer than the 512 that a search looks at.
+    assert bench.cores.asked[:2] == [(0, 0, 500, 18), (1, 0, 500, 27)]
+    assert found[0].shape == (500, 2, 6)
+    gathered = bench.cores.counts(0, torch.from_numpy(bench.samples[0, 0]), first=0).numpy()
+    assert found[0].tolist() == gathered.tolist()
+
+
+def test_codes_searched_on_readouts_are_nearer_than_each_gains_nearest() -> None:
+    bench = _Bench(gain=1 / 60)  # some hundred counts: half a step of a scale is whole codes
+    calibrations = bench.calibrate()
+    counts = search_counts(bench.tiles, bench.cores, bench.samples)
+    distances = []
+    for given in (None, counts):
+        folded, *_ = fold_layers(
+            bench.quantised,
+            bench.tiles,
+            calibrations,
+            bench.ranges,
+            fmt=TERMS.fmt,
+            headroom=1.0,
+            sample_counts=given,
+        )
+        nmpu = folded.tiles[0].nmpu
+        seen = counts[0].astype(float)
+        a_p, a_n, b = nmpu.correction.a_p, nmpu.correction.a_n, nmpu.correction.b
+        wanted = np.clip(seen[:, 0] * a_p - seen[:, 1] * a_n + b, -128, 127)
+        p_counts, n_counts = counts[0][:, 0].copy(), counts[0][:, 1].copy()
+        codes = apply_nmpu(p_counts, n_counts, nmpu.registers, nmpu.fmt)
+        distances.append(np.sqrt(np.mean((codes - wanted) ** 2, axis=0)))
+    nearest, searched = distances
+    assert nearest.max() > 0.5
+    # Rounding a number costs a step over the root of 12: 0.289.
+    assert searched.max() < 0.31
+
+
+def test_column_that_says_nothing_keeps_its_folded_offset(bench: _Bench) -> None:
+    one = bench.quantised[0]
+    pruned = quantise_layer(replace(one.layer, weight=0 * one.layer.weight), 1.0)
+    dead = calibrate_tiles([pruned], bench.tiles[:1], bench.cores, bench.samples, TERMS)
+    folded, *_ = fold_layers(
+        [pruned],
+        bench.tiles[:1],
+        dead,
+        bench.ranges,
+        fmt=TERMS.fmt,
+        headroom=1.0,
+        sample_counts=search_counts(bench.tiles[:1], bench.cores, bench.samples),
+    )
+    norm, bias = one.layer.batch_norm, one.layer.bias
+    assert norm is not None
+    assert bias is not None
+    constant = (bias - norm.mean) / np.sqrt(norm.variance + norm.eps) * norm.gamma + norm.beta
+    nmpu = folded.tiles[0].nmpu
+    counts = np.full((1, 2, 6), 100, dtype=np.uint16)
+    codes = apply_nmpu(counts[:, 0], counts[:, 1], nmpu.registers, nmpu.fmt)
+    assert codes[0] * nmpu.output_lsb == pytest.approx(constant, abs=0.6 * nmpu.output_lsb)
 
 
 def test_offset_that_the_register_does_not_hold_keeps_a_layer_digital(bench: _Bench) -> None:

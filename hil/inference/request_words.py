@@ -1,0 +1,59 @@
+"""Lists of corrections and ages, as people write them."""
+
+from collections.abc import Sequence
+
+from hil.campaign.config.steps import duration_s
+from hil.core.hints import did_you_mean
+from hil.core.legible import quoted
+from hil.inference.corrections.kinds import CorrectionKind
+
+MOST_AGES = 20
+"""Each is predicted up to nine times."""
+
+
+def corrections_of(words: Sequence[str]) -> tuple[CorrectionKind, ...]:
+    """Return corrections by their names, in the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a name is unknown or given twice.
+
+    Examples
+    --------
+    >>> [str(kind) for kind in corrections_of(["nmpu", "none"])]
+    ['none', 'nmpu']
+    """
+    known = [str(kind) for kind in CorrectionKind]
+    for number, word in enumerate(words):
+        if word not in known:
+            hint = did_you_mean(word, known)
+            listed = ", ".join(known)
+            raise ValueError(f"{quoted(word)} is no correction: {hint or f'there are {listed}'}")
+        if word in words[:number]:
+            raise ValueError(f"{quoted(word)} is given twice")
+    if not words:
+        raise ValueError(f"names no correction: there are {', '.join(known)}")
+    return tuple(kind for kind in CorrectionKind if str(kind) in words)
+
+
+def ages_of(words: Sequence[str]) -> tuple[float, ...]:
+    """Return ages in seconds, ascending, from durations such as ``1h`` and ``30d``.
+
+    Raises
+    ------
+    ValueError
+        If one is no duration from 1 s to 3650 d, or is given twice, or there are too many.
+
+    Examples
+    --------
+    >>> ages_of(["1d", "1h"])
+    (3600.0, 86400.0)
+    """
+    ages_s = [duration_s(word) for word in words]
+    for number, age_s in enumerate(ages_s):
+        if age_s in ages_s[:number]:
+            raise ValueError(f"{quoted(words[number])} is given twice")
+    if len(ages_s) > MOST_AGES:
+        raise ValueError(f"{len(ages_s)} ages: must be at most {MOST_AGES}")
+    return tuple(sorted(ages_s))
