@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from hil.cli.errors import reports_errors
+from hil.cli.network_options import network_options, refuse_beside_demo
 from hil.cli.scale_options import scale_options_every_core
 from hil.core.errors import CalibrationError, ConfigError, Problem, WorkerLostError
 from hil.core.readout import ReadMode
@@ -17,9 +18,12 @@ from hil.core.readout import ReadMode
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from hil.core.nmpu_format import NmpuFormat
     from hil.explore.evaluate import FormatResult
+    from hil.explore.grid import Sweep
     from hil.explore.summary import StudySummary
 
+_MOCK = "mock://"
 _NARROWEST = 100
 """Characters that the widest line needs; a pipe has no width of its own."""
 
@@ -62,8 +66,24 @@ class _StudyBar:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What was asked for."""
+
+    source: str
+    folder: Path
+    grid_name: str
+    sweeps: tuple[Sweep, ...]
+    cores: tuple[int, ...]
+    read_modes: tuple[ReadMode, ...]
+    workers: int
+    cluster: str | None
+    network: dict[str, Any]
+    """The options that name a network and its images; None, or False, where left out."""
+
+
 @click.command()
-@click.argument("source", metavar="RUN|CAMPAIGN.toml", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|CAMPAIGN.toml|mock://PROFILE")
 @click.option("--grid", type=click.Path(path_type=Path), help="TOML file that lists the formats.")
 @click.option(
     "--axis",
@@ -80,6 +100,14 @@ class _StudyBar:
     multiple=True,
     help="Only this read mode.",
 )
+@click.option(
+    "--metric",
+    type=click.Choice(["error", "accuracy"]),
+    default="error",
+    show_default=True,
+    help="What a format is judged by: the error of the cores, or the accuracy of a network.",
+)
+@network_options
 @scale_options_every_core
 @click.option(
     "--out",
@@ -97,55 +125,148 @@ class _StudyBar:
 @reports_errors
 def command(
     *,
-    source: Path,
+    source: str,
     grid: Path | None,
     axes: tuple[str, ...],
-    cores: tuple[int, ...],
     read_modes: tuple[str, ...],
-    workers: int,
-    cluster: str | None,
+    metric: str,
     out: Path | None,
     as_json: bool,
     plots: tuple[Path, ...],
+    cores: tuple[int, ...],
+    workers: int,
+    cluster: str | None,
+    **network: Any,
 ) -> None:
     """Study which widths an NMPU needs: error against register bits, on recorded readouts.
 
     Calibrates every format of a grid from the readouts of the folder RUN (or of a run of
     CAMPAIGN.toml, made first), measures its error on the held-out vectors, and prints the formats
-    worth their bits. The same command goes on where it was stopped.
+    worth their bits. With --metric accuracy, a network on the chip of RUN, or on mock://PROFILE,
+    judges instead. The same command goes on where it was stopped.
     """
-    from hil.explore.grid import DEFAULT_GRID, enumerate_formats, load_grid, parse_axes
     from hil.explore.source import default_folder
-    from hil.explore.study import read_study, run_study
-    from hil.explore.summary import summarize_study
     from hil.report.precision_plot import check_plot, plot_study
+
+    for plot in plots:
+        check_plot(plot)
+    asked = _Asked(
+        source=source,
+        folder=out or default_folder(source),
+        grid_name=_grid_name(grid, axes),
+        sweeps=_sweeps(grid, axes),
+        cores=cores,
+        read_modes=tuple(ReadMode(mode) for mode in read_modes),
+        workers=workers,
+        cluster=cluster,
+        network=network,
+    )
+    summary, evaluated, known = (_by_accuracy if metric == "accuracy" else _by_error)(asked)
+    for plot in plots:
+        plot_study(summary, plot)
+    _echo(summary, asked.folder, as_json=as_json)
+    click.echo(f"{evaluated} results computed, {known} known before: {asked.folder}", err=True)
+    if not any(mode.formats for mode in summary.read_modes):
+        raise CalibrationError(f"no format holds this chip: {summary.refused[0].reason}")
+
+
+def _sweeps(grid: Path | None, axes: tuple[str, ...]) -> tuple[Sweep, ...]:
+    from hil.explore.grid import DEFAULT_GRID, load_grid, parse_axes
 
     if grid is not None and axes:
         raise ConfigError("--grid", [Problem("", "and --axis exclude each other; use one")])
-    sweeps = load_grid(grid) if grid else parse_axes(axes) if axes else DEFAULT_GRID
-    for plot in plots:
-        check_plot(plot)
-    folder = out or default_folder(source)
-    run = _recorded(source, folder)
-    study = read_study(run, cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
-    candidates = enumerate_formats(study.base, sweeps, source=_grid_name(grid, axes))
-    with _StudyBar(folder) as bar:
+    return load_grid(grid) if grid else parse_axes(axes) if axes else DEFAULT_GRID
+
+
+def _by_error(asked: _Asked) -> tuple[StudySummary, int, int]:
+    """Return a study by the error of the cores, how many results are new, and how many old."""
+    from hil.explore.grid import enumerate_formats
+    from hil.explore.study import read_study, run_study
+    from hil.explore.summary import summarize_study
+
+    for name, value in asked.network.items():
+        if value:
+            option = "--" + name.replace("_", "-")
+            message = "names what --metric accuracy judges by; give that, too, or leave it out"
+            raise ConfigError(option, [Problem("", message)])
+    if asked.source.startswith(_MOCK):
+        message = "has no readouts: give a run or a campaign file, or --metric accuracy"
+        raise ConfigError(asked.source, [Problem("", message)])
+    run = _recorded(Path(asked.source), asked.folder)
+    study = read_study(run, cores=asked.cores, read_modes=asked.read_modes)
+    candidates = enumerate_formats(study.base, asked.sweeps, source=asked.grid_name)
+    with _StudyBar(asked.folder) as bar:
         outcome = run_study(
             study,
             candidates,
-            out=folder,
-            workers=workers,
-            cluster=cluster,
+            out=asked.folder,
+            workers=asked.workers,
+            cluster=asked.cluster,
             observer=bar,
         )
-    summary = summarize_study(outcome)
-    for plot in plots:
-        plot_study(summary, plot)
-    _echo(summary, folder, as_json=as_json)
     known = len(outcome.results) - outcome.evaluated
-    click.echo(f"{outcome.evaluated} results computed, {known} known before: {folder}", err=True)
-    if not any(mode.formats for mode in summary.read_modes):
-        raise CalibrationError(f"no format holds this chip: {summary.refused[0].reason}")
+    return summarize_study(outcome), outcome.evaluated, known
+
+
+def _by_accuracy(asked: _Asked) -> tuple[StudySummary, int, int]:
+    """Return a study by the accuracy of a network, how many results are new, and how many old."""
+    from hil.explore.grid import enumerate_formats
+    from hil.explore.store import check_usable
+
+    if asked.cores:
+        message = "and --metric accuracy exclude each other: the network takes the cores it needs"
+        raise ConfigError("--core", [Problem("", message)])
+    from hil.explore.accuracy import read_accuracy_study, run_accuracy_study
+    from hil.explore.accuracy_summary import summarize_accuracy
+    from hil.inference.asked import asked_request
+    from hil.inference.store import DEMO
+
+    network = dict(asked.network)
+    if network.pop("demo"):
+        refuse_beside_demo(network)
+        network["model"] = DEMO
+    where, read_modes, base = _chip(asked)
+    request = asked_request(network | where, asked.folder)
+    check_usable(asked.folder)
+    if network["model"] == DEMO:
+        _make_demo(asked.folder / DEMO)
+    study = read_accuracy_study(request.network, request.chip, read_modes=read_modes, base=base)
+    candidates = enumerate_formats(study.base, asked.sweeps, source=asked.grid_name)
+    with _StudyBar(asked.folder) as bar:
+        outcome = run_accuracy_study(
+            study,
+            candidates,
+            out=asked.folder,
+            workers=asked.workers,
+            cluster=asked.cluster,
+            observer=bar,
+        )
+    known = len(outcome.results) - outcome.evaluated
+    return summarize_accuracy(outcome), outcome.evaluated, known
+
+
+def _make_demo(folder: Path) -> None:
+    """Train the demo's network, once."""
+    from hil.explore.accuracy import use_one_thread
+    from hil.inference.demo import demo_files, write_demo
+
+    files = demo_files(folder)
+    if not all(path.exists() for path in (files.weights, files.images, files.training_images)):
+        use_one_thread()
+        folder.mkdir(exist_ok=True)
+        write_demo(folder)
+
+
+def _chip(asked: _Asked) -> tuple[dict[str, Any], tuple[ReadMode, ...], NmpuFormat | None]:
+    """Return the chip, how it is read, and the base format; a run says all of them."""
+    from hil.explore.study import read_study
+
+    if asked.source.startswith(_MOCK):
+        return {"device": asked.source}, asked.read_modes, None
+    run = _recorded(Path(asked.source), asked.folder)
+    study = read_study(run, read_modes=asked.read_modes)
+    read_modes = tuple(sorted({step.key.read_mode for step in study.steps}))
+    return {"run": run}, read_modes, study.base
 
 
 def _recorded(source: Path, folder: Path) -> Path:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hil.core.legible import printable
+
 
 def scale_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add both options: the command gets `workers`, 1 if left out, and `cluster`."""
@@ -20,6 +22,11 @@ def scale_options_every_core(function: Callable[..., None]) -> Callable[..., Non
         "as many as there are processor cores if left out",
         lambda: len(os.sched_getaffinity(0)),
     )
+
+
+def tell_waiting(words: str) -> None:
+    """Tell that a cluster is waited for: `on_wait` of `open_pool`."""
+    click.echo(printable(words), err=True)
 
 
 def _with_options(
