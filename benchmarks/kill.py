@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -261,14 +261,16 @@ def run_kills(
         )
         reference = folder / "reference"
         lasted_s = _run_reference(campaign, reference)
-        number = 0
+        victims, number = _victims(rng), 0
+        victim = next(victims)
         while sum(report.kills.values()) < kills and not report.problems:
             number += 1
             run = folder / f"run{number}"
             killed = KilledCampaign(campaign, run, chip, report)
             while not killed.is_complete and sum(report.kills.values()) < kills:
                 killed.go_on()
-                if _kill_some_time(killed, rng, lasted_s):
+                if _kill_some_time(killed, victim, rng, lasted_s):
+                    victim = next(victims)
                     report.seconds = time.monotonic() - began_s
                     on_kill(report)
             killed.end()
@@ -279,7 +281,13 @@ def run_kills(
     return report
 
 
-def _kill_some_time(killed: KilledCampaign, rng: Random, lasted_s: float) -> bool:
+def _victims(rng: Random) -> Iterator[str]:
+    """Yield who is killed: each once in every three, in random order."""
+    while True:
+        yield from rng.sample(("campaign", "chip", "both"), 3)
+
+
+def _kill_some_time(killed: KilledCampaign, victim: str, rng: Random, lasted_s: float) -> bool:
     """Kill somebody at a random moment; return False if the process has ended before it."""
     if rng.random() < _SHARE_AT_WORK:
         killed.wait_for_work()
@@ -288,7 +296,7 @@ def _kill_some_time(killed: KilledCampaign, rng: Random, lasted_s: float) -> boo
         killed.wait_or(rng.uniform(0, _STARTING_S))
     if killed.is_over:
         return False
-    killed.kill(rng.choice(("campaign", "chip", "both")))
+    killed.kill(victim)
     if rng.random() < _SHARE_SEEN_OUT:
         killed.wait_or(rng.uniform(0, 0.5))
     return True

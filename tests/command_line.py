@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from forked_hil import forked_hil
+from hil.cli import command_line
+
 PROJECT = Path(__file__).parents[1]
 HIL = Path(sys.executable).with_name("hil")
 QUICKSTART = PROJECT / "examples" / "quickstart.toml"
@@ -33,9 +38,9 @@ class Ended:
 
 
 def hil(*arguments: object, cwd: Path | None = None) -> Ended:
-    """Run `hil` to its end."""
+    """Run `hil` to its end, in a process of its own."""
     done = subprocess.run(
-        [str(HIL), *map(str, arguments)],
+        [str(forked_hil()), *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -43,6 +48,14 @@ def hil(*arguments: object, cwd: Path | None = None) -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def hil_here(*arguments: object) -> Ended:
+    """Run `hil` in this process, where only its words and its exit code matter: that is quicker."""
+    done = CliRunner().invoke(command_line, [str(word) for word in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Ended(done.exit_code, done.stdout, done.stderr)
 
 
 def start_hil(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:

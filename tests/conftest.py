@@ -8,7 +8,7 @@ import pytest
 from command_line import ended_processes
 
 HERE = Path(__file__).parent
-WITHOUT_PROCESSES = ("calibration", "core", "docs")
+WITHOUT_PROCESSES = ("calibration", "core", "docs", "inference")
 """Folders whose tests talk to no other process. All others may, with deadlines: a machine that
 stalls for seconds fails them. They run up to twice more; pytest prints each such test as RERUN, so
 that none goes unseen."""

@@ -17,6 +17,7 @@ from hil_datasets.provenance import Provenance
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.writer import StepWriter
 from hil_datasets.step_timing import RecordedFault, StepTiming
 
@@ -194,6 +195,7 @@ def write_step(
     """Write a whole step in two blocks, its origin made to fit the key; return its content hash."""
     circumstance = replace(origin.circumstance, kind=key.kind, visit=key.visit)
     origin = replace(origin, circumstance=circumstance)
+    expected = EXPECTED if weights is WEIGHTS else INPUTS.astype(np.int32) @ weights
     with StepWriter(path, key=key, origin=origin, weights=weights) as writer:
         spans = ((0, CALIBRATION_VECTORS), (CALIBRATION_VECTORS, VECTORS))
         for sequence, (first, stop) in enumerate(spans):
@@ -202,7 +204,7 @@ def write_step(
                 first,
                 inputs=INPUTS[block],
                 counts=raw[block],
-                expected=EXPECTED[block],
+                expected=expected[block],
                 sequence=sequence,
             )
         return writer.finish(conclusion, timing, conditions)
@@ -227,6 +229,7 @@ def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:
             visit=key.visit,
             kind=str(key.kind),
             raw_sha256=raw_sha256,
+            concluded_sha256=concluded_sha256(step.get("conclusion", CONCLUSION)),
         )
     write_index(run, keys)
     run.journal.append("stop", utc="2026-01-02T03:04:07+00:00", status="complete")

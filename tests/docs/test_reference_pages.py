@@ -1,5 +1,7 @@
 """The pages name every key, command and exit code that the program has, and no number is stale."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -28,18 +30,42 @@ def test_campaign_file_page_names_every_key(section: str) -> None:
     assert documented == keys_of(section)
 
 
-def test_command_line_page_names_every_command_and_option() -> None:
-    page = (DOCS / "reference" / "command-line.md").read_text()
-    context = click.Context(command_line)
-    for name in command_line.list_commands(context):
-        command = command_line.get_command(context, name)
-        assert command is not None
-        leaves = command.commands if isinstance(command, click.Group) else {"": command}
-        for leaf, inner in leaves.items():
-            assert f"hil {name} {leaf}".rstrip() in page
-            for option in inner.params:
-                if isinstance(option, click.Option):
-                    assert any(form in page for form in option.opts), option.opts
+def leaves_of(command: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that is no group, with the words that call it."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from leaves_of(inner, *path, name)
+
+
+def forms_of(page: str, name: str) -> str:
+    """Return the first cells of the rows about a command, with a blank round every word."""
+    cells = re.findall(r"^\| (`hil .*?`) \|", page, re.MULTILINE)
+    rows = [cell for cell in cells if cell.startswith((f"`{name} ", f"`{name}`"))]
+    assert rows, f"no row of {name}"
+    return re.sub(r"[^-\w]+", " ", " ".join(rows)) + " "
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [pytest.param(*each, id=each[0]) for each in leaves_of(command_line, "hil")],
+)
+def test_command_line_page_names_every_option_of_every_command(
+    name: str, command: click.Command
+) -> None:
+    forms = forms_of((DOCS / "reference" / "command-line.md").read_text(), name)
+    missing = [
+        option.opts
+        for option in command.params
+        if isinstance(option, click.Option)
+        and not option.hidden
+        and not any(f" {form} " in forms for form in (*option.opts, *option.secondary_opts))
+    ]
+    assert missing == []
 
 
 def test_command_line_page_names_every_exit_code() -> None:

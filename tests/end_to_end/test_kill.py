@@ -4,12 +4,12 @@ import pytest
 
 from benchmarks.kill import KillReport, run_kills
 
-KILLS = 15
+KILLS = 9
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> KillReport:
-    return run_kills(tmp_path_factory.mktemp("kill"), kills=KILLS, steps=6, seed=11)
+    return run_kills(tmp_path_factory.mktemp("kill"), kills=KILLS, steps=4, seed=11)
 
 
 def test_killed_campaigns_end_with_the_result_of_one_that_was_not(report: KillReport) -> None:
