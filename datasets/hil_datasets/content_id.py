@@ -64,7 +64,7 @@ def correction_id(conclusion: StepConclusion, raw_sha256: str) -> str:
         Its parent: the content hash of the readouts.
     """
     correction = conclusion.correction
-    return _hashed(
+    return content_hash(
         "correction",
         [raw_sha256],
         values={"output_lsb": float(conclusion.output_lsb).hex()},
@@ -90,7 +90,7 @@ def coefficients_id(conclusion: StepConclusion, correction: str) -> str:
         Its parent: the id of the real-valued correction.
     """
     registers = conclusion.registers
-    return _hashed(
+    return content_hash(
         "coefficients",
         [correction],
         values={
@@ -126,16 +126,29 @@ def set_id(tiles: Iterable[tuple[StepKey, str]]) -> str:
     False
     """
     named = sorted((StepKey(key.core, key.read_mode).name, tile) for key, tile in tiles)
-    return _hashed("coefficient set", [" ".join(each) for each in named], values={}, arrays={})
+    return content_hash("coefficient set", [" ".join(each) for each in named], values={}, arrays={})
 
 
-def _hashed(
+def content_hash(
     kind: str,
     parents: Iterable[str],
     *,
     values: Mapping[str, str],
     arrays: Mapping[str, tuple[npt.NDArray[Any], str]],
 ) -> str:
+    """Return the SHA-256 of values and arrays, written as the head of this module says.
+
+    Parameters
+    ----------
+    kind
+        What they are: two kinds never have the same hash.
+    parents
+        Ids of what they were made from.
+    values
+        Text per name, in the order in which they are hashed.
+    arrays
+        Array and the type of its elements per name, likewise.
+    """
     digest = hashlib.sha256(f"hil {kind} 1\n".encode())
     for parent in parents:
         digest.update(f"parent {parent}\n".encode())

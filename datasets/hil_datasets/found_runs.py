@@ -7,7 +7,9 @@ what is being made lies under one until it is whole.
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from hil.core.errors import DatasetError, Problem
@@ -16,6 +18,7 @@ from hil_datasets.run_directory import RunDirectory
 
 MOST_FOLDERS = 100_000
 """Folders that are looked into below one that was named: whole disks are refused, not searched."""
+_MOST_FOLDERS_FOR_WORDS, _MOST_NAMED = 1000, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,22 @@ def find_runs(
             first = found.setdefault(real, run)
             found[real] = replace(first, is_named=first.is_named or run.is_named)
     return list(found.values())
+
+
+def words_of_runs_below(path: Path) -> str:
+    """Return what is added to the refusal of a folder that is no run but holds some.
+
+    The first few are named; nothing is returned where there is none, or that cannot be seen soon.
+    """
+    runs: list[Path] = []
+    with suppress(DatasetError, OSError):
+        for run in islice(_runs_below(path, _MOST_FOLDERS_FOR_WORDS), _MOST_NAMED + 1):
+            runs.append(run)  # noqa: PERF402 - those before a folder that cannot be read are kept
+    if not runs:
+        return ""
+    names = ", ".join(str(run) for run in runs[:_MOST_NAMED])
+    more = ", ..." if len(runs) > _MOST_NAMED else ""
+    return f"; below it {'are the runs' if runs[1:] else 'is the run'} {names}{more}: give one"
 
 
 def _runs_at(path: Path, most_folders: int) -> Iterator[FoundRun]:

@@ -257,6 +257,7 @@ _READERS: dict[str, dict[str, Callable[[object], Any]]] = {
         "kind": _kind,
         "file": _text,
         "raw_sha256": _text,
+        "concluded_sha256": _sha256,
         "errors": errors_from_json,
         "reason": _text,
         "remark": _text,

@@ -14,6 +14,7 @@ from hil_datasets.journal import BEGINNINGS
 from hil_datasets.journal_plan import check_skips, key_of
 from hil_datasets.run_source import StepFacts, ToldStep
 from hil_datasets.step import StepKey, StepKind, StepRecord
+from hil_datasets.step_files.concluded import concluded_misfit, concluded_sha256
 from hil_datasets.step_files.stored_errors import errors_misfit
 
 
@@ -29,6 +30,8 @@ class JournaledSteps:
     """Hashes of the campaign files that the run began and went on with."""
     errors: Mapping[StepKey, Mapping[str, float]] = field(default_factory=dict)
     """Errors of each finished step whose event tells them."""
+    concluded: Mapping[StepKey, str] = field(default_factory=dict)
+    """Hash of what was concluded from each; empty where an older event does not tell it."""
 
     @classmethod
     def of(cls, source: str, events: Iterable[Mapping[str, Any]]) -> Self:
@@ -36,11 +39,13 @@ class JournaledSteps:
         finished: dict[StepKey, str] = {}
         hashes: dict[str, None] = {}
         errors: dict[StepKey, Mapping[str, float]] = {}
+        concluded: dict[StepKey, str] = {}
         for event in events:
             if event["event"] == "step":
                 key = key_of(event)
                 finished[key] = event["raw_sha256"]
                 errors[key] = event.get("errors", {})
+                concluded[key] = event.get("concluded_sha256", "")
             elif event["event"] in BEGINNINGS and event.get("campaign_sha256") is not None:
                 hashes[event["campaign_sha256"]] = None
         return cls(
@@ -48,6 +53,7 @@ class JournaledSteps:
             finished=finished,
             campaign_hashes=tuple(hashes),
             errors={key: told for key, told in errors.items() if told},
+            concluded=concluded,
         )
 
     def wanted(
@@ -91,7 +97,7 @@ class JournaledSteps:
         Raises
         ------
         DatasetError
-            If it is another step, or one of another run.
+            If it is another step, or one of another run, or something else was concluded from it.
         """
         told = ToldStep(
             key=step.key,
@@ -100,9 +106,14 @@ class JournaledSteps:
             errors=step.conclusion.errors,
         )
         self.check_told(told, key, place=place)
+        journaled = self.concluded.get(key)
+        if journaled and (
+            message := concluded_misfit(concluded_sha256(step.conclusion), journaled)
+        ):
+            raise DatasetError(place, [Problem("/", message)])
 
     def check_told(self, step: ToldStep, key: StepKey, *, place: str) -> None:
-        """Hold what a step file tells to the journal, as `check` does."""
+        """Hold what a step file tells to the journal, as `check` does but for its conclusions."""
         if step.key != key:
             raise DatasetError(place, [Problem("/", f"holds step {step.key.name}")])
         comparisons = (

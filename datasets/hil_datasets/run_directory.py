@@ -297,7 +297,11 @@ def open_directory(path: Path) -> RunDirectory:
     run = RunDirectory(path)
     try:
         if not run.journal_path.is_file():
+            from hil_datasets.found_runs import words_of_runs_below  # noqa: PLC0415 - builds on this
+
             what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
+            if path.is_dir():
+                what += words_of_runs_below(path)
             if path.is_file():
                 what += "; of a packed file hil data unpack makes a folder"
             if (path / CHIPS_FILE).is_file():

@@ -31,6 +31,7 @@ from hil.campaign.step_remains import find_part, find_whole, forget_part, step_l
 from hil.core.errors import CalibrationError
 from hil_datasets.journal_plan import event_of
 from hil_datasets.step import StepConclusion, StepKind, StepOrigin
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.part import StepPart
 from hil_datasets.step_files.writer import StepWriter
 
@@ -272,6 +273,7 @@ class StepTaker:
             **event_of(key),
             file=str(job.run.step_path(key).relative_to(job.run.path)),
             raw_sha256=raw_sha256,
+            concluded_sha256=concluded_sha256(conclusion),
             errors=conclusion.errors,
             **self._watched(step, conclusion),
         )

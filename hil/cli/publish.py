@@ -1,13 +1,10 @@
 """Putting a finished file in its place, without ever destroying another one."""
 
-import os
 import stat
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from hil.core.errors import ConfigError, Problem
-from hil_datasets.leftovers import BESIDE_PREFIX, BESIDE_SUFFIX, in_use, remove_leftovers
+from hil_datasets.file_beside import file_beside
 
 _PACKED = b"hil-pack "
 """What a packed run begins with: no other file takes its place."""
@@ -32,15 +29,8 @@ def publish(content: bytes, path: Path, *, may_replace: bool) -> None:
     """
     try:
         _check_target(path, may_replace=may_replace)
-        part = _write_beside(content, path)
-        try:
-            if may_replace:
-                part.replace(path)
-            else:
-                os.link(part, path)  # unlike a rename, this never replaces
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
+        with file_beside(path, may_replace=may_replace) as part:
+            part.write_bytes(content)
     except FileExistsError:
         raise _refusal(path, "exists; use --force to replace it") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL byte
@@ -69,24 +59,6 @@ def _check_target(path: Path, *, may_replace: bool) -> None:
         is_packed = file.read(len(_PACKED)) == _PACKED
     if is_packed:
         raise _refusal(path, "is a packed run, which --force does not replace: remove it first")
-
-
-def _write_beside(content: bytes, path: Path) -> Path:
-    remove_leftovers(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=BESIDE_PREFIX, suffix=BESIDE_SUFFIX, dir=path.parent)
-    part = Path(name)
-    try:
-        with in_use(part), os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-    except BaseException:
-        part.unlink()
-        raise
-    return part
 
 
 def _refusal(path: Path, message: str) -> ConfigError:

@@ -13,6 +13,7 @@ from hil.recorded.refit_step import StepResult
 from hil_datasets.journal import BEGINNINGS, event_line, last_beginning
 from hil_datasets.journal_plan import key_of
 from hil_datasets.step import StepKey
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.visit_terms import terms_to_json
 
 
@@ -35,7 +36,7 @@ def refit_journal(refit: RefitRun) -> bytes:
         elif _is_kept(event, results, cores):
             lines.append(_line(event))
         elif event["event"] == "step" and key_of(event) in results:
-            lines.append(_line(_step(event, results.pop(key_of(event)))))
+            lines.append(_line(_step(event, refit, results.pop(key_of(event)))))
     failed = [f"{result.key.name}: {result.refusal}" for result in refit.refused]
     status = "incomplete" if failed else "complete"
     stop = {"event": "stop", "utc": utc, "status": status} | ({"failed": failed} if failed else {})
@@ -67,7 +68,7 @@ def _beginning(event: Mapping[str, Any], refit: RefitRun, *, is_last: bool) -> d
     return found
 
 
-def _step(event: Mapping[str, Any], result: StepResult) -> dict[str, Any]:
+def _step(event: Mapping[str, Any], refit: RefitRun, result: StepResult) -> dict[str, Any]:
     if result.conclusion is None:
         return {
             "event": "failure",
@@ -75,7 +76,11 @@ def _step(event: Mapping[str, Any], result: StepResult) -> dict[str, Any]:
             "step": result.key.name,
             "reason": result.refusal,
         }
-    return dict(event) | {"errors": result.conclusion.errors}
+    stored = refit.facts(result).conclusion  # with the outputs of the device's NMPU, if it has any
+    return dict(event) | {
+        "concluded_sha256": concluded_sha256(stored),
+        "errors": result.conclusion.errors,
+    }
 
 
 def _is_tile_of(results: Mapping[StepKey, Any], key: StepKey) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 from command_line import Ended, campaign_file, hil
 from hil_datasets.seal import seal_file
+from hil_datasets.step_files.concluded import concluded_sha256
+from hil_datasets.step_files.reader import read_step
 
 BY_HAND = ("nmpu", "trace", "--p", "100", "--n", "7", "--scale-p", "128", "--scale-n", "64")
 OF_STEP = ("--core", "0", "--read-mode", "one_phase")
@@ -102,9 +104,14 @@ def lying_run(run: Path) -> Path:
     copy = run.with_name("lying")
     shutil.copytree(run, copy)
     path = copy / "steps" / "core00_one_phase.h5"
+    was = concluded_sha256(read_step(path).conclusion)
     with h5py.File(path, "r+") as step:
         step["verification/outputs"][1, 17] += 1
     seal_file(path)
+    journal = copy / "journal.jsonl"
+    text = journal.read_text()
+    assert text.count(was) == 1
+    journal.write_text(text.replace(was, concluded_sha256(read_step(path).conclusion)))
     return copy
 
 

@@ -22,6 +22,7 @@ from foreign_recordings import (
     write_weights,
 )
 from hil_datasets.integrity.run_check import verify_run
+from recorded_runs import command
 
 VECTORS = 192
 SPLIT = "[vectors]\nverification = 64\n"
@@ -83,6 +84,25 @@ def test_csv_with_a_row_a_vector_is_calibrated(tmp_path: Path) -> None:
     for core in (2, 5):
         assert_gains_are_known(tmp_path / "run" / "steps" / f"core{core:02d}_four_phase.h5")
     assert verify_run(tmp_path / "run").findings == ()
+
+
+def test_repair_of_a_whole_run_copies_it(tmp_path: Path) -> None:
+    convert(
+        tmp_path,
+        CSV_MAPPING,
+        counts_csv(tmp_path / "counts.csv"),
+        write_weights(tmp_path / "weights.csv"),
+    )
+    repaired = tmp_path / "repaired"
+    ended = command("data", "repair", tmp_path / "run", "--out", repaired)
+    assert (ended.code, ended.stdout.splitlines()[1:]) == (
+        0,
+        [f"{repaired}: 2 steps copied as they are, 0 not"],
+    )
+    traced = command("data", "trace", repaired, "--core", 5, "--column", 1)
+    assert traced.code == 0, traced.stdout
+    for step in sorted((tmp_path / "run" / "steps").iterdir()):
+        assert (repaired / "steps" / step.name).read_bytes() == step.read_bytes()
 
 
 def test_readouts_are_stored_as_they_were(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 import example_steps as example
 import visited_run
-from hil.core.errors import ConfigError, DatasetError
+from hil.core.errors import ConfigError, DatasetError, Problem
 from hil_datasets.integrity.repair import RepairReport, repair_run
-from hil_datasets.integrity.salvaged_step import SalvagedReadouts
+from hil_datasets.integrity.salvaged_step import Conclude, SalvagedReadouts
 from hil_datasets.integrity.superblock import lookup3, mend_head
 from hil_datasets.run_directory import RunDirectory, open_directory
 from hil_datasets.step import StepConclusion
@@ -30,6 +30,12 @@ def conclude(
     return replace(example.CONCLUSION, outputs=None)
 
 
+def by_the_campaign(saved: RunDirectory) -> Conclude:
+    """Return the above, which needs nothing of what was saved."""
+    del saved
+    return conclude
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     return example.write_run(tmp_path / "run", example.ONE, example.OTHER_CORE)
@@ -45,7 +51,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 def repaired(run: RunDirectory) -> RepairReport:
     before = content_of(run.path)
-    report = repair_run(run.path, run.path.with_name("new"), conclude=conclude, utc=UTC)
+    report = repair_run(run.path, run.path.with_name("new"), conclude=by_the_campaign, utc=UTC)
     assert content_of(run.path) == before
     assert report.findings.findings == ()
     return report
@@ -187,12 +193,38 @@ def test_judged_step_without_its_calibration_stays_as_it_is(tmp_path: Path) -> N
 
 def test_folder_that_holds_something_is_refused(run: RunDirectory) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
-        repair_run(run.path, run.path, conclude=conclude, utc=UTC)
+        repair_run(run.path, run.path, conclude=by_the_campaign, utc=UTC)
+
+
+def test_repair_that_fails_leaves_no_folder(run: RunDirectory) -> None:
+    def fail(_: RunDirectory) -> Conclude:
+        raise DatasetError("disk", [Problem("", "is full")])
+
+    with pytest.raises(DatasetError, match="is full"):
+        repair_run(run.path, run.path.with_name("new"), conclude=fail, utc=UTC)
+    assert [path.name for path in run.path.parent.iterdir()] == ["run"]
+
+
+def test_reader_that_does_not_start_is_no_damage(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "h5py.py").write_text("raise ImportError('half installed')")
+    monkeypatch.syspath_prepend(tmp_path / "broken")
+    new = run.path.with_name("new")
+    with pytest.raises(DatasetError, match="does not start"):
+        repair_run(run.path, new, conclude=by_the_campaign, utc=UTC)
+    assert not new.exists()
+
+
+def test_folder_of_runs_is_refused_with_their_names(run: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds nothing of a run; below it is the run .*/run: "):
+        repair_run(tmp_path, tmp_path / "new", conclude=by_the_campaign, utc=UTC)
 
 
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds nothing of a run"):
-        repair_run(tmp_path, tmp_path / "new", conclude=conclude, utc=UTC)
+        repair_run(tmp_path, tmp_path / "new", conclude=by_the_campaign, utc=UTC)
 
 
 def swmr_file(path: Path) -> bytes:

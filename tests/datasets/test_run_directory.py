@@ -125,6 +125,28 @@ def test_folder_or_file_without_a_journal_is_no_run(tmp_path: Path, name: str) -
         open_directory(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["b/one"], "; below it is the run {0}/b/one: give one"),
+        (["b/one", "a"], "; below it are the runs {0}/a, {0}/b/one: give one"),
+        (["d", "c", "b", "a"], "; below it are the runs {0}/a, {0}/b, {0}/c, ...: give one"),
+        ([], ""),
+    ],
+)
+def test_runs_below_a_folder_that_is_none_are_named(
+    tmp_path: Path, names: list[str], said: str
+) -> None:
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "journal.jsonl").touch()
+    with pytest.raises(DatasetError) as caught:
+        open_directory(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: no run: it has no journal.jsonl{said.format(tmp_path)}"
+    )
+
+
 def test_impossible_name_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read: File name too long"):
         open_directory(tmp_path / ("x" * 300))

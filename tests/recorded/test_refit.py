@@ -293,6 +293,15 @@ def test_folder_of_runs_becomes_a_folder_of_files_that_are_not_fitted_themselves
     assert "again/left.hil.h5: was itself fitted again" in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["again.h5", "again"])
+def test_file_that_no_folder_would_show_is_refused(run: Path, tmp_path: Path, name: str) -> None:
+    refused = command("calibrate", "fit", run, "--out", tmp_path / name, *ONE_MODE)
+    assert (refused.code, refused.stdout) == (3, "")
+    assert f"{name}: --out: must end in .hil.h5" in refused.stderr
+    assert f"give {name}.hil.h5, or a folder that exists" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_damaged_run_does_not_keep_the_others_from_being_fitted(bench: Path) -> None:
     damaged = bench / "left" / "steps" / "core00_one_phase.h5"
     content = bytearray(damaged.read_bytes())

@@ -18,9 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hil.core.errors import DatasetError, Problem
+
 _BYTES_PER_S = 20e6
 """Slowest disk that a deadline allows for."""
 _LARGEST_ANSWER_BYTES = 64 << 20
+_START_S = 120.0
+"""How long a child may take to load its libraries, on a busy machine from a slow disk."""
 
 
 class ReaderEndedError(Exception):
@@ -63,6 +67,8 @@ class GuardedReader:
         ------
         ReaderEndedError
             If the child crashes, or takes too long.
+        DatasetError
+            If no child starts: that is not the fault of the file, and says nothing of it.
         """
         question = {"what": what, "path": os.fspath(path.absolute()), **details}
         child = self._child if self._child is not None else self._start()
@@ -96,7 +102,23 @@ class GuardedReader:
             # "::" is HDF5's word for no plug-in at all: a filter is somebody's code.
             env={**os.environ, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"},
         )
+        self._await_start(self._child)
         return self._child
+
+    def _await_start(self, child: subprocess.Popen[bytes]) -> None:
+        if child.stdout is None:
+            return
+        try:
+            for answer in _answers(child.stdout.fileno(), time.monotonic() + _START_S):
+                if answer.get("is_end"):
+                    return
+        except (TimeoutError, OSError, EOFError, ValueError) as error:
+            self._end()
+            message = (
+                "cannot be used here: the process that opens HDF5 files does not start "
+                "(python -c 'import h5py, numpy' may say why); this tells nothing of any file"
+            )
+            raise DatasetError("hil_datasets", [Problem("", message)]) from error
 
     def _how_it_ended(self) -> str:
         child = self._child

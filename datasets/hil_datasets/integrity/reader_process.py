@@ -34,10 +34,11 @@ QUESTIONS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Say that it has started, then answer until stdin ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints is no answer
+    answers.write('{"is_end": true}\n')  # of the start
     for line in sys.stdin:
         question = json.loads(line)
         path = Path(question.pop("path"))

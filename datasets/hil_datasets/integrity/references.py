@@ -13,6 +13,7 @@ from hil_datasets.integrity.repair_notes import RepairNotes
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
+from hil_datasets.step_files.concluded import concluded_misfit
 from hil_datasets.step_files.stored_errors import errors_misfit
 from hil_datasets.trace.beginning import MAPPING_FILE
 
@@ -143,6 +144,10 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
         message = errors_misfit(_errors_of(said), event.get("errors", {}))
         if "errors" in said and message:
             yield Finding(kind=FindingKind.HASH, path=file, where="/verification", message=message)
+        if "concluded_sha256" in said:
+            journaled = event.get("concluded_sha256", "")
+            if message := concluded_misfit(said["concluded_sha256"], journaled):
+                yield Finding(kind=FindingKind.HASH, path=file, where="/", message=message)
         wanted = event.get("raw_sha256")
         for name, allowed in (
             ("raw_sha256", {wanted} if wanted else set()),
@@ -154,6 +159,16 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
                     f"{' or '.join(sorted(allowed))}"
                 )
                 yield Finding(kind=_FOREIGN, path=file, where="/", message=message)
+
+
+def notes_of_journal(journal: CheckedJournal) -> Iterator[str]:
+    """Yield what a journal of older software does not tell, so that nobody can hold steps to it."""
+    untold = [key for key, event in journal.steps.items() if "concluded_sha256" not in event]
+    if untold:
+        yield (
+            f"{JOURNAL}: does not hold the conclusions of {len(untold)} of {len(journal.steps)} "
+            "steps (older software wrote it): whether they were changed is not seen"
+        )
 
 
 def _errors_of(said: Mapping[str, Any]) -> dict[str, float]:

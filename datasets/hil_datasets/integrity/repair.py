@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hil.core.errors import CalibrationError, DatasetError, Problem
-from hil_datasets.durable import names_failed_writes
+from hil_datasets.found_runs import words_of_runs_below
 from hil_datasets.integrity.finding import RunFindings
 from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
 from hil_datasets.integrity.index_check import words_of
@@ -24,12 +24,15 @@ from hil_datasets.integrity.salvaged_step import (
     store_salvaged,
 )
 from hil_datasets.integrity.superblock import HEAD_BYTES, mend_head
+from hil_datasets.new_folder import new_folder
 from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.seal import check_seal
 from hil_datasets.step import StepConclusion, StepKey, StepKind
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.reader import read_step
 
 OnProgress = Callable[[int, int], None]
+ConcludeBy = Callable[[RunDirectory], Conclude]
 _STEP, _PART = ".h5", ".h5.part"
 _INDEX_BYTES = 128 << 20
 """Room for an index, in the process that reads or makes it."""
@@ -57,7 +60,7 @@ def repair_run(
     path: Path,
     out: Path,
     *,
-    conclude: Conclude,
+    conclude: ConcludeBy,
     utc: str,
     on_progress: OnProgress = lambda _done, _all: None,
     patience_s: float = 20.0,
@@ -74,7 +77,8 @@ def repair_run(
     out
         Folder of the new run.
     conclude
-        Calibrates from readouts as the campaign says.
+        Returns what calibrates from readouts as the campaign says. The folder that it is given
+        has the campaign files that were saved, once the first step is concluded, and becomes `out`.
     utc
         The time, ISO 8601.
     on_progress
@@ -93,14 +97,20 @@ def repair_run(
     files = _step_files(run)
     journal = _journal_of(run, files)
     campaign = run.read_campaign() if run.campaign_path.is_file() else b""
-    repaired = create_run(out, campaign)
     with (
-        names_failed_writes(repaired.path),
+        new_folder(out) as made,
         GuardedReader(patience_s=patience_s) as reader,
-        tempfile.TemporaryDirectory(prefix=".salvage-", dir=repaired.path) as scratch,
+        # Beside what becomes the run: a disk with room for it has room for one more of its steps.
+        tempfile.TemporaryDirectory(prefix="salvage-", dir=made.parent) as scratch,
     ):
+        repaired = create_run(made, campaign)
         repair = _Repair(
-            run, repaired, journal, reader=reader, scratch=Path(scratch), conclude=conclude
+            run,
+            repaired,
+            journal,
+            reader=reader,
+            scratch=Path(scratch),
+            conclude=conclude(repaired),
         )
         files_lost = copy_campaigns(run, repaired, journal)
         write_beginnings(repaired, journal)
@@ -154,7 +164,8 @@ def _journal_of(run: RunDirectory, files: Mapping[str, Path]) -> CheckedJournal:
     if run.journal_path.is_file():
         return check_journal(run.journal_path)
     if not files:
-        what = "no such folder" if not run.path.exists() else "holds nothing of a run"
+        what = "holds nothing of a run" + words_of_runs_below(run.path)
+        what = what if run.path.exists() else "no such folder"
         raise DatasetError(str(run.path), [Problem("", what)])
     return CheckedJournal(lines=(), cut_short=b"", findings=())
 
@@ -176,6 +187,11 @@ class _Repair:
         self._scratch = scratch
         self._conclude = conclude
         self._hashes = {key.name: event["raw_sha256"] for key, event in journal.steps.items()}
+        self._concluded = {
+            key.name: event["concluded_sha256"]
+            for key, event in journal.steps.items()
+            if "concluded_sha256" in event
+        }
         self._words = {key.name: words_of(key) for key in journal.steps}
         self._conclusions: dict[str, StepConclusion] = {}
         self.whole: list[str] = []
@@ -203,6 +219,8 @@ class _Repair:
     def lose(self, name: str, reason: str) -> None:
         """Note that nothing of a step is left."""
         self._forget(name)
+        # A file is told as what it is called in the run: the folder has another name until later.
+        reason = reason.replace(f"{self._repaired.path}/", "")
         self.losses[name] = StepLoss(
             step=name, state="lost", was_raw_sha256=self._hashes.get(name, ""), lost=(reason,)
         )
@@ -227,8 +245,11 @@ class _Repair:
         if any("facts" not in answer for answer in answers):
             return False
         facts: dict[str, Any] = next((each["facts"] for each in answers), {})
-        wanted = self._hashes.get(name)
-        return facts.get("name") == name and wanted in {None, facts.get("raw_sha256")}
+        return (
+            facts.get("name") == name
+            and self._hashes.get(name) in {None, facts.get("raw_sha256")}
+            and self._concluded.get(name) in {None, facts.get("concluded_sha256")}
+        )
 
     def _keep(self, name: str, file: Path) -> None:
         target = self._repaired.path / "steps" / f"{name}{_STEP}"
@@ -250,6 +271,7 @@ class _Repair:
             "kind": str(key.kind),
             "file": f"steps/{key.name}{_STEP}",
             "raw_sha256": raw_sha256,
+            "concluded_sha256": concluded_sha256(conclusion),
             "errors": conclusion.errors,
         }
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hil.core.errors import DatasetError, Problem
 from hil.scale.work_pool import WorkPool
 from hil_datasets.durable import MAKING_SUFFIX, PART_SUFFIX
 from hil_datasets.integrity.finding import Finding, FindingKind, RunFindings
@@ -12,9 +11,13 @@ from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedErro
 from hil_datasets.integrity.index_check import words_of
 from hil_datasets.integrity.journal_check import CheckedJournal, check_journal
 from hil_datasets.integrity.pooled_reader import PooledReader, Question, Reader
-from hil_datasets.integrity.references import check_campaigns, check_references
+from hil_datasets.integrity.references import (
+    check_campaigns,
+    check_references,
+    notes_of_journal,
+)
 from hil_datasets.integrity.repair_notes import RepairNotes
-from hil_datasets.run_directory import RunDirectory
+from hil_datasets.run_directory import RunDirectory, open_directory
 
 OnProgress = Callable[[int, int], None]
 """Called with the bytes that are checked and those there are."""
@@ -54,10 +57,7 @@ def verify_run(
         from hil_datasets.packed.pack_verify import verify_pack  # noqa: PLC0415 - folders need none
 
         return verify_pack(path, is_quick=is_quick, on_progress=on_progress, patience_s=patience_s)
-    run = RunDirectory(path)
-    if not run.journal_path.is_file():
-        what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
-        raise DatasetError(str(path), [Problem("", what)])
+    run = open_directory(path)
     journal = check_journal(run.journal_path)
     with GuardedReader(patience_s=patience_s) as guarded:
         reader: Reader = guarded
@@ -107,7 +107,7 @@ class _RunCheck:
             steps=steps,
             checked_bytes=self._checked_bytes,
             findings=tuple(dict.fromkeys(found)),
-            notes=(*self._repairs.notes, *self._notes),
+            notes=(*self._repairs.notes, *notes_of_journal(self._journal), *self._notes),
         )
 
     def _check_file(self, path: Path) -> Iterator[Finding]:

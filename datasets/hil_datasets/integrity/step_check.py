@@ -126,6 +126,8 @@ def _facts(found: StepExamination) -> dict[str, Any]:
         facts["correction_of"] = None if source is None else asdict(source)
         facts["chip"] = asdict(content.chip())
         facts["errors"] = errors_to_json(content.errors())
+        if found.content is not None and not found.problems:
+            facts["concluded_sha256"] = content.concluded_sha256()
     except (DatasetError, LookupError):
         return facts
     return facts

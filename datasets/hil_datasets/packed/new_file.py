@@ -1,7 +1,5 @@
 """A file that appears under its name when it is whole, and replaces nothing unasked."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +7,7 @@ from pathlib import Path
 import h5py
 
 from hil.core.errors import ConfigError, DatasetError, Problem
-from hil_datasets.durable import sync_file
-from hil_datasets.leftovers import BESIDE_PREFIX, BESIDE_SUFFIX, in_use, remove_leftovers
+from hil_datasets.file_beside import file_beside
 
 _OPENING = b"hil-pack "
 """What the seal of a packed file begins with."""
@@ -97,26 +94,8 @@ def new_file(path: Path, *, may_replace: bool, keeps_readouts: bool = False) -> 
     """
     check_free(path, may_replace=may_replace, keeps_readouts=keeps_readouts)
     try:
-        remove_leftovers(path.parent)
-        descriptor, name = tempfile.mkstemp(
-            prefix=BESIDE_PREFIX, suffix=BESIDE_SUFFIX, dir=path.parent
-        )
-        os.close(descriptor)
-        part = Path(name)
-        try:
-            with in_use(part):
-                yield part
-                mask = os.umask(0)
-                os.umask(mask)
-                part.chmod(0o666 & ~mask)
-                sync_file(part)
-                if may_replace:
-                    part.replace(path)
-                else:
-                    os.link(part, path)  # unlike a rename, this never replaces
-        finally:
-            part.unlink(missing_ok=True)
-        sync_file(path.parent)
+        with file_beside(path, may_replace=may_replace) as part:
+            yield part
     except FileExistsError:
         raise ConfigError(str(path), [Problem("", "exists; use --force to replace it")]) from None
     except OSError as error:

@@ -10,7 +10,11 @@ from hil.core.errors import DatasetError
 from hil_datasets.integrity.finding import Finding, FindingKind, RunFindings
 from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
 from hil_datasets.integrity.journal_check import JOURNAL, check_journal
-from hil_datasets.integrity.references import check_campaigns, check_references
+from hil_datasets.integrity.references import (
+    check_campaigns,
+    check_references,
+    notes_of_journal,
+)
 from hil_datasets.integrity.repair_notes import RepairNotes
 from hil_datasets.packed.compression import MOST_EXPANSION
 from hil_datasets.packed.layout import FILES_GROUP, STEPS_GROUP, is_suspect_file
@@ -120,7 +124,7 @@ class _PackCheck:
                 yield from self._placed([finding])
             return
         repairs = RepairNotes.of(journal)
-        self._notes += repairs.notes
+        self._notes += (*repairs.notes, *notes_of_journal(journal))
         found = list(journal.findings)
         found += check_campaigns(self._scratch, journal, repairs)
         found += check_references(self._scratch, journal, self._facts, repairs)

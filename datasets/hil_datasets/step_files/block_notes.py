@@ -28,6 +28,10 @@ _PACKED = {
     for dtype, code in (("float64", "d"), ("int64", "q"), ("uint32", "I"), ("uint8", "B"))
 }
 """How one value is stored, in the order of bytes of this machine, which is that of its files."""
+_OVERFLOWN = tuple(
+    BlockQuality(bits) | BlockQuality.OVERFLOW for bits in range(1 + sum(BlockQuality))
+)
+"""Each quality with overflow: an enumeration takes longer to say so."""
 _TOGETHER_BYTES = 16 << 10
 """Up to this, all notes of a part are written with one system call instead of one each."""
 
@@ -65,7 +69,7 @@ class BlockNote:
             vectors=len(counts),
             crc32c=extended_crc(0, counts.astype("<u2", copy=False)),
             sequence=sequence,
-            quality=quality | BlockQuality.OVERFLOW if has_overflow else quality,
+            quality=_OVERFLOWN[quality] if has_overflow else quality,
         )
 
 
@@ -86,34 +90,38 @@ class NotePlaces:
 
     def __init__(self, stored: Mapping[str, PlacedRows], latch: WriteLatch) -> None:
         self._latch = latch
-        self._places = [
+        found = [
             (column, _PACKED[STEP_DATASET_BY_PATH[path].dtype], stored[path].placement)
             for column, path in enumerate(BLOCK_DATASETS)
             if path in stored
         ]
-        places = [place for _, _, place in self._places]
-        self._first = min((place.offset for place in places), default=0)
-        stop = max((place.start_of(place.shape[0], 0) for place in places), default=0)
+        self._first = min((place.offset for _, _, place in found), default=0)
+        stop = max((place.start_of(place.shape[0], 0) for _, _, place in found), default=0)
         self._are_together = stop - self._first <= _TOGETHER_BYTES
-        self._bytes = bytearray(
-            os.pread(latch.fileno(), stop - self._first, self._first) if self._are_together else 8
+        content = (
+            os.pread(latch.fileno(), stop - self._first, self._first)
+            if self._are_together
+            else bytes(8)
         )
-        if self._are_together and len(self._bytes) != stop - self._first:
+        if self._are_together and len(content) != stop - self._first:
             raise OSError("the file ends before the notes of its blocks")
+        self._content = memoryview(bytearray(content))
+        self._columns = [
+            (column, pack_into, place.offset, place.row_bytes) for column, pack_into, place in found
+        ]
 
     def write(self, block: int, times: tuple[float, float], note: BlockNote) -> None:
         """Hand what is known of a block to the operating system."""
         values = (*times, note.crc32c, note.sequence, note.quality)
-        content = memoryview(self._bytes)
-        for column, pack_into, place in self._places:
-            start = place.start_of(block, 1)
-            if self._are_together:
-                pack_into(content, start - self._first, values[column])
-            else:
-                pack_into(content, 0, values[column])
-                self._latch.write_at(content[: place.row_bytes], start)
+        content, first = self._content, self._first
         if self._are_together:
-            self._latch.write_at(content, self._first)
+            for column, pack_into, offset, size in self._columns:
+                pack_into(content, offset - first + block * size, values[column])
+            self._latch.write_at(content, first)
+            return
+        for column, pack_into, offset, size in self._columns:
+            pack_into(content, 0, values[column])
+            self._latch.write_at(content[:size], offset + block * size)
 
 
 class NotedBlocks:

@@ -1,14 +1,15 @@
 """What was concluded from a step, as a step file stores it."""
 
+import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hil_datasets.circumstance import Circumstance
-from hil_datasets.content_id import StepIds, step_ids
+from hil_datasets.content_id import StepIds, content_hash, step_ids
 from hil_datasets.step import StepConclusion
-from hil_datasets.step_files.schema import QUALITY_DATASETS
+from hil_datasets.step_files.schema import QUALITY_DATASETS, STEP_DATASET_BY_PATH
 from hil_datasets.step_files.stored_errors import errors_to_json
 
 
@@ -51,6 +52,47 @@ def concluded_attributes(conclusion: StepConclusion) -> dict[str, Any]:
         "verification/errors_all_columns": errors_to_json(conclusion.errors_all_columns),
         "verification/nmpu_mismatches": conclusion.nmpu_mismatches,
     }
+
+
+def concluded_sha256(conclusion: StepConclusion) -> str:
+    """Return the hash of everything that was concluded, which the journal holds.
+
+    Unlike ids it is of quality and verification too, and of no parent: what is hashed are the
+    datasets and attributes of these two functions, sorted, under their paths in a step file of
+    today's version, whichever version holds them.
+    """
+    values = {
+        path: value.hex() if isinstance(value, float) else json.dumps(value, sort_keys=True)
+        for path, value in sorted(concluded_attributes(conclusion).items())
+    }
+    arrays = {
+        path: (array, np.dtype(STEP_DATASET_BY_PATH[path].dtype).newbyteorder("<").str)
+        for path, array in sorted(concluded_arrays(conclusion).items())
+    }
+    return content_hash("conclusion", [], values=values, arrays=arrays)
+
+
+def concluded_misfit(found: str, journaled: str) -> str:
+    """Say how a step's conclusions are not those that its journal tells; nothing if they are.
+
+    Parameters
+    ----------
+    found
+        Their hash.
+    journaled
+        The hash that the journal has; empty in one from before it had any.
+
+    Examples
+    --------
+    >>> concluded_misfit("ab", "")
+    ''
+    """
+    if not journaled or found == journaled:
+        return ""
+    return (
+        "correction, coefficients, quality or verification was changed: concluded_sha256 is "
+        f"{found}, the journal's {journaled}"
+    )
 
 
 def concluded_ids(

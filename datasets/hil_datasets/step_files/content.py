@@ -20,7 +20,7 @@ from hil_datasets.provenance import Provenance, provenance_from_attributes
 from hil_datasets.run_source import StepFacts
 from hil_datasets.step import StepConclusion, StepKey, StepOrigin, StepRecord, hash_readouts
 from hil_datasets.step_conditions import Condition, conditions_from_stored
-from hil_datasets.step_files.concluded import concluded_ids, id_attributes
+from hil_datasets.step_files.concluded import concluded_ids, concluded_sha256, id_attributes
 from hil_datasets.step_files.products import products_misfit
 from hil_datasets.step_files.quality_ranges import quality_misfit
 from hil_datasets.step_files.schema import QUALITY_DATASETS
@@ -120,8 +120,7 @@ class StepContent:
         return list(found)
 
     def _checked_hash(self) -> str:
-        arrays = self._arrays
-        raw_sha256 = hash_readouts(arrays["weights"], arrays["inputs"], arrays["raw"])
+        raw_sha256 = hash_readouts(*(self._arrays[name] for name in ("weights", "inputs", "raw")))
         if raw_sha256 != self._attributes["raw_sha256"]:
             raise self._error("/raw", "weights, inputs and counts do not match raw_sha256")
         return raw_sha256
@@ -148,6 +147,10 @@ class StepContent:
                 owner, _, name = path.rpartition("/")
                 message = f"attribute {name}: is {found:.80}: its content has {wanted}"
                 raise self._error(f"/{owner}", message)
+
+    def concluded_sha256(self) -> str:
+        """Return the hash of what was concluded; raises what `facts` does."""
+        return concluded_sha256(self._conclusion())
 
     def key(self) -> StepKey:
         """Return which step it is.

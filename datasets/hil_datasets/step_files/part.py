@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.readout import ChipIdentity, ReadMode
-from hil_datasets.check_sum import extended_crc, joined_crc
+from hil_datasets.check_sum import extended_crc
 from hil_datasets.circumstance import (
     Circumstance,
     CorrectionSource,
@@ -76,26 +76,11 @@ class Extent:
     crc: int = 0
     """CRC-32C of all that was stored of them, block by block."""
 
-    def extended(
-        self, vectors: int, arrays: Sequence[npt.NDArray[Any]], *, counts_crc: int | None = None
-    ) -> "Extent":
-        """Return the extent with another block.
-
-        Parameters
-        ----------
-        vectors
-            How many it has.
-        arrays
-            What is stored of it, as `stored_arrays` returns it: its counts are the second.
-        counts_crc
-            CRC-32C of its counts as they are stored, if that is known: they are not read again.
-        """
+    def extended(self, vectors: int, arrays: Sequence[npt.NDArray[Any]]) -> "Extent":
+        """Return the extent with another block."""
         crc = self.crc
-        for place, array in enumerate(arrays):
-            if place == 1 and counts_crc is not None:
-                crc = joined_crc(crc, counts_crc, array.nbytes)
-            else:
-                crc = extended_crc(crc, array)
+        for array in arrays:
+            crc = extended_crc(crc, array)
         return Extent(self.vectors + vectors, crc)
 
 

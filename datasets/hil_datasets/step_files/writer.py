@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from hil_datasets.check_sum import extended_crc, joined_crc
 from hil_datasets.durable import (
     MAKING_SUFFIX,
     PART_SUFFIX,
@@ -24,7 +25,7 @@ from hil_datasets.step_conditions import (
     conditions_to_arrays,
     conditions_to_attributes,
 )
-from hil_datasets.step_files.block_notes import NotedBlocks, NotePlaces
+from hil_datasets.step_files.block_notes import BlockNote, NotedBlocks, NotePlaces
 from hil_datasets.step_files.concluded import (
     concluded_arrays,
     concluded_attributes,
@@ -179,25 +180,25 @@ class StepWriter:
             self._origin.calibration_vectors,
             keeps=outputs is not None and self._layout is not None and self._layout.keeps_outputs,
         )
+        stored_counts = self._stored["raw"].placement.as_stored(counts)
+        note = self._notes.add(
+            first_vector, stored_counts, sequence=sequence, quality=quality, top=self._top_code
+        )
+        crc = self._mark.written.crc
         with names_failed_writes(self._part):
-            arrays = [
-                self._put(name, first_vector, array)
-                for name, array in (("inputs", inputs), ("raw", counts), ("expected", expected))
-            ]
+            # The counts, which were just looked at, go first: a cache does not hold all.
+            self._put("raw", first_vector, stored_counts)
+            crc = extended_crc(crc, self._put("inputs", first_vector, inputs))
+            crc = _extended_by_counts(crc, stored_counts, note)
+            crc = extended_crc(crc, self._put("expected", first_vector, expected))
             if held_out is not None and outputs is not None:
-                arrays.append(self._put("verification/outputs", held_out.start, outputs))
-            note = self._notes.add(
-                first_vector, arrays[1], sequence=sequence, quality=quality, top=self._top_code
-            )
+                stored = self._put("verification/outputs", held_out.start, outputs)
+                crc = extended_crc(crc, stored)
             if times is not None and self._layout is not None:
                 self._places.write(self._place_of[first_vector], times, note)
             self._latch.check()
             if self._layout is not None and first_vector == self._mark.written.vectors:
-                # The note's checksum is of little-endian counts, the head's of those in the file.
-                counts_crc = note.crc32c if sys.byteorder == "little" else None
-                self._note_written(
-                    self._mark.written.extended(len(inputs), arrays, counts_crc=counts_crc)
-                )
+                self._note_written(Extent(block.stop, crc))
         self._is_written[block] = True
 
     def _put(self, path: str, first: int, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -334,3 +335,11 @@ class StepWriter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _extended_by_counts(crc: int, counts: npt.NDArray[np.uint16], note: BlockNote) -> int:
+    """Return a CRC-32C with the counts of a block after it, which are read once."""
+    # The note's is of little-endian counts, that of the head of those in the file.
+    if sys.byteorder == "little":
+        return joined_crc(crc, note.crc32c, counts.nbytes)
+    return extended_crc(crc, counts)

@@ -12,6 +12,7 @@ from hil_datasets.run_files import read_run_file
 from hil_datasets.run_source import NoReadoutsError, RunSource, StepFacts
 from hil_datasets.seal import check_seal, seal_of
 from hil_datasets.step import StepKey, StepRecord
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.reader import read_step
 from hil_datasets.trace.beginning import beginning_links, sought_parent
 from hil_datasets.trace.bench import chip_link, conditions_link, programming_link, software_link
@@ -80,7 +81,7 @@ class _Walk:
     def _links(self) -> Iterator[TraceLink]:
         if self._facts is None:
             yield self._file()
-            for name in ("coefficients", "correction", "readouts"):
+            for name in ("coefficients", "correction", "conclusions", "readouts"):
                 reason = "cannot be read: its file is damaged or missing"
                 yield TraceLink(name=name, state=_UNCHECKED, reason=reason)
         else:
@@ -101,6 +102,7 @@ class _Walk:
     def _links_of(self, facts: StepFacts) -> Iterator[TraceLink]:
         yield self._coefficients(facts)
         yield self._correction(facts)
+        yield self._conclusions(facts)
         source_of = facts.origin.circumstance.correction_of
         if source_of is not None:
             yield self._judged(facts, source_of)
@@ -170,6 +172,17 @@ class _Walk:
                 "verification_vectors": origin.verification_vectors,
             },
         )
+
+    def _conclusions(self, facts: StepFacts) -> TraceLink:
+        """Return all that was concluded: a correction of one's own making has an id that fits."""
+        found = concluded_sha256(facts.conclusion)
+        journaled = self._story.finished.get("concluded_sha256")
+        state, reason = _OK, "made again from all that was concluded, and as the journal says"
+        if journaled is None:
+            state, reason = _UNCHECKED, "the journal does not hold the conclusions"
+        elif found != journaled:
+            state, reason = _BROKEN, f"the journal says {journaled}"
+        return TraceLink(name="conclusions", state=state, reason=reason, content_id=found)
 
     def _judged(self, facts: StepFacts, of: CorrectionSource) -> TraceLink:
         """Return the calibration whose correction a step carries that judges it."""

@@ -131,6 +131,12 @@ def _targets(paths: tuple[Path, ...], out: Path, *, force: bool) -> dict[Path, P
         message = "holds no readouts, only results of hil calibrate fit"
         raise DatasetError(str(paths[0]), [Problem("", message)])
     if len(runs) == 1 and runs[0].is_named and not out.is_dir():
+        if not out.name.endswith(PACK_SUFFIX):
+            message = (
+                f"must end in {PACK_SUFFIX}: no command finds a file of another name below a "
+                f"folder; give {out.name}{PACK_SUFFIX}, or a folder that exists"
+            )
+            raise ConfigError(str(out), [Problem("--out", message)])
         targets = {runs[0].path: out}
     else:
         targets = {run.path: out / f"{run.name}{PACK_SUFFIX}" for run in runs}

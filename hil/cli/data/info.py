@@ -21,12 +21,14 @@ _WIDTH = 22
 def command(*, path: Path, as_json: bool) -> None:
     """Show what PATH takes on the disk and what names it: versions, sizes, ids, times.
 
-    PATH is the folder of a run, a packed file, a step file, or an index. `hil info` shows what was
-    found.
+    PATH is the folder of a run, a packed file, a step file, an index, or what `hil evaluate` left.
+    `hil info` shows what was found.
     """
+    from hil.inference.stored_evaluation import evaluation_facts, find_evaluation
     from hil_datasets.storage_facts import storage_facts
 
-    facts = storage_facts(path)
+    evaluation = find_evaluation(path)
+    facts = storage_facts(path) if evaluation is None else evaluation_facts(evaluation)
     if as_json:
         click.echo(json.dumps(facts, indent=1, allow_nan=False))
         return

@@ -40,14 +40,13 @@ def command(*, run: Path, out: Path, as_json: bool) -> None:
     from hil.campaign.runner import utc_now
     from hil.cli.progress import draw_bar
     from hil_datasets.integrity.repair import repair_run
-    from hil_datasets.run_directory import RunDirectory
 
     with draw_bar(MofNCompleteColumn()) as bar:
         task = bar.add_task("repairing", total=None)
         report = repair_run(
             run,
             out,
-            conclude=conclude_with(lambda: load_stored_campaign(RunDirectory(out)).config),
+            conclude=lambda saved: conclude_with(lambda: load_stored_campaign(saved).config),
             utc=utc_now().isoformat(timespec="seconds"),
             on_progress=lambda done, of: bar.update(task, completed=done, total=of),
         )

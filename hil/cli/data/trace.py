@@ -86,8 +86,10 @@ def command(
     PATHS are folders of runs, packed files, or folders that hold such. With --core and --column
     the way back from one coefficient is shown, of one run; with --id or --export the run is found
     first. From a run that was made from another one the way goes on in that, if --among says where
-    it is. Exits with 0 if every link holds, with 1 if one is broken or something was not found.
+    it is; so is the run found that `hil evaluate` was given. Exits with 0 if every link holds, with
+    1 if one is broken or something was not found.
     """
+    from hil.cli.data.evaluations import only_evaluations, trace_evaluation
     from hil.cli.data.trace_found import read_runs, show_export, show_found
     from hil.cli.data.trace_shown import SearchPlaces, WantedCoefficient, only_run, show_trace
     from hil_datasets.calibration_choice import CalibrationChoice
@@ -105,6 +107,8 @@ def command(
         is_good = show_found((*paths, *among), prefixes, as_json=as_json)
     elif exported_path is not None:
         is_good = show_export((*paths, *among), exported_path, map_path, wanted, as_json=as_json)
+    elif len(paths) == 1 and (evaluations := only_evaluations(paths)):
+        is_good = trace_evaluation(evaluations[0], among, as_json=as_json)
     else:
         wanted.check()
         run = only_run(paths)

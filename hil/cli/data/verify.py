@@ -38,11 +38,14 @@ def command(
 
     Exits with 0 if it is whole, with 1 if something is wrong, with 5 if it is no run or its journal
     cannot be read. Of a folder with the runs of several chips every run is checked, and so is
-    every run below any other folder.
+    every run below any other folder. Of what `hil evaluate` left the id is computed again.
     """
     from hil.campaign.chips.chips_folder import is_chips_folder, read_chips_folder
+    from hil.cli.data.evaluations import only_evaluations, verify_evaluations
     from hil.scale.pool import open_pool
 
+    if evaluations := only_evaluations(paths):
+        raise SystemExit(verify_evaluations(evaluations, as_json=as_json))
     runs = tuple(dict.fromkeys(run for path in paths for run in _runs(path)))
     with open_pool(workers=workers, cluster=cluster, on_wait=tell_waiting) as pool:
         if len(paths) == 1 and is_chips_folder(paths[0]):

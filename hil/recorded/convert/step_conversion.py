@@ -22,6 +22,7 @@ from hil.recorded.convert.stimulus import synthesise
 from hil_datasets.durable import PART_SUFFIX
 from hil_datasets.step import StepKey, StepOrigin
 from hil_datasets.step_conditions import Condition
+from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.writer import StepWriter
 from hil_drivers.chip import Chip
 
@@ -76,6 +77,8 @@ class ConvertedStep:
     """Content hash of its readouts; empty if it failed."""
     errors: dict[str, float]
     """Relative L2 error of each correction."""
+    concluded_sha256: str = ""
+    """Hash of everything that was concluded; empty if it failed."""
     failure: str = ""
     """Why its readouts allow no calibration; empty if they do."""
 
@@ -117,7 +120,12 @@ def convert_step(task: ConversionTask) -> ConvertedStep:
             task.path.with_name(task.path.name + PART_SUFFIX).unlink()
             return ConvertedStep(key=task.key, raw_sha256="", errors={}, failure=str(error))
         raw_sha256 = writer.finish(conclusion, None, task.conditions)
-    return ConvertedStep(key=task.key, raw_sha256=raw_sha256, errors=conclusion.errors)
+    return ConvertedStep(
+        key=task.key,
+        raw_sha256=raw_sha256,
+        errors=conclusion.errors,
+        concluded_sha256=concluded_sha256(conclusion),
+    )
 
 
 def stage(readouts: StepReadouts, folder: Path, name: str) -> StagedReadouts:
