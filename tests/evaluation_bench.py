@@ -86,3 +86,8 @@ def with_unsupported_layer() -> Any:
     return torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 3), block, torch.nn.Flatten(), torch.nn.Linear(256, 10)
     )
+
+
+def without_batch_norm() -> Any:
+    """A linear layer on grey images of 8 x 8 pixels."""
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))

@@ -10,6 +10,7 @@ import click
 
 from hil.cli.errors import reports_errors
 from hil.cli.network_options import OF_THE_DEMO, network_options, refuse_beside_demo
+from hil.cli.scale_options import scale_options
 from hil.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def _evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
                      help="Parameters of the NMPU's format: scale_frac=5,off_bits=6."),
         click.option("--preset", metavar="NAME",
                      help="Format of the NMPU, as hil nmpu presets lists them."),
+        click.option("--treatments", callback=_words, metavar="NAME,NAME",
+                     help="Of kept, recalibrated, adabs, at these ages; all if left out."),
         click.option("--drift", callback=_words, metavar="AGE,AGE",
                      help="Ages of the weights besides fresh: 1h,1d,30d."),
         click.option("--corrections", callback=_words, metavar="NAME,NAME",
@@ -89,8 +92,9 @@ def _evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Draw accuracy against age into this .png or .svg, replacing it.",
 )
 @click.option("--force", is_flag=True, help="Replace the file of --json.")
+@scale_options
 @reports_errors
-def command(**options: Any) -> None:
+def command(*, workers: int, cluster: str | None, **options: Any) -> None:
     """Evaluate a trained network on a chip: its accuracy with each correction, today and later.
 
     The network, the images and the chip are named by options, by FILE.toml, or by both: an option
@@ -110,7 +114,7 @@ def command(**options: Any) -> None:
     request = asked_request(asked, out)
     is_quiet = json_path == _STDOUT
     with EvaluationBar(out, is_quiet=is_quiet) as bar:
-        summary = run_evaluation(request, out, bar)
+        summary = run_evaluation(request, out, bar, workers=workers, cluster=cluster)
     for plot in plots:
         _draw(summary, plot)
     _write_json(summary, json_path, may_replace=options["force"])

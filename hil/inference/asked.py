@@ -19,7 +19,7 @@ from hil.inference.request import (
     NetworkChoice,
 )
 from hil.inference.request_file import nmpu_format_of
-from hil.inference.request_words import ages_of, corrections_of
+from hil.inference.request_words import ages_of, corrections_of, treatments_of
 from hil.inference.store import DEMO
 from hil.inference.value_range import RangeRule
 from hil_drivers.chip_driver import DEFAULT_DRIVER
@@ -48,6 +48,10 @@ def asked_request(options: Mapping[str, Any], out: Path) -> EvaluationRequest:
     ages_s = _checked("--drift", ages_of, options.get("drift") or ())
     if ages_s and chip.run is None and chip.resource is None:
         raise _refusal("--drift", "exact arithmetic does not age: leave out --drift")
+    treatments = options.get("treatments")
+    if treatments is not None and not ages_s:
+        message = "are of a chip that has become older: give its ages with --drift"
+        raise _refusal("--treatments", message)
     switch_off = bool(options.get("switch_off"))
     if switch_off and (chip.resource is None or not is_modelled(chip)):
         message = "needs a simulated chip: --device mock://PROFILE, without --backend device"
@@ -62,6 +66,9 @@ def asked_request(options: Mapping[str, Any], out: Path) -> EvaluationRequest:
             else _checked("--corrections", corrections_of, kinds)
         ),
         ages_s=ages_s,
+        treatments=(
+            None if treatments is None else _checked("--treatments", treatments_of, treatments)
+        ),
         ranges=RangeRule(options.get("ranges") or RangeRule.PERCENTILE),
         sums=SumArithmetic(options.get("sums") or SumArithmetic.INT8),
         switch_off=switch_off,

@@ -15,7 +15,7 @@ from hil.inference.prepared import PreparedNetwork
 from hil.inference.readings import CoreReadings
 from hil.inference.tally import LayerTally
 
-_FOLDED = frozenset({CorrectionKind.FP16, CorrectionKind.NMPU})
+FOLDED = frozenset({CorrectionKind.FP16, CorrectionKind.NMPU})
 """Corrections that normalise, too, where it was folded into them."""
 
 
@@ -84,7 +84,7 @@ def corrected_layers(
         prepared.tiles,
         readings,
         corrections,
-        folded=folded_layers(cores.foldings) if kind in _FOLDED else frozenset(),
+        folded=folded_layers(cores.foldings) if kind in FOLDED else frozenset(),
         vectors_before=vectors_used(prepared.tiles, prepared.samples),
         tally=tally,
     )

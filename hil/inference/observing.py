@@ -21,3 +21,19 @@ class EvaluationObserver(Protocol):
     def on_images(self, images: int) -> None:
         """Hear that so many more images were predicted, or were known before."""
         ...
+
+
+class Unheard:
+    """An `EvaluationObserver` that nobody listens to."""
+
+    def on_words(self, words: str) -> None:
+        """Drop it."""
+
+    def on_plan(self, *, images: int) -> None:
+        """Drop it."""
+
+    def on_stage(self, words: str) -> None:
+        """Drop it."""
+
+    def on_images(self, images: int) -> None:
+        """Drop it."""

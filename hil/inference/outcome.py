@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from hil.core.array_types import read_only
+from hil.inference.treatment import Treatment
 
 SCHEMA_VERSION = 1
 """Of the JSON document and the HDF5 file."""
@@ -22,8 +24,8 @@ class Condition:
     """``none``, ``global``, ``float``, ``fp16`` or ``nmpu``."""
     age_s: float = 0.0
     """Seconds since the weights were programmed and first calibrated."""
-    is_recalibrated: bool = False
-    """Whether it was calibrated again at this age."""
+    treatment: Treatment = Treatment.KEPT
+    """What was done about its age."""
 
     @property
     def name(self) -> str:
@@ -31,10 +33,11 @@ class Condition:
 
         Examples
         --------
-        >>> Condition(correction="nmpu", age_s=3600.0, is_recalibrated=True).name
-        'nmpu_3600s_recalibrated'
+        >>> Condition(correction="nmpu", age_s=3600.0, treatment=Treatment.ADABS).name
+        'nmpu_3600s_adabs'
         """
-        return f"{self.correction}_{self.age_s:g}s{'_recalibrated' if self.is_recalibrated else ''}"
+        treated = "" if self.treatment is Treatment.KEPT else f"_{self.treatment}"
+        return f"{self.correction}_{self.age_s:g}s{treated}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +94,17 @@ class Evaluation:
     """Name and version of what computed it."""
     notes: tuple[str, ...] = ()
     """What a reader has to know: where ranges came from, what stayed digital."""
+    switched_off: Mapping[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    """What a simulated chip predicts without each of its flaws, shape (image,), and as it is, by
+    the names in `hil.inference.switched_off`; nothing if it was not asked for."""
 
     def __post_init__(self) -> None:
         for name in (
             "labels", "float_predictions", "int8_predictions", "int8_weight_predictions",
         ):  # fmt: skip
             object.__setattr__(self, name, read_only(getattr(self, name)))
+        frozen = {flaw: read_only(found) for flaw, found in self.switched_off.items()}
+        object.__setattr__(self, "switched_off", MappingProxyType(frozen))
 
     @property
     def id(self) -> str:

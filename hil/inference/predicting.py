@@ -11,7 +11,7 @@ from hil.inference.observing import EvaluationObserver
 if TYPE_CHECKING:
     import torch
 
-_BATCH = 64
+BATCH = 64
 """Images between two signs of progress."""
 
 Predictions = npt.NDArray[np.int64]
@@ -38,8 +38,8 @@ def predict_classes(
 
     found = []
     with torch.inference_mode():
-        for first in range(0, len(images), _BATCH):
-            part = images[first : first + _BATCH]
+        for first in range(0, len(images), BATCH):
+            part = images[first : first + BATCH]
             found.append(logits(part, first).argmax(dim=1).cpu().numpy())
             observer.on_images(len(part))
     return np.concatenate(found).astype(np.int64)

@@ -1,6 +1,6 @@
 """A network made ready for cores: in codes, placed, with the inputs that calibrate them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hil.inference.calibrating import InputSamples, sample_inputs
@@ -29,6 +29,8 @@ class PreparedNetwork:
     """Where its layers are."""
     samples: InputSamples
     """Input vectors that calibrate."""
+    calibration_images: "torch.Tensor" = field(repr=False)
+    """Images that they come from, as the network takes them."""
 
 
 def prepare_network(
@@ -54,4 +56,5 @@ def prepare_network(
         ranges=ranges,
         tiles=tiles,
         samples=sample_inputs(network, quantised, ranges, calibration_images, seed=seed),
+        calibration_images=calibration_images,
     )

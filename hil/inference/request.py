@@ -8,6 +8,7 @@ from hil.core.readout import ReadMode
 from hil.inference.corrections.kinds import CorrectionKind
 from hil.inference.execution import SumArithmetic
 from hil.inference.images import Normalisation
+from hil.inference.treatment import Treatment
 from hil.inference.value_range import RangeRule
 from hil_drivers.chip_driver import DEFAULT_DRIVER
 
@@ -71,6 +72,8 @@ class EvaluationRequest:
     """What is compared."""
     ages_s: tuple[float, ...] = ()
     """Ages besides fresh, ascending."""
+    treatments: tuple[Treatment, ...] | None = None
+    """What is done about an aged chip; all that the network allows where None."""
     ranges: RangeRule = RangeRule.PERCENTILE
     """How the range of a tensor follows from its values."""
     sums: SumArithmetic = SumArithmetic.INT8

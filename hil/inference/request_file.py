@@ -12,7 +12,7 @@ from hil.core.readout import ReadMode
 from hil.core.toml_file import parse_toml, read_toml_bytes
 from hil.inference.execution import SumArithmetic
 from hil.inference.request import CALIBRATION_IMAGES
-from hil.inference.request_words import ages_of, corrections_of
+from hil.inference.request_words import ages_of, corrections_of, treatments_of
 from hil.inference.value_range import RangeRule
 
 _STRICT = ConfigDict(
@@ -25,6 +25,11 @@ Numbers = Annotated[list[float], Field(min_length=1, max_length=4)]
 
 def _are_corrections(words: list[str]) -> list[str]:
     corrections_of(words)
+    return words
+
+
+def _are_treatments(words: list[str]) -> list[str]:
+    treatments_of(words)
     return words
 
 
@@ -113,6 +118,8 @@ class EvaluationSection(BaseModel):
     """``none``, ``global``, ``float``, ``fp16``, ``nmpu``; all where left out."""
     drift: Annotated[list[str], AfterValidator(_are_ages)] = Field(default=[])
     """Ages besides fresh, such as ``1h`` and ``30d``."""
+    treatments: Annotated[list[str], AfterValidator(_are_treatments)] | None = None
+    """``kept``, ``recalibrated``, ``adabs``: what is done about ages; all where left out."""
     ranges: RangeRule | None = None
     """How the range of a tensor follows from its values."""
     sums: SumArithmetic | None = None
@@ -200,6 +207,7 @@ def read_request_file(path: Path) -> dict[str, Any]:
         "timeout_s": chip.timeout_s,
         "corrections": evaluation.corrections,
         "drift": evaluation.drift,
+        "treatments": evaluation.treatments,
         "ranges": evaluation.ranges,
         "sums": evaluation.sums,
         "switch_off": evaluation.switch_off,

@@ -1,14 +1,18 @@
-"""Lists of corrections and ages, as people write them."""
+"""Lists of corrections, treatments and ages, as people write them."""
 
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import TypeVar
 
 from hil.campaign.config.steps import duration_s
 from hil.core.hints import did_you_mean
 from hil.core.legible import quoted
 from hil.inference.corrections.kinds import CorrectionKind
+from hil.inference.treatment import Treatment
 
+_KindT = TypeVar("_KindT", bound=StrEnum)
 MOST_AGES = 20
-"""Each is predicted up to nine times."""
+"""Each is predicted up to fourteen times."""
 
 
 def corrections_of(words: Sequence[str]) -> tuple[CorrectionKind, ...]:
@@ -24,17 +28,37 @@ def corrections_of(words: Sequence[str]) -> tuple[CorrectionKind, ...]:
     >>> [str(kind) for kind in corrections_of(["nmpu", "none"])]
     ['none', 'nmpu']
     """
-    known = [str(kind) for kind in CorrectionKind]
+    return _chosen(words, CorrectionKind, "correction")
+
+
+def treatments_of(words: Sequence[str]) -> tuple[Treatment, ...]:
+    """Return treatments of an aged chip by their names, in the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a name is unknown or given twice.
+
+    Examples
+    --------
+    >>> [str(one) for one in treatments_of(["adabs", "kept"])]
+    ['kept', 'adabs']
+    """
+    return _chosen(words, Treatment, "treatment")
+
+
+def _chosen(words: Sequence[str], kinds: type[_KindT], noun: str) -> tuple[_KindT, ...]:
+    known = [str(kind) for kind in kinds]
     for number, word in enumerate(words):
         if word not in known:
             hint = did_you_mean(word, known)
             listed = ", ".join(known)
-            raise ValueError(f"{quoted(word)} is no correction: {hint or f'there are {listed}'}")
+            raise ValueError(f"{quoted(word)} is no {noun}: {hint or f'there are {listed}'}")
         if word in words[:number]:
             raise ValueError(f"{quoted(word)} is given twice")
     if not words:
-        raise ValueError(f"names no correction: there are {', '.join(known)}")
-    return tuple(kind for kind in CorrectionKind if str(kind) in words)
+        raise ValueError(f"names no {noun}: there are {', '.join(known)}")
+    return tuple(kind for kind in kinds if str(kind) in words)
 
 
 def ages_of(words: Sequence[str]) -> tuple[float, ...]:

@@ -3,10 +3,11 @@
 ::
 
     /condition /image /layer             the axes, with numbers
-    /correction /age_s /is_recalibrated  what each condition is
+    /correction /age_s /treatment        what each condition is
     /predictions                         (condition, image)
     /layer_errors, /layer_saturation     (condition, layer)
     /labels, /float_predictions, ...     (image)
+    /switched_off_predictions            (flaw, image), where flaws were switched off
     /calibrations/0s/...                 (core, column): corrections and registers, by age
 
 xarray opens it with ``open_dataset(path, engine="h5netcdf")``.
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from hil.core.errors import DatasetError, Problem
 from hil.inference.core_tables import LONG_NAMES, UNITS, CoreTables
 from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
+from hil.inference.treatment import Treatment
 from hil_datasets.durable import finished_file, names_failed_writes
 
 FILE_FORMAT = "hil-evaluation"
@@ -97,7 +99,10 @@ def _write_axes(file: h5py.File, evaluation: Evaluation) -> None:
         ("condition", len(evaluation.results)),
         ("image", len(evaluation.labels)),
         ("layer", len(evaluation.layers)),
+        ("flaw", len(evaluation.switched_off)),
     ):
+        if axis == "flaw" and not size:
+            continue
         scale = file.create_dataset(axis, data=np.arange(size, dtype=np.int64))
         scale.attrs.update({"units": "1", "long_name": f"{axis} number"})
         scale.make_scale(axis)
@@ -170,10 +175,10 @@ def _tables(evaluation: Evaluation) -> Iterator[_Table]:
         ("correction", np.array([one.correction for one in conditions], "U"), "1", "correction"),
         ("age_s", np.array([one.age_s for one in conditions], float), "s", "age of the weights"),
         (
-            "is_recalibrated",
-            np.array([one.is_recalibrated for one in conditions], np.uint8),
+            "treatment",
+            np.array([str(one.treatment) for one in conditions], "U"),
             "1",
-            "1 where it was calibrated again at this age",
+            "what was done about the age",
         ),
         ("seconds", np.array([one.seconds for one in results], float), "s", "time it took"),
     ):
@@ -208,16 +213,31 @@ def _tables(evaluation: Evaluation) -> Iterator[_Table]:
         "1",
         "1 where the correction normalised the layer's outputs, too",
     )
+    yield from _flaw_tables(evaluation)
+
+
+def _flaw_tables(evaluation: Evaluation) -> Iterator[_Table]:
+    if not evaluation.switched_off:
+        return
+    names = np.array(list(evaluation.switched_off), "U")
+    yield "switched_off", names, ("flaw",), "1", "flaw that is switched off"
+    yield (
+        "switched_off_predictions",
+        np.array(list(evaluation.switched_off.values()), np.int64),
+        ("flaw", "image"),
+        "class",
+        "classes predicted by the chip with its NMPU without this flaw",
+    )
 
 
 def _read(file: h5py.File) -> Evaluation:
-    corrections = file["correction"].asstr()[:]
+    corrections, treatments = (file[name].asstr()[:] for name in ("correction", "treatment"))
     results = tuple(
         ConditionResult(
             condition=Condition(
                 correction=str(correction),
                 age_s=float(file["age_s"][number]),
-                is_recalibrated=bool(file["is_recalibrated"][number]),
+                treatment=Treatment(treatments[number]),
             ),
             predictions=file["predictions"][number],
             layer_errors=file["layer_errors"][number],
@@ -242,4 +262,12 @@ def _read(file: h5py.File) -> Evaluation:
         identity=json.loads(attributes["identity"]),
         software=json.loads(attributes["software"]),
         notes=tuple(json.loads(attributes["notes"])),
+        switched_off=_read_flaws(file),
     )
+
+
+def _read_flaws(file: h5py.File) -> dict[str, npt.NDArray[np.int64]]:
+    if "switched_off" not in file:
+        return {}
+    names = map(str, file["switched_off"].asstr()[:])
+    return dict(zip(names, file["switched_off_predictions"][:], strict=True))

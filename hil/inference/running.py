@@ -2,40 +2,41 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import hil
 from hil.campaign.software import package_versions, source_commit
-from hil.core.readout import ReadMode
-from hil.inference.backends.profile import ProfileReadings, mock_profile
+from hil.core.errors import ConfigError, Problem
 from hil.inference.baselines import BASELINES, Baselines, predict_baselines
-from hil.inference.calibrating import CalibrationTerms
-from hil.inference.chip_choice import open_readings
+from hil.inference.chip_choice import is_modelled
 from hil.inference.demo import DEMO_MODEL, demo_files, write_demo
-from hil.inference.evaluation import EvaluationPlan, evaluate_conditions
+from hil.inference.evaluation import evaluate_conditions
+from hil.inference.flaws import predict_without_flaws
 from hil.inference.libraries import load_torch
-from hil.inference.loaded import LoadedNetwork, load_subject
-from hil.inference.mapping import describe_mapping, map_layers
+from hil.inference.mapping import describe_mapping
 from hil.inference.observing import EvaluationObserver
 from hil.inference.outcome import Evaluation
-from hil.inference.prepared import PreparedNetwork, prepare_network
-from hil.inference.readings import CoreReadings
+from hil.inference.plan import images_of
+from hil.inference.prepared import PreparedNetwork
 from hil.inference.request import EvaluationRequest
 from hil.inference.result_file import write_evaluation
+from hil.inference.spreading import spread_conditions
 from hil.inference.store import DEMO, EvaluationFolder, make_folder, open_folder
+from hil.inference.subject import Subject, open_subject
 from hil.inference.summary import EvaluationSummary, summarize_evaluation
-from hil.inference.switched_off import SwitchedOff, switch_off_each
+from hil.scale.pool import open_pool
+from hil.scale.work_pool import WorkPool
 from hil_datasets.durable import finished_file, names_failed_writes
-
-if TYPE_CHECKING:
-    from hil.inference.tiles import Tile
 
 
 def run_evaluation(
-    request: EvaluationRequest, out: Path, observer: EvaluationObserver
+    request: EvaluationRequest,
+    out: Path,
+    observer: EvaluationObserver,
+    *,
+    workers: int = 1,
+    cluster: str | None = None,
 ) -> EvaluationSummary:
     """Evaluate a network, and leave everything in a folder.
 
@@ -47,6 +48,9 @@ def run_evaluation(
         Folder of the evaluation; one of the same subject is continued.
     observer
         Is told how it goes.
+    workers, cluster
+        Where a model of a chip is computed, as in `hil.scale.pool.open_pool`. What is predicted
+        does not depend on it.
 
     Raises
     ------
@@ -58,27 +62,45 @@ def run_evaluation(
         If the readouts of a core allow no calibration.
     TransportError, FrameError, DeviceError
         If the device is lost, refuses or answers nonsense.
+    WorkerLostError
+        If a worker is gone, or the whole cluster.
     """
+    _refuse_workers_of_device(request, workers, cluster)
     load_torch()
     make_folder(out)
     if request.network.model == DEMO_MODEL:
         _make_demo(out / DEMO, observer)
-    loaded = load_subject(request.network)
-    with open_readings(request.chip, on_words=observer.on_words) as opened:
-        readings = opened.readings
-        facts = readings.facts
-        layers = loaded.network.layers
-        tiles = map_layers(layers, rows=facts.rows, columns=facts.columns, cores=facts.cores)
-        observer.on_words(f"{facts.name}, {facts.read_mode.value.replace('_', '-')}")
-        observer.on_words(describe_mapping(layers, tiles, rows=facts.rows, columns=facts.columns))
-        for note in loaded.notes:
-            observer.on_words(f"note: {note}")
-        identity = loaded.identity | dict(opened.identity) | _terms_identity(request, readings)
-        folder = open_folder(out, identity | {"software": _own_software()})
-        with folder.held():
-            evaluation = _evaluate(request, loaded, tiles, readings, identity, folder, observer)
-            switched = tuple(_switched_off(request, loaded, tiles, observer))
-    return _finish(evaluation, folder, switched)
+    with open_subject(request, observer) as subject:
+        _describe(subject, observer)
+        folder = open_folder(out, subject.whole_identity)
+        with folder.held(), _spread_over(workers, cluster, observer) as pool:
+            evaluation = _evaluate(subject, folder, observer, pool)
+    return _finish(evaluation, folder)
+
+
+def _refuse_workers_of_device(
+    request: EvaluationRequest, workers: int, cluster: str | None
+) -> None:
+    if is_modelled(request.chip) or (workers == 1 and cluster is None):
+        return
+    option = "--workers" if cluster is None else "--cluster"
+    message = (
+        "a chip multiplies one vector after the other, over one link: more processes would only "
+        "wait for each other; leave it out"
+    )
+    raise ConfigError(option, [Problem("", message)])
+
+
+@contextmanager
+def _spread_over(
+    workers: int, cluster: str | None, observer: EvaluationObserver
+) -> Iterator[WorkPool | None]:
+    """Open workers; None where this process works alone, with as many threads as torch takes."""
+    if workers == 1 and cluster is None:
+        yield None
+        return
+    with open_pool(workers=workers, cluster=cluster, on_wait=observer.on_words) as pool:
+        yield pool
 
 
 def _make_demo(folder: Path, observer: EvaluationObserver) -> None:
@@ -88,118 +110,89 @@ def _make_demo(folder: Path, observer: EvaluationObserver) -> None:
         write_demo(folder)
 
 
-def _evaluate(  # noqa: PLR0917 - private, one caller
-    request: EvaluationRequest,
-    loaded: LoadedNetwork,
-    tiles: "tuple[Tile, ...]",
-    readings: CoreReadings,
-    identity: dict[str, str],
+def _describe(subject: Subject, observer: EvaluationObserver) -> None:
+    facts, layers = subject.readings.facts, subject.loaded.network.layers
+    observer.on_words(f"{facts.name}, {facts.read_mode.value.replace('_', '-')}")
+    observer.on_words(
+        describe_mapping(layers, subject.tiles, rows=facts.rows, columns=facts.columns)
+    )
+    for note in subject.loaded.notes:
+        observer.on_words(f"note: {note}")
+
+
+def _evaluate(
+    subject: Subject,
     folder: EvaluationFolder,
     observer: EvaluationObserver,
+    pool: WorkPool | None,
 ) -> Evaluation:
-    plan = EvaluationPlan(
-        corrections=request.corrections,
-        ages_s=request.ages_s,
-        terms=CalibrationTerms(fmt=request.fmt),
-        sums=request.sums,
-    )
-    images = loaded.images
-    observer.on_plan(images=(len(plan.conditions) + BASELINES) * len(images))
+    request, loaded, facts = subject.request, subject.loaded, subject.readings.facts
+    observer.on_plan(images=_planned_images(subject))
     observer.on_stage("ranges and samples")
-    prepared = prepare_network(
-        loaded.network, tiles, loaded.calibration_images, rule=request.ranges, seed=request.seed
-    )
-    baselines = _baselines(request, prepared, loaded, readings, folder, observer)
-    results = evaluate_conditions(
-        plan, prepared, readings, images, folder=folder, observer=observer
-    )
+    prepared = subject.prepare()
+    baselines = _baselines(subject, prepared, folder, observer)
+    results = (
+        evaluate_conditions(
+            subject.plan, prepared, subject.readings, loaded.images, folder=folder,
+            observer=observer,
+        )
+        if pool is None
+        else spread_conditions(subject, pool, folder=folder, observer=observer)
+    )  # fmt: skip
     return Evaluation(
         model=DEMO if request.network.model == DEMO_MODEL else request.network.model,
-        chip=readings.facts.name,
-        read_mode=str(readings.facts.read_mode),
+        chip=facts.name,
+        read_mode=str(facts.read_mode),
         layers=tuple(layer.name for layer in loaded.network.layers),
         labels=loaded.judged.labels,
         float_predictions=baselines.as_float,
         int8_predictions=baselines.with_int8,
         int8_weight_predictions=baselines.with_int8_weights,
         results=tuple(results),
+        switched_off=(
+            predict_without_flaws(subject, pool, folder=folder, observer=observer)
+            if request.switch_off
+            else {}
+        ),
         seed=request.seed,
-        identity=identity,
+        identity=subject.identity,
         software=_software(),
         notes=loaded.notes,
     )
 
 
-def _switched_off(
-    request: EvaluationRequest,
-    loaded: LoadedNetwork,
-    tiles: "tuple[Tile, ...]",
-    observer: EvaluationObserver,
-) -> Iterator[SwitchedOff]:
-    """Judge a simulated chip without each of its flaws; nothing of it is kept for another time."""
-    if not request.switch_off or request.chip.resource is None:
-        return
-    observer.on_stage("switching off one flaw after the other")
-    prepared = prepare_network(
-        loaded.network, tiles, loaded.calibration_images, rule=request.ranges, seed=request.seed
+def _planned_images(subject: Subject) -> int:
+    judged, calibrating = len(subject.loaded.images), len(subject.loaded.calibration_images)
+    return BASELINES * judged + sum(
+        images_of(one, judged=judged, calibrating=calibrating) for one in subject.plan.conditions
     )
-    profile = mock_profile(request.chip.resource, base=request.chip.base, seed=request.chip.seed)
-    mode = request.chip.read_mode or ReadMode.FOUR_PHASE
-    for one in switch_off_each(
-        profile,
-        prepared,
-        loaded.images,
-        loaded.judged.labels,
-        open_readings=lambda changed: ProfileReadings(changed, read_mode=mode),
-        terms=CalibrationTerms(fmt=request.fmt),
-        seed=request.seed,
-    ):
-        observer.on_stage(f"was without {one.flaw}")
-        yield one
 
 
-def _baselines(  # noqa: PLR0917 - private, one caller
-    request: EvaluationRequest,
+def _baselines(
+    subject: Subject,
     prepared: PreparedNetwork,
-    loaded: LoadedNetwork,
-    readings: CoreReadings,
     folder: EvaluationFolder,
     observer: EvaluationObserver,
 ) -> Baselines:
+    images = subject.loaded.images
     found = folder.find_baselines()
     if found is not None:
-        observer.on_images(BASELINES * len(loaded.images))
+        observer.on_images(BASELINES * len(images))
         return found
     found = predict_baselines(
-        prepared, loaded.images, observer, sums=request.sums, device=readings.device
+        prepared, images, observer, sums=subject.request.sums, device=subject.readings.device
     )
     folder.keep_baselines(found)
     return found
 
 
-def _finish(
-    evaluation: Evaluation, folder: EvaluationFolder, switched: tuple[SwitchedOff, ...]
-) -> EvaluationSummary:
+def _finish(evaluation: Evaluation, folder: EvaluationFolder) -> EvaluationSummary:
     ages_s = sorted({result.condition.age_s for result in evaluation.results})
     write_evaluation(evaluation, folder.result_path, calibrations=folder.calibrations(ages_s))
-    summary = replace(summarize_evaluation(evaluation), switched_off=switched)
+    summary = summarize_evaluation(evaluation)
     with names_failed_writes(folder.json_path), finished_file(folder.json_path) as part:
         part.write_text(json.dumps(summary.to_dict(), indent=1, allow_nan=False) + "\n")
     return summary
-
-
-def _terms_identity(request: EvaluationRequest, readings: CoreReadings) -> dict[str, str]:
-    return {
-        "read_mode": str(readings.facts.read_mode),
-        "nmpu_format": request.fmt.to_text(),
-        "ranges": str(request.ranges),
-        "sums": str(request.sums),
-        "seed": str(request.seed),
-    }
-
-
-def _own_software() -> str:
-    return f"aimc-hil {hil.__version__}, torch {metadata.version('torch')}"
 
 
 def _software() -> dict[str, str]:

@@ -5,6 +5,7 @@
     OUT/subject.json       what is evaluated; another subject does not mix with it
     OUT/conditions/*.npz   one file for each finished condition
     OUT/calibrations/*.npz corrections and registers of all cores, by the age of the weights
+    OUT/switched_off/*.npz what a simulated chip predicts without each of its flaws
     OUT/baselines.npz      what the network predicts without a chip
     OUT/evaluation.h5      all of it, with names and units
     OUT/evaluation.json    the numbers of the table
@@ -12,6 +13,7 @@
 
 import fcntl
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ from hil_datasets.regular_file import read_regular
 SUBJECT = "subject.json"
 CONDITIONS = "conditions"
 CALIBRATIONS = "calibrations"
+SWITCHED_OFF = "switched_off"
 BASELINES = "baselines.npz"
 RESULT_FILE = "evaluation.h5"
 JSON_FILE = "evaluation.json"
@@ -141,9 +144,31 @@ class EvaluationFolder:
         arrays = {one.name: getattr(baselines, one.name) for one in fields(Baselines)}
         _write(self._path / BASELINES, **arrays)
 
+    def find_flaw(self, flaw: str) -> npt.NDArray[np.int64] | None:
+        """Return what was predicted without a flaw, if it is known; raise as `find`."""
+        stored = _read(self._flaw_path(flaw))
+        if stored is None:
+            return None
+        path, arrays = stored
+        try:
+            return np.asarray(arrays["predictions"], np.int64)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+    def keep_flaw(self, flaw: str, predictions: npt.NDArray[np.int64]) -> None:
+        """Store what was predicted without a flaw; raise as `keep`."""
+        _write(self._flaw_path(flaw), predictions=predictions)
+
+    def _flaw_path(self, flaw: str) -> Path:
+        return self._path / SWITCHED_OFF / f"{'_'.join(re.findall('[a-z]+', flaw.lower()))}.npz"
+
     def keep_cores(self, cores: CalibratedCores, *, age_s: float) -> None:
         """Store the calibrations of all cores at an age; raise as `keep`."""
-        _write(self._path / CALIBRATIONS / f"{age_s:g}s.npz", **core_tables(cores))
+        self.keep_tables(core_tables(cores), age_s=age_s)
+
+    def keep_tables(self, tables: CoreTables, *, age_s: float) -> None:
+        """Store the calibrations of all cores at an age, as tables; raise as `keep`."""
+        _write(self._path / CALIBRATIONS / f"{age_s:g}s.npz", **tables)
 
     def calibrations(self, ages_s: Iterable[float]) -> dict[float, CoreTables]:
         """Return the stored calibrations of these ages, by age; raise as `find`."""

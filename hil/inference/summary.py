@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from hil.inference.comparing import PairedDifference, Share, accuracy, compare_paired
 from hil.inference.loss_sources import LossSource, find_loss_sources
-from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
-from hil.inference.switched_off import SwitchedOff
+from hil.inference.outcome import SCHEMA_VERSION, ConditionResult, Evaluation
+from hil.inference.switched_off import SwitchedOff, judge_flaws
+from hil.inference.treatment import Treatment
 
 REFERENCE = "fp16"
 """The correction that the others are compared with: a digital FP16 unit on the chip."""
@@ -25,12 +26,12 @@ class ConditionSummary:
     """As in `Condition`."""
     age_s: float
     """As in `Condition`."""
-    is_recalibrated: bool
+    treatment: Treatment
     """As in `Condition`."""
     accuracy: Share
     """Share of images predicted right."""
     against_fp16: PairedDifference | None
-    """Against the FP16 unit at the same age, calibrated at the same time; None without it."""
+    """Against the FP16 unit at the same age, treated alike; None without it."""
     against_float: PairedDifference
     """Against the network in float32."""
     layer_errors: tuple[float, ...]
@@ -96,18 +97,11 @@ def _without_nan(value: Any) -> Any:
 def _summarize(evaluation: Evaluation, result: ConditionResult) -> ConditionSummary:
     """Compare the predictions of a condition with FP16's and with the float network's."""
     condition = result.condition
-    paired = evaluation.find(
-        Condition(
-            correction=REFERENCE,
-            age_s=condition.age_s,
-            # Without a correction there is nothing to calibrate again: it has one row per age.
-            is_recalibrated=condition.is_recalibrated,
-        )
-    )
+    paired = evaluation.find(replace(condition, correction=REFERENCE))
     return ConditionSummary(
         correction=condition.correction,
         age_s=condition.age_s,
-        is_recalibrated=condition.is_recalibrated,
+        treatment=condition.treatment,
         accuracy=accuracy(result.predictions, evaluation.labels),
         against_fp16=None if paired is None else _paired(evaluation, result, paired.predictions),
         against_float=_paired(evaluation, result, evaluation.float_predictions),
@@ -140,6 +134,7 @@ def summarize_evaluation(evaluation: Evaluation) -> EvaluationSummary:
         int8_against_float=compare_paired(as_int8, as_float, labels, seed=seed),
         conditions=tuple(_summarize(evaluation, one) for one in evaluation.results),
         loss_sources=find_loss_sources(evaluation),
+        switched_off=judge_flaws(evaluation.switched_off, labels, seed=seed),
         identity=evaluation.identity,
         software=evaluation.software,
         seed=seed,

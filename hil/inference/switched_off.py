@@ -5,7 +5,7 @@ same images are judged. Flaws do not add up: without one, another may matter mor
 at hand, or a recorded one, no flaw can be switched off: what each costs there is unknown.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,8 @@ PROFILE_FLAWS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyTyp
     }
 )
 """What is switched off, and the profile's values without it, by section."""
+WHOLE = "whole chip"
+"""Nothing is switched off."""
 CORRECTION = "correction: registers and integer arithmetic of the NMPU"
 """The flaw whose absence is the float correction."""
 SUMS = "activations: residual sums in int8"
@@ -78,6 +80,80 @@ def without_flaw(profile: MockProfile, flaw: str) -> MockProfile:
     return profile.model_copy(update=sections)
 
 
+def chip_groups(profile: MockProfile) -> tuple[tuple[str, ...], ...]:
+    """Return the flaws of a profile, `WHOLE` first; those of a group are judged on one chip."""
+    flaws = [flaw for flaw in PROFILE_FLAWS if without_flaw(profile, flaw) != profile]
+    return ((WHOLE, CORRECTION, SUMS), *((flaw,) for flaw in flaws))
+
+
+def predict_group(
+    group: Sequence[str],
+    profile: MockProfile,
+    prepared: PreparedNetwork,
+    images: "torch.Tensor",
+    *,
+    open_readings: Callable[[MockProfile], CoreReadings],
+    terms: CalibrationTerms,
+) -> dict[str, Predictions]:
+    """Program and calibrate the chip of a group, and predict without each of its flaws.
+
+    Parameters
+    ----------
+    group
+        One of `chip_groups`.
+    profile
+        The whole chip.
+    prepared
+        The network.
+    images
+        What is predicted.
+    open_readings
+        Returns who multiplies, of a profile.
+    terms
+        How to fit.
+
+    Raises
+    ------
+    CalibrationError
+        If the readouts of a core allow no calibration.
+    """
+    is_whole = WHOLE in group
+    changed = profile if is_whole else without_flaw(profile, group[0])
+    chip = _CalibratedChip(open_readings(changed), prepared, terms)
+    if not is_whole:
+        return {group[0]: chip.predict(images)}
+    return {
+        WHOLE: chip.predict(images),
+        CORRECTION: chip.predict(images, kind=CorrectionKind.FLOAT),
+        SUMS: chip.predict(images, sums=SumArithmetic.FLOAT),
+    }
+
+
+def judge_flaws(
+    predictions: Mapping[str, Predictions], labels: Predictions, *, seed: int = 0
+) -> tuple[SwitchedOff, ...]:
+    """Compare the whole chip with itself without each flaw.
+
+    Parameters
+    ----------
+    predictions
+        By flaw, `WHOLE` among them, shape (image,); nothing gives nothing.
+    labels
+        The right classes, shape (image,).
+    seed
+        Of the bootstrap.
+    """
+    return tuple(
+        SwitchedOff(
+            flaw=flaw,
+            cost=compare_paired(predictions[WHOLE], without, labels, seed=seed),
+            accuracy=accuracy(without, labels),
+        )
+        for flaw, without in predictions.items()
+        if flaw != WHOLE
+    )
+
+
 def switch_off_each(
     profile: MockProfile,
     prepared: PreparedNetwork,
@@ -87,7 +163,7 @@ def switch_off_each(
     open_readings: Callable[[MockProfile], CoreReadings],
     terms: CalibrationTerms,
     seed: int = 0,
-) -> Iterator[SwitchedOff]:
+) -> tuple[SwitchedOff, ...]:
     """Judge a simulated chip with its NMPU without one flaw after the other.
 
     Parameters
@@ -110,23 +186,12 @@ def switch_off_each(
     CalibrationError
         If the readouts of a core allow no calibration.
     """
-    whole = _CalibratedChip(open_readings(profile), prepared, terms)
-    reference = whole.predict(images)
-
-    def judge(flaw: str, predictions: Predictions) -> SwitchedOff:
-        return SwitchedOff(
-            flaw=flaw,
-            cost=compare_paired(reference, predictions, labels, seed=seed),
-            accuracy=accuracy(predictions, labels),
+    found: dict[str, Predictions] = {}
+    for group in chip_groups(profile):
+        found |= predict_group(
+            group, profile, prepared, images, open_readings=open_readings, terms=terms
         )
-
-    yield judge(CORRECTION, whole.predict(images, kind=CorrectionKind.FLOAT))
-    yield judge(SUMS, whole.predict(images, sums=SumArithmetic.FLOAT))
-    for flaw in PROFILE_FLAWS:
-        changed = without_flaw(profile, flaw)
-        if changed != profile:
-            chip = _CalibratedChip(open_readings(changed), prepared, terms)
-            yield judge(flaw, chip.predict(images))
+    return judge_flaws(found, labels, seed=seed)
 
 
 class _CalibratedChip:

@@ -1,8 +1,9 @@
 """An inference evaluation as a figure: accuracy against the age of the weights, errors by layer.
 
 Left, a line for each correction, dashed where it is as it was calibrated at first, solid where it
-was calibrated again at each age; bars are the 95 % intervals of the accuracies. Differences between
-lines are known better than that: they are paired. Right, a bar for each layer and correction.
+was calibrated again at each age, dash-dotted where batch normalisation was estimated again; bars
+are the 95 % intervals of the accuracies. Differences between lines are known better than that: they
+are paired. Right, a bar for each layer and correction.
 """
 
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.core.errors import ConfigError, Problem
 from hil.inference.summary import ConditionSummary, EvaluationSummary
+from hil.inference.treatment import Treatment
 from hil.report.evaluation_table import CORRECTION_NAMES
 from hil.report.precision_plot import check_plot
 from hil_datasets.durable import finished_file
@@ -29,6 +31,12 @@ _LOOKS = {
 
 Source: Okabe and Ito, "Color Universal Design", 2008.
 """
+_LINES = {
+    Treatment.RECALIBRATED: "solid",
+    Treatment.ADABS: (0, (6, 2, 1, 2)),
+    Treatment.KEPT: "dashed",
+}
+"""Treatment to style of line; the first that there is goes into the legend."""
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.linewidth": 0.6,
@@ -94,21 +102,19 @@ def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
         aside = spread ** (number - len(_LOOKS) // 2)
         mine = [one for one in summary.conditions if one.correction == correction]
         fresh = [one for one in mine if one.age_s == 0]
-        stale = fresh + [one for one in mine if one.age_s > 0 and not one.is_recalibrated]
-        renewed = fresh + [one for one in mine if one.is_recalibrated]
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1}
         look["aside"] = aside
         label = CORRECTION_NAMES[correction]
-        if len(renewed) > len(fresh):
-            _draw_line(panel, renewed, label=label, linestyle="solid", **look)
-            label = ""
-        if stale:
-            _draw_line(panel, stale, label=label or None, linestyle="dashed", **look)
+        for treatment, style in _LINES.items():
+            aged = [one for one in mine if one.age_s > 0 and one.treatment is treatment]
+            if aged or (fresh and label and treatment is Treatment.KEPT):
+                _draw_line(panel, fresh + aged, label=label or None, linestyle=style, **look)
+                label = ""
     reference = 100 * summary.float_accuracy.value
     panel.axhline(reference, color="#8c8c8c", linewidth=0.9, linestyle=":", label="float32")
     _scale_ages(panel, summary)
     panel.set_ylabel("accuracy (%)")
-    panel.set_xlabel("age of the weights (dashed: calibrated when fresh)")
+    panel.set_xlabel("age of the weights (dashed: kept; dash-dot: adabs)")
     panel.set_title(f"{summary.model}, {summary.images} images", loc="left", fontsize=8)
 
 

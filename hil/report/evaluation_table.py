@@ -11,6 +11,7 @@ from rich.text import Text
 from hil.core.legible import printable
 from hil.inference.comparing import PairedDifference, Share
 from hil.inference.summary import ConditionSummary, EvaluationSummary
+from hil.inference.treatment import Treatment
 
 CORRECTION_NAMES = {
     "none": "none",
@@ -20,6 +21,15 @@ CORRECTION_NAMES = {
     "nmpu": "NMPU",
 }
 """Correction to its name in tables and figures."""
+_TREATMENT_NAMES = {
+    Treatment.KEPT: "",
+    Treatment.RECALIBRATED: ", again",
+    Treatment.ADABS: ", adabs",
+}
+_TREATMENT_LEGENDS = {
+    Treatment.RECALIBRATED: "; again: calibrated again then",
+    Treatment.ADABS: "; adabs: batch norm estimated again then",
+}
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _MOST_LAYERS = 24
 """Layers shown; all of them are in the files and in ``--json``."""
@@ -89,19 +99,19 @@ def _accuracy_table(summary: EvaluationSummary) -> Group:
             table.add_section()
             age_s = condition.age_s
         table.add_row(*_condition_row(condition))
-    has_again = any(condition.is_recalibrated for condition in summary.conditions)
+    treatments = {condition.treatment for condition in summary.conditions}
+    legend = "".join(words for one, words in _TREATMENT_LEGENDS.items() if one in treatments)
     return _titled(
         "Accuracy in %, and what is lost against FP16, in points",
         table,
         "drop: accuracy of FP16 less this one, on the same images; p: exact McNemar; same: % of "
-        "images with the same class" + ("; again: calibrated again then" if has_again else ""),
+        "images with the same class" + legend,
     )
 
 
 def _condition_row(condition: ConditionSummary) -> list[str]:
     age = age_words(condition.age_s)
-    if condition.is_recalibrated:
-        age += ", again"
+    age += _TREATMENT_NAMES[condition.treatment]
     paired = condition.against_fp16
     cells = _paired_cells(paired) if paired and condition.correction != "fp16" else [""] * 4
     name = CORRECTION_NAMES.get(condition.correction, condition.correction)

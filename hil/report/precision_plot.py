@@ -2,11 +2,15 @@
 
 The upper panel has the error itself, with everything it is compared with. There all good formats
 lie on one line, because the chip's own errors are far larger than theirs; the lower panel takes
-the float correction's error away.
+the float correction's error away. By accuracy it has the 95 % intervals, too, and both panels are
+linear up to one percent point and logarithmic above: there may be no error at all, or less than
+none above float.
 """
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,11 @@ _BLACK, _GREY, _BLUE, _VERMILLION, _GREEN = "#000000", "#8c8c8c", "#0072b2", "#d
 
 Source: Okabe and Ito, "Color Universal Design", 2008; the grey is ours.
 """
+_STAR: dict[str, Any] = {
+    "marker": "*", "markersize": 9, "color": _BLACK, "markeredgecolor": "white",
+    "markeredgewidth": 0.4, "linestyle": "none", "zorder": 4,
+}  # fmt: skip
+"""The base format."""
 _LINES = {
     "uncorrected": ("uncorrected", _VERMILLION, (0, (1, 1.5))),
     "fp16": ("FP16", _GREEN, (0, (5, 2))),
@@ -34,6 +43,13 @@ _LINES = {
 """Baseline: its label, colour and dashes."""
 _FINE_TICKS, _COARSE_TICKS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)
 """Multiples of powers of ten that are labelled, within a decade and over several."""
+_LINEAR_PERCENT, _LINEAR_DECADES = 1.0, 1.5
+"""By accuracy: up to where the axis is linear, and how many decades that is as wide as."""
+_ACCURACY_TICKS = (*(0.2 * number for number in range(-5, 6)), 2, 5, 10, 20, 50, 100)
+"""Labelled by accuracy, percent; those of the axis' other end as well."""
+_ASIDE_BITS = 0.35
+"""How far from their bits formats of the same bits stand at most, so that no interval hides
+another."""
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.linewidth": 0.6,
@@ -111,16 +127,24 @@ def _draw(summary: StudySummary) -> "Figure":
     figure = Figure(figsize=(width * columns, 2 * height + 0.4), layout="constrained")
     axes = figure.subplots(2, columns, sharex=True, sharey="row", squeeze=False)
     for mode, (whole, excess) in zip(modes, axes.T, strict=False):
-        _draw_panel(whole, mode, above=0.0)
+        _draw_panel(whole, mode, above=0.0, is_accuracy=is_accuracy)
         # Where the base format is refused there is no float line, and the panels are the same.
         above = mode.baselines.get("float", 0.0)
-        _draw_panel(excess, mode, above=above, is_linear=is_accuracy)
+        if is_accuracy:
+            _draw_losses(excess, mode, above=above)
+        else:
+            _draw_panel(excess, mode, above=above)
         whole.set_title(_title(summary, mode), loc="left", fontsize=8)
         excess.set_xlabel("register bits per column")
     axes[0, 0].set_ylabel("images predicted wrong (%)" if is_accuracy else "relative L2 error (%)")
     axes[1, 0].set_ylabel("error above float (% points)")
-    handles, words = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, words, loc="outside lower center", ncols=4, handletextpad=0.5)
+    legend: dict[str, Any] = {}
+    for panel in axes.flat:
+        for handle, words in zip(*panel.get_legend_handles_labels(), strict=True):
+            legend.setdefault(words, handle)
+    figure.legend(
+        [*legend.values()], [*legend], loc="outside lower center", ncols=4, handletextpad=0.5
+    )
     return figure
 
 
@@ -133,16 +157,11 @@ def _title(summary: StudySummary, mode: ReadModeSummary) -> str:
 
 
 def _draw_panel(
-    panel: "Axes", mode: ReadModeSummary, *, above: float, is_linear: bool = False
+    panel: "Axes", mode: ReadModeSummary, *, above: float, is_accuracy: bool = False
 ) -> None:
-    """Draw every format, less the error `above`; a log axis has no place for what is not above.
-
-    A correction may well be luckier than float with some images: by accuracy, the lower panel is
-    linear.
-    """
-    lowest = -1.0 if is_linear else above
-    for is_shared, marker, words in ((False, "o", "two scales"), (True, "s", "one shared scale")):
-        points = [point for point in mode.formats if _is_shared(point) is is_shared]
+    """Draw every format, less the error `above`; a log axis has no place for what is not above."""
+    lowest = -1.0 if is_accuracy else above
+    for marker, words, points in _kinds(mode.formats):
         look = {"markerfacecolor": "none", "markeredgecolor": _GREY, "markeredgewidth": 0.7}
         _draw_points(
             panel, points, above, lowest, marker=marker, markersize=3.5, label=words, **look
@@ -162,17 +181,86 @@ def _draw_panel(
         zorder=3,
     )
     own = [point for point in mode.formats if not point.changes]
-    look = {"markeredgecolor": "white", "markeredgewidth": 0.4, "zorder": 4}
-    words = "the base format" if is_linear else "the run's format"
-    _draw_points(
-        panel, own, above, lowest, marker="*", markersize=9, color=_BLACK, label=words, **look
-    )
+    words = "the base format" if is_accuracy else "the run's format"
+    _draw_points(panel, own, above, lowest, label=words, **_STAR)
+    _draw_baselines(panel, mode, above=above, lowest=lowest)
+    if is_accuracy:
+        _scale_both_ways(panel)
+    else:
+        _scale_axes(panel)
+
+
+def _draw_baselines(panel: "Axes", mode: ReadModeSummary, *, above: float, lowest: float) -> None:
     for name, (words, colour, dashes) in _LINES.items():
         if mode.baselines.get(name, lowest) > lowest:
             percent = 100 * (mode.baselines[name] - above)
             panel.axhline(percent, color=colour, linestyle=dashes, linewidth=0.9, label=words)
-    if not is_linear:
-        _scale_axes(panel)
+
+
+def _kinds(points: Sequence[FormatPoint]) -> list[tuple[str, str, list[FormatPoint]]]:
+    """Return marker, name and formats of those with a scale for each counter, and with one."""
+    shared = [point for point in points if _is_shared(point)]
+    others = [point for point in points if not _is_shared(point)]
+    words = "format with two scales" if shared else "format"
+    return [("o", words, others), ("s", "format with one shared scale", shared)]
+
+
+def _draw_losses(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
+    """Draw what every format loses against float on the same images, with its 95 % interval.
+
+    Formats of the same bits stand side by side; those that lose the same are one mark.
+    """
+    places = _side_by_side(mode.formats)
+    for marker, words, points in _kinds(mode.formats):
+        shown = {places[point.format]: point for point in points if not point.is_pareto}
+        _draw_intervals(
+            panel,
+            shown,
+            color=_GREY,
+            marker=marker,
+            markersize=3.5,
+            markerfacecolor="white",
+            markeredgewidth=0.7,
+            elinewidth=0.6,
+            label=f"{words}, 95 % interval",
+        )
+    chosen = {places[point.format]: point for point in mode.pareto}
+    look = {"marker": ".", "markersize": 5, "elinewidth": 1.2, "zorder": 3}
+    _draw_intervals(panel, chosen, color=_BLUE, label="Pareto set, 95 % interval", **look)
+    own = [point for point in mode.formats if not point.changes]
+    panel.plot(
+        [places[point.format] for point in own],
+        [100 * point.lost["drop"] for point in own],
+        **_STAR,
+    )
+    _draw_baselines(panel, mode, above=above, lowest=-1.0)
+    _scale_both_ways(panel)
+
+
+def _draw_intervals(panel: "Axes", points: Mapping[float, FormatPoint], **look: Any) -> None:
+    if not points:
+        return
+    losses = [point.lost for point in points.values()]
+    below = [max(0.0, 100 * (lost["drop"] - lost["low"])) for lost in losses]
+    over = [max(0.0, 100 * (lost["high"] - lost["drop"])) for lost in losses]
+    drops = [100 * lost["drop"] for lost in losses]
+    panel.errorbar([*points], drops, yerr=[below, over], linestyle="none", **look)
+
+
+def _side_by_side(points: Sequence[FormatPoint]) -> dict[str, float]:
+    """Return where each format stands on the axis of bits."""
+    places: dict[str, float] = {}
+    by_bits = attrgetter("register_bits")
+    for bits, group in groupby(sorted(points, key=by_bits), key=by_bits):
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for point in group:
+            kind = (point.lost["drop"], point.lost["low"], point.lost["high"])
+            alike.setdefault((*kind, _is_shared(point), point.is_pareto), []).append(point.format)
+        middle = (len(alike) - 1) / 2
+        for number, names in enumerate(alike.values()):
+            aside = _ASIDE_BITS * (number - middle) / middle if middle else 0.0
+            places |= dict.fromkeys(names, bits + aside)
+    return places
 
 
 def _draw_points(
@@ -185,6 +273,23 @@ def _draw_points(
             [100 * (point.error - above) for point in shown],
             **({"linestyle": "none"} | look),
         )
+
+
+def _scale_both_ways(panel: "Axes") -> None:
+    """Make an axis of percent linear about 0 and logarithmic farther out."""
+    from matplotlib.ticker import (  # noqa: PLC0415 - an extra
+        FixedLocator,
+        FuncFormatter,
+        MaxNLocator,
+        NullLocator,
+    )
+
+    panel.set_yscale("symlog", linthresh=_LINEAR_PERCENT, linscale=_LINEAR_DECADES)
+    ticks = [-tick for tick in _ACCURACY_TICKS if tick > _LINEAR_PERCENT] + [*_ACCURACY_TICKS]
+    panel.yaxis.set_major_locator(FixedLocator(sorted(ticks)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _scale_axes(panel: "Axes") -> None:

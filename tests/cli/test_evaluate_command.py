@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -74,11 +75,12 @@ def test_json_has_every_condition_with_its_intervals(evaluated: tuple[Path, Any,
         "demo", 30, ["0", "3", "6", "11"],
     )  # fmt: skip
     assert [
-        (one["correction"], one["age_s"], one["is_recalibrated"]) for one in found["conditions"]
+        (one["correction"], one["age_s"], one["treatment"]) for one in found["conditions"]
     ] == [
-        ("none", 0.0, False), ("fp16", 0.0, False), ("nmpu", 0.0, False),
-        ("none", 86400.0, False), ("fp16", 86400.0, False), ("nmpu", 86400.0, False),
-        ("fp16", 86400.0, True), ("nmpu", 86400.0, True),
+        ("none", 0.0, "kept"), ("fp16", 0.0, "kept"), ("nmpu", 0.0, "kept"),
+        ("none", 86400.0, "kept"), ("fp16", 86400.0, "kept"), ("nmpu", 86400.0, "kept"),
+        ("fp16", 86400.0, "recalibrated"), ("nmpu", 86400.0, "recalibrated"),
+        ("none", 86400.0, "adabs"), ("fp16", 86400.0, "adabs"), ("nmpu", 86400.0, "adabs"),
     ]  # fmt: skip
     for one in found["conditions"]:
         share = one["accuracy"]
@@ -108,13 +110,30 @@ def test_float_accuracy_is_that_of_the_network_itself(evaluated: tuple[Path, Any
 
 def test_calibration_wins_what_none_loses(evaluated: tuple[Path, Any, str]) -> None:
     by_name = {
-        (one["correction"], one["age_s"], one["is_recalibrated"]): one["accuracy"]["value"]
+        (one["correction"], one["age_s"], one["treatment"]): one["accuracy"]["value"]
         for one in evaluated[1]["conditions"]
     }
-    fresh, again = by_name["nmpu", 0.0, False], by_name["nmpu", 86400.0, True]
-    assert by_name["none", 0.0, False] < fresh
-    assert by_name["nmpu", 86400.0, False] < again
+    fresh, again = by_name["nmpu", 0.0, "kept"], by_name["nmpu", 86400.0, "recalibrated"]
+    assert by_name["none", 0.0, "kept"] < fresh
+    assert by_name["nmpu", 86400.0, "kept"] < again
     assert min(fresh, again) > 0.9
+
+
+def test_batch_norm_estimated_again_wins_back_what_drift_took(
+    evaluated: tuple[Path, Any, str],
+) -> None:
+    right = {
+        (one["correction"], one["treatment"]): one["accuracy"]["value"]
+        for one in evaluated[1]["conditions"]
+        if one["age_s"] > 0
+    }
+    for correction in ("none", "fp16", "nmpu"):
+        assert right[correction, "adabs"] > right[correction, "kept"] + 0.1
+    assert right["nmpu", "adabs"] > 0.9
+    assert "1 d, adabs" in evaluated[2]
+    assert "adabs: batch norm estimated again" in evaluated[2]
+    with h5py.File(evaluated[0] / "evaluation.h5") as file:
+        assert file["treatment"].asstr()[-1] == "adabs"
 
 
 def test_figure_is_drawn(evaluated: tuple[Path, Any, str]) -> None:
@@ -165,21 +184,35 @@ def test_device_in_the_loop_predicts_what_the_model_predicts(tmp_path: Path) -> 
             path.name: np.load(path)["predictions"].tolist()
             for path in (out / "conditions").iterdir()
         } | {"errors": [one["layer_errors"] for one in json.loads(ended.stdout)["conditions"]]}
-    assert len(found["model"]) == 7
+    assert len(found["model"]) == 9
     assert found["device"] == found["model"]
 
 
-def test_each_flaw_of_a_simulated_chip_is_switched_off(tmp_path: Path) -> None:
-    ended = evaluate(
+def test_each_flaw_of_a_simulated_chip_is_switched_off_and_kept(tmp_path: Path) -> None:
+    out = demo_out(tmp_path)
+    asked = (
         "--demo", "--images", 8, "--calibration-images", 16, "--corrections", "nmpu",
-        "--device", small_chip(tmp_path), "--switch-off", "--out", demo_out(tmp_path),
-        "--json", tmp_path / "result.json",
+        "--device", small_chip(tmp_path), "--switch-off", "--out", out,
     )  # fmt: skip
+    ended = evaluate(*asked, "--json", tmp_path / "result.json")
     assert ended.exit_code == 0, ended.output
     assert "What each flaw of the simulated chip costs" in ended.stdout
     found = json.loads((tmp_path / "result.json").read_text())["switched_off"]
     assert "weights: programming noise" in [one["flaw"] for one in found]
     assert {one["accuracy"]["images"] for one in found} == {8}
+    with h5py.File(out / "evaluation.h5") as file:
+        flaws = file["switched_off"].asstr()[:].tolist()
+        assert file["switched_off_predictions"].shape == (len(flaws), 8)
+        whole = file["switched_off_predictions"][0].tolist()
+    assert flaws == ["whole chip", *(one["flaw"] for one in found)]
+    assert whole == np.load(out / "conditions" / "nmpu_0s.npz")["predictions"].tolist()
+    kept = {path: path.stat().st_mtime_ns for path in (out / "switched_off").iterdir()}
+    assert len(kept) == len(flaws)
+    lost = out / "switched_off" / "weights_programming_noise.npz"
+    lost.unlink()
+    assert evaluate(*asked).exit_code == 0
+    after = {path: path.stat().st_mtime_ns for path in (out / "switched_off").iterdir()}
+    assert [path for path in sorted(after) if after[path] != kept[path]] == [lost]
 
 
 def test_chip_of_a_run_multiplies(tmp_path: Path) -> None:
@@ -194,7 +227,12 @@ def test_chip_of_a_run_multiplies(tmp_path: Path) -> None:
     found = json.loads(ended.stdout)
     assert found["read_mode"] == "one_phase"
     assert "as measured by" in found["chip"]
-    assert len(found["identity"]["run_coefficient_set_id"]) == 64
+    set_id = found["identity"]["run_coefficient_set_id"]
+    assert len(set_id) == 64
+    traced = hil_here("data", "trace", out, "--among", tmp_path)
+    assert traced.exit_code == 0, traced.output
+    assert f"was made with the run run, its set of coefficients {set_id}" in traced.stdout
+    assert f"{tmp_path / 'run'}: " in traced.stdout
     wrong = evaluate("--demo", "--run", tmp_path / "run", "--read-mode", "four_phase",
                      "--out", demo_out(tmp_path, "other"))  # fmt: skip
     assert wrong.exit_code == DATA
@@ -264,6 +302,16 @@ def test_nan_weights_are_named(tmp_path: Path) -> None:
     assert "3.weight: nan at (1, 0, 2, 2): every weight must be finite" in errors
 
 
+def test_adabs_needs_batch_normalisation(tmp_path: Path) -> None:
+    errors = _refusal(
+        "--model", "evaluation_bench:without_batch_norm", "--device", small_chip(tmp_path),
+        "--data", save_images(tmp_path / "images.npz"), "--out", tmp_path / "out",
+        "--drift", "1h", "--treatments", "kept,adabs", code=CONFIG,
+    )  # fmt: skip
+    assert "--treatments: adabs: the network has no batch normalisation" in errors
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     colours = save_images(tmp_path / "colours.npz", channels=3)
     other = save_images(tmp_path / "other.npz", side=16)
@@ -305,6 +353,10 @@ def test_run_without_calibration_is_refused(tmp_path: Path) -> None:
         (("--demo", "--drift", "11y"), "'11y' is no duration", CONFIG),
         (("--demo", "--drift", "4000d"), "'4000d': must be 1s to 3650d", CONFIG),
         (("--demo", "--drift", "60s,1min"), "'1min' is given twice", CONFIG),
+        (("--demo", "--drift", "1h", "--treatments", "adaps"),
+         "'adaps' is no treatment: did you mean 'adabs'?", CONFIG),
+        (("--demo", "--treatments", "adabs"),
+         "--treatments: are of a chip that has become older: give its ages with --drift", CONFIG),
         (("--demo", "--backend", "ideal", "--drift", "1h"), "exact arithmetic does not age",
          CONFIG),
         (("--demo", "--backend", "ideal", "--device", "mock://quickstart"),

@@ -1,5 +1,7 @@
 """What a run says of its chip, and counting as it says."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from hil.inference.backends.vector_noise import VectorNoise, chosen_rows
 from hil.inference.readings import ChipFacts
 from hil.inference.tiles import ProgrammedTile, Tile
 from hil_datasets.opened import open_source
+from hil_mock_device.profile import load_profile
 from inference_chip import measured_run
 
 torch = pytest.importorskip(
@@ -23,7 +26,8 @@ torch = pytest.importorskip(
 )
 torch.set_num_threads(1)
 
-from hil.inference.backends.transfer import TransferReadings  # noqa: E402 - torch may be absent
+from hil.inference.backends.profile import ProfileReadings  # noqa: E402 - torch may be absent
+from hil.inference.backends.transfer import TransferReadings  # noqa: E402
 
 CPU = torch.device("cpu")
 ROWS, COLUMNS = 24, 6
@@ -250,3 +254,52 @@ def test_run_without_the_read_mode_is_an_error_that_says_what_it_has(folder: Pat
     message = "no finished calibration in four_phase; it has some in one_phase"
     with pytest.raises(DatasetError, match=message):
         measure_run(fast, ReadMode.FOUR_PHASE)
+
+
+def _mean_decay(readings: Any, seconds: float, *, before_s: float = 0.0) -> float:
+    """Return mean outputs after some time as a share of those before, of weights of 32."""
+    readings.program([_programmed(np.full((16, 8), 32, np.int8))])
+    readings.advance_time(before_s)
+    driven, idle = torch.full((2000, 16), 127, dtype=torch.int8), torch.zeros((2000, 16)).char()
+    means = []
+    for vector in (0, 4000):
+        up, rest = (
+            readings.counts(0, inputs, first=first)[:, 0].double().mean()
+            for inputs, first in ((driven, vector), (idle, vector + 2000))
+        )
+        means.append(float(up - rest))
+        readings.advance_time(seconds)
+    return means[1] / means[0]
+
+
+@pytest.mark.parametrize(
+    ("recorded_s", "left"),
+    [
+        # Cells of 32/127 have nu = 0.0679, t0 is 300 s: 3900.05/300.05 to the power of -0.0679,
+        (0.05, 0.840),
+        # and (300 + 300 + 3600)/(300 + 300) to the same.
+        (300.0, 0.876),
+        # Not known: as just programmed, 3900/300.
+        (math.nan, 0.840),
+    ],
+)
+def test_run_ages_as_its_chip_does_whatever_age_it_has_recorded(
+    recorded_s: float, left: float, folder: Path
+) -> None:
+    measured = measure_run(open_source(folder / "run"), ReadMode.ONE_PHASE)
+    run = TransferReadings(replace(measured, age_s=recorded_s))
+    assert _mean_decay(run, 3600.0) == pytest.approx(left, abs=0.01)
+    profile = load_profile(str(folder / "small.toml"), base=Path())
+    mock = ProfileReadings(profile, read_mode=ReadMode.ONE_PHASE)
+    before_s = 0.0 if math.isnan(recorded_s) else recorded_s
+    assert _mean_decay(mock, 3600.0, before_s=before_s) == pytest.approx(left, abs=0.01)
+
+
+def test_age_is_how_long_ago_the_core_was_programmed_if_the_run_says_so(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert math.isnan(measure_run(open_source(folder / "run"), ReadMode.ONE_PHASE).age_s)
+    contract_chip.write_profile(tmp_path)
+    measured_run(tmp_path, rest="[steps.program]\n[steps.calibrate]\n")
+    told = measure_run(open_source(tmp_path / "run"), ReadMode.ONE_PHASE)
+    assert 0 <= told.age_s < 300

@@ -10,12 +10,14 @@ from hil.core.nmpu_format import NmpuFormat
 from hil.inference.baselines import predict_baselines
 from hil.inference.calibrating import CalibrationTerms
 from hil.inference.corrections.kinds import CorrectionKind
-from hil.inference.evaluation import EvaluationPlan, evaluate_conditions
+from hil.inference.evaluation import evaluate_conditions
 from hil.inference.mapping import map_layers
 from hil.inference.network import trace_network
+from hil.inference.plan import EvaluationPlan
 from hil.inference.prepared import PreparedNetwork, prepare_network
 from hil.inference.store import open_folder
 from hil.inference.tiles import ProgrammedTile
+from hil.inference.treatment import Treatment
 from hil.inference.value_range import RangeRule
 from inference_chip import KnownCores, torch
 
@@ -98,6 +100,16 @@ def test_aged_conditions_come_stale_then_calibrated_again() -> None:
         "none_0s", "nmpu_0s",
         "none_3600s", "nmpu_3600s", "nmpu_3600s_recalibrated",
         "none_86400s", "nmpu_86400s", "nmpu_86400s_recalibrated",
+    ]  # fmt: skip
+
+
+def test_treatments_come_in_their_order_and_none_is_not_calibrated_again() -> None:
+    plan = EvaluationPlan(
+        corrections=(CorrectionKind.NONE, CorrectionKind.NMPU), ages_s=(3600.0,),
+        treatments=(Treatment.RECALIBRATED, Treatment.ADABS), terms=TERMS,
+    )  # fmt: skip
+    assert [condition.name for condition in plan.conditions] == [
+        "none_0s", "nmpu_0s", "nmpu_3600s_recalibrated", "none_3600s_adabs", "nmpu_3600s_adabs",
     ]  # fmt: skip
 
 

@@ -81,6 +81,7 @@ def test_missing_weights_and_images_are_told_with_where_to_get_them(tmp_path: Pa
         ("schema_version = 1", "schema_version = 2", "schema_version"),
         ('model = "hil.inference.demo:make_network"\n', "", "network.model"),
         ("[evaluation]", '[evaluation]\ndrift = ["soon"]', "'soon' is no duration"),
+        ("[evaluation]", '[evaluation]\ntreatments = ["keep"]', "did you mean 'kept'?"),
         ("[evaluation]", '[nmpu]\npreset = "none"\n[evaluation]', "is not one of"),
     ],
 )
@@ -111,7 +112,8 @@ def test_example_of_digits_needs_no_other_file(tmp_path: Path) -> None:
                      "--corrections", "fp16", "--out", out)  # fmt: skip
     assert ended.exit_code == 0, ended.output
     assert sorted(path.name for path in (out / "conditions").iterdir()) == [
-        "fp16_0s.npz", "fp16_86400s.npz", "fp16_86400s_recalibrated.npz",
+        "fp16_0s.npz", "fp16_86400s.npz", "fp16_86400s_adabs.npz",
+        "fp16_86400s_recalibrated.npz",
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from hil.inference.outcome import Condition, ConditionResult, Evaluation
 from hil.inference.result_file import read_evaluation, write_evaluation
 from hil.inference.store import make_folder, open_folder
 from hil.inference.summary import summarize_evaluation
+from hil.inference.treatment import Treatment
 
 LABELS = [0, 1, 2, 3]
 
@@ -46,7 +47,7 @@ def _evaluation(*results: ConditionResult, identity: str = "w") -> Evaluation:
 
 
 FRESH = _result("fp16", [0, 1, 2, 0])
-AGED = _result("nmpu", [0, 1, 0, 0], age_s=3600.0, is_recalibrated=True)
+AGED = _result("nmpu", [0, 1, 0, 0], age_s=3600.0, treatment=Treatment.RECALIBRATED)
 
 
 def test_file_has_named_axes_and_units_for_plain_h5py(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_file_has_named_axes_and_units_for_plain_h5py(tmp_path: Path) -> None:
         assert len(file.attrs["evaluation_id"]) == 64
         assert file["correction"].asstr()[:].tolist() == ["fp16", "nmpu"]
         assert (file["age_s"][:].tolist(), file["age_s"].attrs["units"]) == ([0.0, 3600.0], "s")
-        assert file["is_recalibrated"][:].tolist() == [0, 1]
+        assert file["treatment"].asstr()[:].tolist() == ["kept", "recalibrated"]
         assert file["predictions"][:].tolist() == [[0, 1, 2, 0], [0, 1, 0, 0]]
         assert [axis.label for axis in file["predictions"].dims] == ["condition", "image"]
         assert file["predictions"].dims[1][0].name == "/image"
@@ -120,7 +121,7 @@ def test_id_depends_on_what_went_in_and_what_came_out() -> None:
 
 
 def test_summary_pairs_each_condition_with_fp16_of_the_same_age() -> None:
-    aged_fp16 = _result("fp16", [0, 1, 2, 3], age_s=3600.0, is_recalibrated=True)
+    aged_fp16 = _result("fp16", [0, 1, 2, 3], age_s=3600.0, treatment=Treatment.RECALIBRATED)
     summary = summarize_evaluation(_evaluation(FRESH, AGED, aged_fp16))
     fresh, aged, _ = summary.conditions
     assert (fresh.accuracy.value, aged.accuracy.value) == (0.75, 0.5)
