@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.errors import ConfigError, Problem
 from hil.diagnosis.finding import Finding, Part, Report, Verdict
@@ -42,6 +43,7 @@ _INDENT = " " * 8
     help="Folder for runs, whose disk is tested.",
 )
 @reports_errors
+@gives_verdict
 def command(
     *, resource: str | None, json_path: str | None, seconds: float, timeout_s: float, out: Path
 ) -> None:

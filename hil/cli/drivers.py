@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.cli.publish import publish
 from hil_drivers.plugins import Plugin, PluginError, PluginGroup, find_plugin, list_plugins
@@ -26,6 +27,7 @@ def command() -> None:
 @click.option("--check", "is_checked", is_flag=True, help="Import each, and say what is broken.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
+@gives_verdict
 def list_command(is_checked: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
     """List the plug-ins of every group; without --check none of them is imported."""
     broken: list[PluginError] = []
@@ -100,6 +102,7 @@ def info_command(name: str, group: str, as_json: bool) -> None:  # noqa: FBT001 
     help="How long an answer may take, seconds.",
 )
 @reports_errors
+@gives_verdict
 def conformance_command(
     *,
     name: str,

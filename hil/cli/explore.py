@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from hil.core.errors import CalibrationError, ConfigError, Problem, WorkerLostEr
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from hil.core.nmpu_format import NmpuFormat
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from hil.explore.summary import StudySummary
 
 _MOCK = "mock://"
+_ACCURACY = "hil explore --metric accuracy"
 _NARROWEST = 100
 """Characters that the widest line needs; a pipe has no width of its own."""
 
@@ -161,13 +164,27 @@ def command(
         cluster=cluster,
         network=network,
     )
-    summary, evaluated, known = (_by_accuracy if metric == "accuracy" else _by_error)(asked)
+    with _leaves_no_empty_folder(asked.folder):
+        summary, evaluated, known = (_by_accuracy if metric == "accuracy" else _by_error)(asked)
     for plot in plots:
         plot_study(summary, plot)
     _echo(summary, asked.folder, as_json=as_json)
     click.echo(f"{evaluated} results computed, {known} known before: {asked.folder}", err=True)
     if not any(mode.formats for mode in summary.read_modes):
         raise CalibrationError(f"no format holds this chip: {summary.refused[0].reason}")
+
+
+@contextmanager
+def _leaves_no_empty_folder(folder: Path) -> Iterator[None]:
+    """Remove a folder that was made for a study which then could not begin."""
+    was_there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            with suppress(OSError):  # it holds something, or was not made
+                folder.rmdir()
+        raise
 
 
 def _sweeps(grid: Path | None, axes: tuple[str, ...]) -> tuple[Sweep, ...]:
@@ -219,8 +236,10 @@ def _by_accuracy(asked: _Asked) -> tuple[StudySummary, int, int]:
     from hil.explore.accuracy import read_accuracy_study, run_accuracy_study
     from hil.explore.accuracy_summary import summarize_accuracy
     from hil.inference.asked import asked_request
+    from hil.inference.libraries import load_library, load_torch
     from hil.inference.store import DEMO
 
+    load_torch(purpose=_ACCURACY)
     network = dict(asked.network)
     if network.pop("demo"):
         refuse_beside_demo(network)
@@ -229,6 +248,7 @@ def _by_accuracy(asked: _Asked) -> tuple[StudySummary, int, int]:
     request = asked_request(network | where, asked.folder)
     check_usable(asked.folder)
     if network["model"] == DEMO:
+        load_library("sklearn.datasets", purpose=_ACCURACY, package="scikit-learn")
         _make_demo(asked.folder / DEMO)
     study = read_accuracy_study(request.network, request.chip, read_modes=read_modes, base=base)
     candidates = enumerate_formats(study.base, asked.sweeps, source=asked.grid_name)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hil.cli.assignments import takes_quiet
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import reports_errors
 from hil.cli.run import finish
 
@@ -25,6 +26,7 @@ from hil.cli.run import finish
 @takes_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @reports_errors
+@gives_verdict
 def command(*, run: Path, out: Path | None, other: Path | None, quiet: bool, as_json: bool) -> None:
     """Calibrate again from the raw readouts stored in the folder RUN; no device is involved.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hil.cli.assignments import takes_assignments, takes_chip, takes_quiet
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import reports_errors
 from hil.cli.run import end_with
 from hil.core.errors import ConfigError, Problem
@@ -35,6 +36,7 @@ from hil.core.errors import ConfigError, Problem
 @takes_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @reports_errors
+@gives_verdict
 def command(
     *,
     run: Path,

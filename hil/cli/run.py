@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hil.cli.assignments import takes_assignments, takes_chip, takes_quiet
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @takes_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @reports_errors
+@gives_verdict
 def command(
     *,
     campaign: Path,

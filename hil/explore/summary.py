@@ -86,8 +86,8 @@ class StudySummary:
     """Content hash of the readouts of each step that was looked at."""
     calibration_vectors: int
     """Vectors that the fit sees, per step."""
-    verification_vectors: int
-    """Vectors held out, per step."""
+    verification_vectors: int | None
+    """Vectors held out, per step; None by accuracy, which is judged by images."""
     base: str
     """The base format."""
     cost_model: str

@@ -30,12 +30,17 @@ def load_library(module: str, *, purpose: str, package: str) -> Any:
         raise ConfigError(purpose, [Problem("", reason)]) from error
 
 
-def load_torch() -> Any:
+def load_torch(*, purpose: str = "hil evaluate") -> Any:
     """Return torch.
+
+    Parameters
+    ----------
+    purpose
+        What needs it, the first words of the error.
 
     Raises
     ------
     ConfigError
         If it is not installed.
     """
-    return load_library("torch", purpose="hil evaluate", package="torch")
+    return load_library("torch", purpose=purpose, package="torch")

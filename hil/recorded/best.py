@@ -8,7 +8,7 @@ differences vector by vector: their mean, and its standard error over the vector
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,7 +172,7 @@ def rank_tile(probe: Probe, candidates: Iterable[Candidate], *, method: str) -> 
 def _refusal(probe: Probe, candidate: Candidate) -> str:
     """Say why a calibration does not apply; nothing if it does."""
     if candidate.chip != probe.chip:
-        return f"is of another chip: {candidate.chip}"
+        return _foreign_reason(candidate)
     if len(candidate.facts.conclusion.flags) != probe.counts.shape[2]:
         return f"has {len(candidate.facts.conclusion.flags)} columns"
     if not candidate.weights:
@@ -191,11 +191,23 @@ def rank_all(
         for probe in probes
     ]
     probed = {probe.tile for probe in probes}
+    chips = {probe.chip for probe in probes}
     return rankings, [
-        NotApplicable(candidate=each, reason="its core was not probed in this read mode")
+        NotApplicable(candidate=each, reason=_unprobed_reason(each, chips))
         for each in candidates
         if each.tile not in probed
     ]
+
+
+def _unprobed_reason(candidate: Candidate, chips: Collection[ChipKey]) -> str:
+    """Say why a calibration of a tile that was not probed does not apply: the chip comes first."""
+    if candidate.chip not in chips:
+        return _foreign_reason(candidate)
+    return "its core was not probed in this read mode"
+
+
+def _foreign_reason(candidate: Candidate) -> str:
+    return f"is of another chip: {candidate.chip}"
 
 
 def _score(

@@ -79,7 +79,7 @@ def first_held_out(facts: StepFacts) -> int:
 def collect_candidates(
     runs: Iterable[RunSource], choice: TileChoice, left_out: list[LeftOut]
 ) -> StoredCalibrations:
-    """Collect every calibration of some runs.
+    """Collect every calibration of some runs; of copies only that of the first run.
 
     Parameters
     ----------

@@ -45,8 +45,9 @@ _FINE_TICKS, _COARSE_TICKS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0
 """Multiples of powers of ten that are labelled, within a decade and over several."""
 _LINEAR_PERCENT, _LINEAR_DECADES = 1.0, 1.5
 """By accuracy: up to where the axis is linear, and how many decades that is as wide as."""
-_ACCURACY_TICKS = (*(0.2 * number for number in range(-5, 6)), 2, 5, 10, 20, 50, 100)
-"""Labelled by accuracy, percent; those of the axis' other end as well."""
+_LINEAR_TICKS = tuple(number / 5 for number in range(6))
+_FAR_TICKS, _NARROW_TICKS = (2, 5, 10, 20, 50), (1.2, 1.5, 2, 3, 5, 7, 10, 12, 15, 20, 30, 50, 70)
+"""Labelled by accuracy, percent; the last ones where an axis does not reach the linear part."""
 _ASIDE_BITS = 0.35
 """How far from their bits formats of the same bits stand at most, so that no interval hides
 another."""
@@ -130,22 +131,28 @@ def _draw(summary: StudySummary) -> "Figure":
         _draw_panel(whole, mode, above=0.0, is_accuracy=is_accuracy)
         # Where the base format is refused there is no float line, and the panels are the same.
         above = mode.baselines.get("float", 0.0)
-        if is_accuracy:
+        if all(point.lost for point in mode.formats):
             _draw_losses(excess, mode, above=above)
         else:
-            _draw_panel(excess, mode, above=above)
+            _draw_panel(excess, mode, above=above, is_accuracy=is_accuracy)
         whole.set_title(_title(summary, mode), loc="left", fontsize=8)
         excess.set_xlabel("register bits per column")
     axes[0, 0].set_ylabel("images predicted wrong (%)" if is_accuracy else "relative L2 error (%)")
     axes[1, 0].set_ylabel("error above float (% points)")
+    _draw_legend(figure)
+    return figure
+
+
+def _draw_legend(figure: "Figure") -> None:
+    """Draw one legend of all panels: each of its words once."""
     legend: dict[str, Any] = {}
-    for panel in axes.flat:
+    for panel in figure.axes:
         for handle, words in zip(*panel.get_legend_handles_labels(), strict=True):
             legend.setdefault(words, handle)
+    columns = 4 if figure.get_figwidth() > _PANEL_INCHES[0] else 2
     figure.legend(
-        [*legend.values()], [*legend], loc="outside lower center", ncols=4, handletextpad=0.5
+        [*legend.values()], [*legend], loc="outside lower center", ncols=columns, handletextpad=0.5
     )
-    return figure
 
 
 def _title(summary: StudySummary, mode: ReadModeSummary) -> str:
@@ -201,8 +208,8 @@ def _kinds(points: Sequence[FormatPoint]) -> list[tuple[str, str, list[FormatPoi
     """Return marker, name and formats of those with a scale for each counter, and with one."""
     shared = [point for point in points if _is_shared(point)]
     others = [point for point in points if not _is_shared(point)]
-    words = "format with two scales" if shared else "format"
-    return [("o", words, others), ("s", "format with one shared scale", shared)]
+    words = "format, two scales" if shared else "format"
+    return [("o", words, others), ("s", "format, one shared scale", shared)]
 
 
 def _draw_losses(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
@@ -211,22 +218,13 @@ def _draw_losses(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
     Formats of the same bits stand side by side; those that lose the same are one mark.
     """
     places = _side_by_side(mode.formats)
-    for marker, words, points in _kinds(mode.formats):
+    for marker, _, points in _kinds(mode.formats):
         shown = {places[point.format]: point for point in points if not point.is_pareto}
-        _draw_intervals(
-            panel,
-            shown,
-            color=_GREY,
-            marker=marker,
-            markersize=3.5,
-            markerfacecolor="white",
-            markeredgewidth=0.7,
-            elinewidth=0.6,
-            label=f"{words}, 95 % interval",
-        )
+        look = {"marker": marker, "markersize": 3.5, "markerfacecolor": "white"}
+        _draw_intervals(panel, shown, color=_GREY, markeredgewidth=0.7, elinewidth=0.6, **look)
     chosen = {places[point.format]: point for point in mode.pareto}
     look = {"marker": ".", "markersize": 5, "elinewidth": 1.2, "zorder": 3}
-    _draw_intervals(panel, chosen, color=_BLUE, label="Pareto set, 95 % interval", **look)
+    _draw_intervals(panel, chosen, color=_BLUE, label="95 % interval", **look)
     own = [point for point in mode.formats if not point.changes]
     panel.plot(
         [places[point.format] for point in own],
@@ -285,8 +283,9 @@ def _scale_both_ways(panel: "Axes") -> None:
     )
 
     panel.set_yscale("symlog", linthresh=_LINEAR_PERCENT, linscale=_LINEAR_DECADES)
-    ticks = [-tick for tick in _ACCURACY_TICKS if tick > _LINEAR_PERCENT] + [*_ACCURACY_TICKS]
-    panel.yaxis.set_major_locator(FixedLocator(sorted(ticks)))
+    is_far = panel.get_ylim()[0] > _LINEAR_PERCENT
+    ticks = (*_LINEAR_TICKS, *(_NARROW_TICKS if is_far else _FAR_TICKS), 100)
+    panel.yaxis.set_major_locator(FixedLocator(sorted({*ticks, *(-tick for tick in ticks)})))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     panel.yaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))

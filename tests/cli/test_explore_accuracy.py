@@ -1,12 +1,15 @@
 """`hil explore --metric accuracy` as a user runs it, with the network of the demo."""
 
 import json
+import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from command_line import Ended, hil
+from command_line import Ended, hil, hil_here
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'aimc-hil[inference]'")
 pytest.importorskip("sklearn", reason="scikit-learn: pip install 'aimc-hil[inference]'")
@@ -28,6 +31,19 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
         return folder, study(folder)
 
 
+@pytest.fixture(scope="module")
+def again(
+    studied: tuple[Path, Ended], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Ended]:
+    """The same study once more, as JSON and, where that is possible, as a figure."""
+    folder = tmp_path_factory.mktemp("again")
+    (folder / "matplotlibrc").write_text("svg.fonttype: none\n")  # letters, not outlines
+    plots = ("--plot", folder / "study.svg") if find_spec("matplotlib") else ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, study(studied[0], "--json", *plots)
+
+
 def test_study_prints_what_a_network_gets_wrong(studied: tuple[Path, Ended]) -> None:
     _, ended = studied
     assert ended.code == 0, ended.stderr
@@ -44,15 +60,14 @@ def test_study_prints_what_a_network_gets_wrong(studied: tuple[Path, Ended]) -> 
 
 
 def test_second_call_computes_nothing_and_its_json_is_that_of_every_study(
-    studied: tuple[Path, Ended],
+    studied: tuple[Path, Ended], again: tuple[Path, Ended]
 ) -> None:
-    folder, _ = studied
-    stored = (folder / "results.jsonl").read_bytes()
-    again = study(folder, "--json")
-    assert again.stderr.startswith("0 results computed, 2 known before")
-    assert (folder / "results.jsonl").read_bytes() == stored
-    summary: Any = again.json
+    stored = (studied[0] / "results.jsonl").read_bytes()
+    assert again[1].stderr.startswith("0 results computed, 2 known before")
+    assert len(stored.splitlines()) == 2
+    summary: Any = again[1].json
     assert (summary["metric"], summary["images"]) == ("accuracy", 60)
+    assert (summary["title"], summary["verification_vectors"]) == ("demo on 5 cores", None)
     (mode,) = summary["read_modes"]
     assert sorted(mode["baselines"]) == ["float", "fp16", "uncorrected"]
     assert [point["register_bits"] for point in mode["formats"]] == [24, 14]
@@ -61,6 +76,36 @@ def test_second_call_computes_nothing_and_its_json_is_that_of_every_study(
         assert 60 * point["error"] == pytest.approx(round(60 * point["error"]))
         assert json.loads(line)["errors"]["nmpu"] == point["error"]
         assert sorted(point["lost"]) == ["drop", "high", "low"]
+
+
+def test_figure_has_the_intervals_and_no_run(again: tuple[Path, Ended]) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra `plot`")
+    drawn = (again[0] / "study.svg").read_text()
+    words = {
+        "format", "Pareto set", "the base format", "uncorrected", "float", "FP16", "95 % interval"
+    }  # fmt: skip
+    texts = set(re.findall(r"<text[^>]*>([^<]*)</text>", drawn))
+    assert words <= texts
+    assert "the run's format" not in texts
+
+
+def test_a_study_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
+    missing = ("--model", "resnet20", "--weights", "lost.th", "--data", "lost.npz")
+    ended = hil("explore", CHIP, "--metric", "accuracy", *missing, cwd=tmp_path)
+    assert ended.code == 5, ended.stderr
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_without_torch_the_command_that_was_given_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.chdir(tmp_path)
+    ended = hil_here(*ASKED)
+    assert ended.code == 3
+    words = "error: hil explore --metric accuracy: needs torch: pip install 'aimc-hil[inference]'"
+    assert ended.stderr.strip() == words
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Calibrations over temperature and time, on simulated chips behind the real protocol."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,15 @@ def test_calibrations_of_other_chips_are_no_candidates(swept: Path, tmp_path: Pa
     alone = hil("calibrate", "best", "--among", tmp_path, "--probe", swept)
     assert alone.exit_code == 1
     assert "no stored calibration applies" in alone.stdout
+
+
+def test_of_copies_the_probed_run_is_kept(swept: Path, tmp_path: Path) -> None:
+    for name in ("r1", "r2", "r3"):
+        shutil.copytree(swept, tmp_path / name)
+    done = best("--among", tmp_path, "--probe", tmp_path / "r2")
+    assert {each["run"] for each in ranked(done)} == {str(tmp_path / "r2")}
+    assert f"{tmp_path / 'r1'} is left out: 3 of its calibrations were found before" in done.stderr
+    assert f"{tmp_path / 'r3'} is left out" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,12 @@ def test_what_does_not_apply_says_why() -> None:
     }
     assert [str(each.candidate.run) for each in unprobed] == ["elsewhere"]
     foreign = ChipKey(manufacturer="Acme", model="AIMC-4x3", serial="43")
+    _, unprobed = rank_all(
+        [probe(counts, expected, chip=foreign)],
+        [candidate(fits, "elsewhere", key=elsewhere)],
+        method="float",
+    )
+    assert unprobed[0].reason == "is of another chip: Acme AIMC-4x3, serial 42"
     ranking = rank_tile(probe(counts, expected, chip=foreign), [other_chip], method="float")
     assert ranking.refused[0].reason == "is of another chip: Acme AIMC-4x3, serial 42"
     assert ranking.ranked == ()

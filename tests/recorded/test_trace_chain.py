@@ -172,7 +172,8 @@ def test_an_export_that_several_runs_have_made_is_no_silent_guess(
     assert f"is in 2 runs: {run}: core00_one_phase; {tmp_path / 'copy'}: core00_one_phase" in (
         refused.stderr
     )
-    assert "give the one that is meant" in refused.stderr
+    assert "give the one that is meant as PATHS" in refused.stderr
+    assert f"hil data trace {run} --export ..." in refused.stderr
     assert command("data", "trace", run, "--export", exported, *ONE).code == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.legible import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from hil.recorded.best import Probe
     from hil.recorded.best_bench import OpenedChip
     from hil.recorded.best_candidates import StoredCalibrations, TileChoice
     from hil.recorded.history_runs import LeftOut
+    from hil_datasets.found_runs import FoundRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,7 @@ class ProbeOptions:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
+@gives_verdict
 def command(
     *,
     among: tuple[Path, ...],
@@ -158,7 +163,7 @@ def command(
         )
     choice = TileChoice(cores=cores, read_modes=[ReadMode(mode) for mode in read_modes])
     left_out: list[LeftOut] = []
-    runs = find_runs(among)
+    runs = _probed_first(find_runs(among), options.run)
     stored = collect_candidates(open_each(runs, left_out), choice, left_out)
     probes, reasons = _probes(options, choice, stored)
     for one in stored.left_out:
@@ -177,6 +182,14 @@ def command(
         raise SystemExit(ExitCode.SOME_FAILED)
     if any(one.is_problem for one in stored.left_out):
         raise SystemExit(ExitCode.DATA)
+
+
+def _probed_first(runs: Sequence[FoundRun], probed: Path | None) -> list[FoundRun]:
+    """Return runs with the probed one first: of copies the first is kept."""
+    if probed is None:
+        return list(runs)
+    real = os.path.realpath(probed)
+    return sorted(runs, key=lambda run: os.path.realpath(run.path) != real)
 
 
 def _probes(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hil.cli.choice_options import choice_of, choice_options
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @reports_errors
+@gives_verdict
 def command(
     before: Path,
     after: Path,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hil.cli.choice_options import choice_options
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.legible import quoted
 
@@ -65,6 +66,7 @@ def _check_ids(_: click.Context, __: click.Parameter, prefixes: tuple[str, ...])
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
+@gives_verdict
 def command(
     paths: tuple[Path, ...],
     *,

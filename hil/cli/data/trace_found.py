@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,9 @@ def _require_one_step(home: TileHome, exported_path: Path) -> None:
     listed = "; ".join(f"{run}: {key.name}" for run, key in home.steps[:_MOST_LISTED])
     more = "; ..." if len(home.steps) > _MOST_LISTED else ""
     message = (
-        f"{home.name} is in {len(home.steps)} runs: {listed}{more}; give the one that is meant"
+        f"{home.name} is in {len(home.steps)} runs: {listed}{more}; "
+        "give the one that is meant as PATHS, in place of the folder that holds them: "
+        f"hil data trace {shlex.quote(str(home.steps[0][0]))} --export ..."
     )
     raise ConfigError(str(exported_path), [Problem("", message)])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.cli.scale_options import scale_options, tell_waiting
 from hil.core.errors import DatasetError
@@ -31,6 +32,7 @@ _MOST_LINES = 200
 )
 @scale_options
 @reports_errors
+@gives_verdict
 def command(
     *, paths: tuple[Path, ...], as_json: bool, quick: bool, workers: int, cluster: str | None
 ) -> None:
