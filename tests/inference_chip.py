@@ -127,10 +127,10 @@ verification = 128
 """
 
 
-def measured_run(folder: Path) -> Path:
+def measured_run(folder: Path, *, rest: str = "") -> Path:
     """Calibrate cores 0 and 1 of the chip of `contract_chip` in a folder, once; return the run."""
     if not (folder / "run").exists():
-        (folder / "campaign.toml").write_text(_CAMPAIGN)
+        (folder / "campaign.toml").write_text(_CAMPAIGN + rest)
         done = hil("run", "campaign.toml", "--out", "run", "--quiet", cwd=folder)
         assert done.code == 0, done.stderr
     return folder / "run"

@@ -169,7 +169,7 @@ def _fit_and_judge(
     fits = fit_columns(moments, one_scale=fmt.shared_scale)
     fits = without_loose_gains(fits, moments, largest_condition=limits.largest_condition)
     fits, is_mixed = without_mixed_signs(fits, moments)
-    flags = flag_columns(moments, fits, saturated_counts, limits)
+    flags = flag_columns(moments, fits, saturated_counts, limits, hopeless_rms=whole.hopeless_rms)
     # Nobody knows which of its samples are the good ones.
     is_unused = (flags & np.uint16(ColumnFlag.UNUSED)) > 0
     flags[whole.is_hopeless & ~is_unused] |= np.uint16(ColumnFlag.DEAD | ColumnFlag.GLITCHY)

@@ -16,6 +16,9 @@ from hil_calibration.trimmed_start import MAD_TO_SIGMA, count_rounding
 _CHANCE = 1e-6
 """Chance that a column of pure noise passes as alive: once in 4,000 cores of 256 columns."""
 
+_MANY_HOPELESS = 0.25
+"""Share of the live columns too glitchy to be fitted, from which these say what is typical."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityLimits:
@@ -56,6 +59,8 @@ def flag_columns(
     fits: ColumnFits,
     saturated_counts: npt.NDArray[np.int64],
     limits: QualityLimits,
+    *,
+    hopeless_rms: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.uint16]:
     """Judge every column of a core.
 
@@ -67,6 +72,10 @@ def flag_columns(
         Clipped counts, shape (column,), P and N together.
     limits
         Where to draw the lines.
+    hopeless_rms
+        Residual of the better samples of columns too glitchy to be fitted, shape (column,), unit
+        of the fit; NaN in all others. Where there are many of them, the typical residual is no
+        more than their median: the others' may be as bad, and each as typical as the next.
 
     Returns
     -------
@@ -78,6 +87,10 @@ def flag_columns(
     is_live = expected_varies & ~is_unexplained
     is_saturated = saturated_counts > limits.saturated_share * 2 * moments.vectors
     typical = float(np.median(fits.residual_rms[is_live])) if is_live.any() else 0.0
+    if hopeless_rms is not None:
+        hopeless = hopeless_rms[is_live & ~np.isnan(hopeless_rms)]
+        if hopeless.size > _MANY_HOPELESS * is_live.sum():
+            typical = min(typical, float(np.median(hopeless)))
     # A column that hardly has anything to show is no dead one: nobody can tell.
     spread = np.sqrt(moments.products[2, 2] / moments.vectors)
     is_weak = is_unexplained & (spread < typical)

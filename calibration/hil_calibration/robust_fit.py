@@ -31,10 +31,6 @@ HUBER_TUNING = 1.345
 "Robust regression using iteratively reweighted least-squares", Comm. Statist. A6:813, 1977)."""
 REJECTED_SIGMAS = 5.0
 """Residual from which a sample is a glitch: one Gaussian sample in 1.7 million lies beyond."""
-SUSPICIOUS_SIGMAS = 4.5
-"""Residual of the plain fit, in standard deviations by the median, that asks for a closer look."""
-SUSPICIOUS_SPREADS = 2.0
-"""Distance of a count from the middle 80 % of its column, in widths of those, that does so too."""
 _ROUNDS = 60
 """Most rounds of reweighting."""
 _SETTLED = 1e-10
@@ -117,11 +113,11 @@ def fit_robust(
     is_kept = given > 0
     for _ in range(2):  # the second time with the scale of a fit to all that is kept
         residual = expected - line.apply(counts)
-        scale = _scale(residual, given > 0, expected, line)
+        scale = residual_scale(residual, given > 0, expected, line)
         is_kept = (np.abs(residual) <= REJECTED_SIGMAS * scale) & (given > 0)
         kept = ColumnMoments.of(counts, expected, weights=given * is_kept)
         line = fit_columns(kept, one_scale=one_scale).correction
-    scale = _scale(expected - line.apply(counts), is_kept, expected, line)
+    scale = residual_scale(expected - line.apply(counts), is_kept, expected, line)
     fits = fit_huber(
         counts,
         expected,
@@ -133,38 +129,6 @@ def fit_robust(
     )
     # What was never a sample is not rejected either.
     return RobustFits(fits=fits, scale=scale, is_kept=is_kept | (given == 0))
-
-
-def suspicious_columns(
-    counts: npt.NDArray[np.uint16], expected: FloatArray | IntArray, line: Correction
-) -> npt.NDArray[np.intp]:
-    """Find the columns that may hold glitches: the ones worth a robust fit.
-
-    A quick look that errs on the side of looking closer. Glitches far outside the other counts
-    pull the plain fit to themselves and hide from its residuals, so the counts are looked at too.
-
-    Parameters
-    ----------
-    counts
-        Counter codes, shape (vector, polarity, column).
-    expected
-        Expected outputs, shape (vector, column), unit of the line.
-    line
-        The plain fit.
-
-    Returns
-    -------
-    Column numbers, ascending.
-    """
-    residual = np.abs(expected - line.apply(counts))
-    sigma = _scale(residual, np.ones(residual.shape, np.bool_), expected, line)
-    stands_out = residual.max(axis=0, initial=0.0) > SUSPICIOUS_SIGMAS * sigma
-    ordered = np.sort(counts, axis=0).astype(np.float64)
-    tenth = len(ordered) // 10
-    low, high = ordered[tenth], ordered[-1 - tenth]
-    reach = np.maximum(low - ordered[0], ordered[-1] - high)
-    is_far = (reach > SUSPICIOUS_SPREADS * (high - low)).any(axis=0)
-    return np.flatnonzero(stands_out | is_far)
 
 
 def fit_huber(
@@ -250,7 +214,7 @@ def _with_huber_errors(
     )
 
 
-def _scale(
+def residual_scale(
     residual: Floats,
     counted: npt.NDArray[np.bool_],
     expected: FloatArray | IntArray,

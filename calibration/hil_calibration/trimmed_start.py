@@ -30,6 +30,13 @@ columns, and concentration mends most of those."""
 _START_VECTORS = 6
 """Vectors of a start: enough that both polarities of a one-phase read are nearly always there."""
 _CONCENTRATIONS = 2
+_QUICK_VECTORS = 128
+"""Vectors of the sample for `quick_line`, evenly spread: nested, as for large data sets in the
+paper above."""
+_QUICK_STARTS = 40
+"""Random starts there: with 40 % glitches all fail in 1 of 250 columns, before concentration."""
+_QUICK_START_VECTORS = 4
+"""Vectors of such a start: one more than there are unknowns, so that few hold a glitch."""
 _ROUNDING = 12**-0.5
 """Standard deviation of rounding to whole counts: that of a uniform error of one count (W. R.
 Bennett, "Spectra of quantized signals", Bell Syst. Tech. J. 27:446, 1948)."""
@@ -103,6 +110,35 @@ def trimmed_start(
     return _line(found)
 
 
+def quick_line(
+    counts: npt.NDArray[np.uint16],
+    expected: FloatArray | IntArray,
+    given: Floats,
+    *,
+    one_scale: bool = False,
+    seed: int = 0,
+    sums: type[SampleSums] = SampleSums,
+) -> Correction:
+    """Return a line of each column that glitches on one side do not move either.
+
+    The best of many small starts in a part of the vectors: rough, a seventh of the time of
+    `trimmed_start` for 512 vectors, and less often wrong where a quarter of the samples or more
+    are glitches.
+
+    Parameters
+    ----------
+    counts, expected, given, one_scale, seed, sums
+        As for `trimmed_start`.
+    """
+    few = np.unique(np.linspace(0, len(counts) - 1, _QUICK_VECTORS).round().astype(int))
+    counts, expected, given = counts[few], expected[few], given[few]
+    plain = fit_columns(ColumnMoments.of(counts, expected, weights=given), one_scale=one_scale)
+    search = _Search(counts, expected, given, one_scale=one_scale, sums=sums)
+    search.try_line(plain.correction)
+    search.try_random(_QUICK_STARTS, _QUICK_START_VECTORS, seed=seed)
+    return search.best
+
+
 def _least_trimmed(
     counts: npt.NDArray[np.uint16],
     expected: FloatArray | IntArray,
@@ -114,24 +150,54 @@ def _least_trimmed(
     sums: type[SampleSums],
 ) -> Correction:
     """Return per column the line with the least trimmed sum of squares among all starts."""
-    rng = np.random.default_rng(seed)
-    vectors = len(counts)
-    sample = sums(counts, expected, given)
-    best = _coefficients(plain)
-    best_sum = np.full(expected.shape[1], np.inf)
-    for start in range(_STARTS + 1):
-        line = plain
-        if start:
-            drawn = rng.choice(vectors, size=min(_START_VECTORS, vectors), replace=False)
-            few = ColumnMoments.of(counts[drawn], expected[drawn], weights=given[drawn])
-            line = fit_columns(few, one_scale=one_scale).correction
+    search = _Search(counts, expected, given, one_scale=one_scale, sums=sums)
+    search.try_line(plain)
+    search.try_random(_STARTS, _START_VECTORS, seed=seed)
+    search.try_line(quick_line(counts, expected, given, one_scale=one_scale, seed=seed, sums=sums))
+    return search.best
+
+
+class _Search:
+    """The best line of each column so far, by its trimmed sum of squares."""
+
+    def __init__(
+        self,
+        counts: npt.NDArray[np.uint16],
+        expected: FloatArray | IntArray,
+        given: Floats,
+        *,
+        one_scale: bool,
+        sums: type[SampleSums],
+    ) -> None:
+        self._counts, self._expected, self._given = counts, expected, given
+        self._one_scale = one_scale
+        self._sample = sums(counts, expected, given)
+        self._best = np.zeros((3, expected.shape[1]))
+        self._best_sum = np.full(expected.shape[1], np.inf)
+
+    @property
+    def best(self) -> Correction:
+        return _line(self._best)
+
+    def try_line(self, line: Correction) -> None:
+        """Concentrate a line, and keep it in the columns where it is the best."""
         for _ in range(_CONCENTRATIONS):
-            line = fit_columns(sample.half(line), one_scale=one_scale).correction
-        trimmed_sum = sample.half_squares(line)
-        is_better = trimmed_sum < best_sum
-        best = np.where(is_better, _coefficients(line), best)
-        best_sum = np.where(is_better, trimmed_sum, best_sum)
-    return _line(best)
+            line = fit_columns(self._sample.half(line), one_scale=self._one_scale).correction
+        trimmed_sum = self._sample.half_squares(line)
+        is_better = trimmed_sum < self._best_sum
+        self._best = np.where(is_better, _coefficients(line), self._best)
+        self._best_sum = np.where(is_better, trimmed_sum, self._best_sum)
+
+    def try_random(self, starts: int, start_vectors: int, *, seed: int) -> None:
+        """Try the lines through a few vectors, drawn at random for each start."""
+        rng = np.random.default_rng(seed)
+        vectors = len(self._counts)
+        for _ in range(starts):
+            drawn = rng.choice(vectors, size=min(start_vectors, vectors), replace=False)
+            few = ColumnMoments.of(
+                self._counts[drawn], self._expected[drawn], weights=self._given[drawn]
+            )
+            self.try_line(fit_columns(few, one_scale=self._one_scale).correction)
 
 
 def _coefficients(line: Correction) -> Floats:

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from hil_calibration.clipped_fit import unclipped_weights
 from hil_calibration.fit import fit_columns
+from hil_calibration.glitch_suspects import suspicious_columns
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.quality import QualityLimits, is_glitchy_fit
-from hil_calibration.robust_fit import fit_robust, suspicious_columns
+from hil_calibration.robust_fit import fit_robust
 
 FEWEST_WHOLE_SAMPLES = 32
 """Samples without a clip or glitch that a column needs to be fitted from those alone."""
@@ -38,6 +39,9 @@ class WholeSamples:
     theirs is to be believed."""
     glitch_share: npt.NDArray[np.float64]
     """Share of the sample that a robust fit leaves out, shape (column,); 0 where none was made."""
+    hopeless_rms: npt.NDArray[np.float64]
+    """Standard deviation of the hopeless columns' better samples about their line, product units;
+    NaN elsewhere, shape (column,)."""
 
 
 def leave_out_clips_and_glitches(
@@ -87,6 +91,7 @@ def leave_out_clips_and_glitches(
         is_glitchy=found.is_glitchy,
         is_hopeless=found.is_hopeless,
         glitch_share=found.glitch_share,
+        hopeless_rms=found.hopeless_rms,
     )
 
 
@@ -97,6 +102,7 @@ class _Glitches:
     is_glitchy: npt.NDArray[np.bool_]
     is_hopeless: npt.NDArray[np.bool_]
     glitch_share: npt.NDArray[np.float64]
+    hopeless_rms: npt.NDArray[np.float64]
 
 
 def _find_glitches(
@@ -108,13 +114,14 @@ def _find_glitches(
     limits: QualityLimits,
 ) -> _Glitches:
     is_glitchy, is_hopeless = np.zeros((2, expected.shape[1]), dtype=np.bool_)
-    share = np.zeros(expected.shape[1])
+    share, hopeless_rms = np.zeros(expected.shape[1]), np.full(expected.shape[1], np.nan)
     is_whole = np.ones(expected.shape, dtype=np.bool_)
     suspects = np.empty(0, dtype=np.intp)
     if len(counts) >= FEWEST_WHOLE_SAMPLES:
         is_whole = (unclipped_weights(counts, clip_code=clip_code) > 0) | ~is_saturated
-        plain = fit_columns(ColumnMoments.of(counts, expected, weights=is_whole.astype(float)))
-        suspects = suspicious_columns(counts, expected, plain.correction)
+        given = is_whole.astype(float)
+        plain = fit_columns(ColumnMoments.of(counts, expected, weights=given))
+        suspects = suspicious_columns(counts, expected, plain.correction, weights=given)
         # Where hardly a sample is whole, there is nothing to tell a glitch from.
         suspects = suspects[is_whole[:, suspects].sum(axis=0) >= FEWEST_WHOLE_SAMPLES]
     if suspects.size:
@@ -126,7 +133,12 @@ def _find_glitches(
         is_lost = is_bad & ((~robust.is_kept).sum(axis=0) > MOST_GLITCHES * whole.sum(axis=0))
         is_glitchy[suspects], is_hopeless[suspects] = is_bad, is_lost
         share[suspects] = robust.outlier_share
+        hopeless_rms[suspects] = np.where(is_lost, robust.scale, np.nan)
         is_whole[:, suspects] &= robust.is_kept | ~is_bad | is_lost
     return _Glitches(
-        is_whole=is_whole, is_glitchy=is_glitchy, is_hopeless=is_hopeless, glitch_share=share
+        is_whole=is_whole,
+        is_glitchy=is_glitchy,
+        is_hopeless=is_hopeless,
+        glitch_share=share,
+        hopeless_rms=hopeless_rms,
     )

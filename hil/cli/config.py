@@ -36,9 +36,13 @@ def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -
     from hil.campaign.config.files import check_files
     from hil.campaign.config.load import load_campaign
 
-    hashes = {}
+    hashes: dict[str, str | None] = {}
+    is_evaluation = False
     try:
-        if chip_names(campaign, assignments=assignments):
+        is_evaluation = _is_for_evaluate(campaign)
+        if is_evaluation:
+            _check_evaluation(campaign, assignments)
+        elif chip_names(campaign, assignments=assignments):
             several = load_chips(campaign, assignments=assignments)
             hashes = {name: each.resolved_sha256 for name, each in several.items()}
         else:
@@ -51,12 +55,33 @@ def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -
         click.echo(json.dumps({"is_valid": False, "problems": _described(error)}, indent=1))
         raise SystemExit(ExitCode.CONFIG) from None
     if as_json:
-        found = {"is_valid": True, "problems": [], "resolved_sha256": hashes.get("", hashes)}
+        sha256 = None if is_evaluation else hashes.get("", hashes)
+        found = {"is_valid": True, "problems": [], "resolved_sha256": sha256}
         click.echo(json.dumps(found, indent=1))
         return
+    if is_evaluation:
+        click.echo(f"{campaign}: a file for hil evaluate, no problem")
     for name, sha256 in hashes.items():
         of_chip = f"{name}: " if name else ""
         click.echo(f"{campaign}: {of_chip}no problem; resolved SHA-256 {sha256}")
+
+
+def _is_for_evaluate(path: Path) -> bool:
+    from hil.core.file_kinds import EVALUATION_TABLE, is_of_kind
+    from hil.core.toml_file import TomlText, read_toml_bytes
+
+    text = TomlText(read_toml_bytes(path), source=str(path))
+    return is_of_kind(text.document, EVALUATION_TABLE)
+
+
+def _check_evaluation(path: Path, assignments: tuple[str, ...]) -> None:
+    from hil.core.errors import Problem
+    from hil.inference.request_file import read_request_file, require_files
+
+    if assignments:
+        raise ConfigError("--set", [Problem("", "a file for hil evaluate takes none")])
+    source = f"{path} (a file for hil evaluate)"
+    require_files(read_request_file(path, source=source), source=source)
 
 
 @command.command("show")

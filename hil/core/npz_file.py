@@ -29,7 +29,7 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
         try:
             members = _read_members(stream, names)
         except Exception as error:  # zipfile and numpy raise half a dozen kinds for damaged files
-            reason = cut_short(str(error), longest=_LONGEST_REASON)
+            reason = cut_short(why_unreadable(error), longest=_LONGEST_REASON)
             problem = Problem("", f"cannot be read as .npz: {reason}")
             raise ConfigError(str(path), [problem]) from error
     arrays = {name: member for name, member in members.items() if isinstance(member, np.ndarray)}
@@ -41,6 +41,16 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
     if problems:
         raise ConfigError(str(path), problems)
     return arrays
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return why numpy could not read an archive, without its advice to allow pickled objects."""
+    words = str(error)
+    if words.startswith("Object arrays"):
+        return "it has an array of Python objects, which are never loaded: save arrays of numbers"
+    if "pickle" in words:  # what numpy takes everything for that it does not know
+        return "it is not what numpy.savez writes"
+    return words
 
 
 def _read_members(stream: Any, names: Iterable[str]) -> dict[str, Any]:

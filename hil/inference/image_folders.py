@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import DatasetError, Problem
-from hil.inference.images import Images, checked_images
+from hil.inference.images import MOST_BYTES, Images, checked_images
 from hil.inference.libraries import load_library
 from hil.inference.restricted_pickle import load_arrays
 
@@ -22,8 +22,6 @@ _TRAIN_10 = tuple(f"data_batch_{number}" for number in range(1, 6))
 _PIXEL_BYTES = 3072
 _SIDE = 32
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-_MOST_PIXELS = 1 << 32
-"""Of all images of a folder together: they are held in memory."""
 
 
 def read_folder(folder: Path, split: str) -> Images:
@@ -45,7 +43,7 @@ def read_folder(folder: Path, split: str) -> Images:
         return _binary_form(folder, files, label_bytes=2, meta="fine_label_names.txt", classes=100)
     if (folder / "train").is_file() or (folder / "test").is_file():
         return _python_form(folder, (split,), label_key=b"fine_labels", meta="meta", classes=100)
-    return _class_folders(folder / split if (folder / split).is_dir() else folder)
+    return _class_folders(*_split_and_classes(folder, split))
 
 
 def _has_any(folder: Path, *names: str) -> bool:
@@ -75,9 +73,24 @@ def _python_form(
     names: tuple[str, ...] = ()
     if (folder / meta).is_file():
         key = b"label_names" if classes == 10 else b"fine_label_names"
-        found = _unpickled(folder / meta).get(key, [])
-        names = tuple(one.decode() for one in found if isinstance(one, bytes))
+        names = _class_names(folder / meta, key)
     return _cifar(folder, np.concatenate(pixels), labels, names=names, classes=classes)
+
+
+def _class_names(meta: Path, key: bytes) -> tuple[str, ...]:
+    found = _unpickled(meta).get(key, [])
+    if not isinstance(found, (list, tuple)):
+        reason = f"is of type {type(found).__name__}, must be a list of class names"
+        raise _error(meta, key.decode(), reason)
+    names: list[Any] = []
+    for number, one in enumerate(found):
+        try:
+            names.append(one.decode() if isinstance(one, bytes) else one)
+        except UnicodeDecodeError:
+            names.append(None)
+        if not isinstance(names[-1], str):
+            raise _error(meta, key.decode(), f"class {number} is not UTF-8 text: {one!r}")
+    return tuple(names)
 
 
 def _unpickled(path: Path) -> dict[bytes, Any]:
@@ -133,12 +146,46 @@ def _cifar(
     )
 
 
-def _class_folders(folder: Path) -> Images:
-    classes = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+def _split_and_classes(folder: Path, split: str) -> tuple[Path, list[str]]:
+    """Return the folder of a split and the names of its classes, in the order of the labels.
+
+    Labels are the places of the sorted names, as torchvision's ``ImageFolder`` gives them to the
+    training images: a test split without one of the classes would number the others differently.
+    """
+    training, testing = folder / "train", folder / "test"
+    if not _holds_folders(training) and not _holds_folders(testing):
+        return folder, _subfolders(folder)
+    if not _holds_folders(folder / split):
+        other = "test" if split == "train" else "train"
+        reason = f"no such folder of classes, where {other} is one"
+        raise _error(folder / split, "", reason)
+    if not _holds_folders(training):
+        return testing, _subfolders(testing)
+    names = _subfolders(training)
+    extra = sorted(set(_subfolders(testing)) - set(names)) if testing.is_dir() else []
+    if extra:
+        reason = (
+            f"has classes that train has not ({', '.join(extra)}): labels are the places of "
+            "train's names, sorted; rename or remove these folders, or add them to train"
+        )
+        raise _error(testing, "", reason)
+    return folder / split, names
+
+
+def _holds_folders(folder: Path) -> bool:
+    return folder.is_dir() and bool(_subfolders(folder))
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+
+
+def _class_folders(folder: Path, names: list[str]) -> Images:
     files = [
         (label, file)
-        for label, one in enumerate(classes)
-        for file in sorted(one.iterdir())
+        for label, name in enumerate(names)
+        if (folder / name).is_dir()
+        for file in sorted((folder / name).iterdir())
         if file.suffix.lower() in _IMAGE_SUFFIXES
     ]
     if not files:
@@ -148,8 +195,8 @@ def _class_folders(folder: Path) -> Images:
         )
         raise _error(folder, "", reason)
     first = _read_image(files[0][1])
-    if first.size * len(files) > _MOST_PIXELS:
-        reason = f"{len(files)} images of {first.shape}: more than {_MOST_PIXELS} bytes together"
+    if first.size * len(files) > MOST_BYTES:
+        reason = f"{len(files)} images of {first.shape}: more than {MOST_BYTES} bytes together"
         raise _error(folder, "", reason)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
     for place, (_, file) in enumerate(files):
@@ -162,16 +209,18 @@ def _class_folders(folder: Path) -> Images:
             raise _error(file, "", reason)
         images[place] = image
     labels = np.array([label for label, _ in files])
-    names = tuple(one.name for one in classes)
-    return checked_images(images, labels, source=str(folder), names=names)
+    return checked_images(images, labels, source=str(folder), names=tuple(names))
 
 
 def _read_image(path: Path) -> npt.NDArray[np.uint8]:
+    if not path.is_file():  # a pipe would be waited for
+        raise _error(path, "", "is no regular file: remove it from the folder of its class")
     pillow = load_library("PIL.Image", purpose=f"image {path.name}", package="pillow")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pillow.DecompressionBombWarning)
             with pillow.open(path) as image:
+                mode = image.mode
                 array = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     except (
         OSError,
@@ -182,6 +231,12 @@ def _read_image(path: Path) -> npt.NDArray[np.uint8]:
         pillow.DecompressionBombError,
     ) as e:
         raise _error(path, "", f"cannot be read as an image: {e}") from e
+    if mode[0] in "IF":  # pillow cuts these at 255
+        reason = (
+            f"pillow's mode {mode}, must have 8 bits a channel: scale it to 0 to 255 as the "
+            "training did, and save it again"
+        )
+        raise _error(path, "", reason)
     return array if array.ndim == 3 else array[..., None]
 
 

@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 from hil.core.array_types import read_only
 from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.npz_file import why_unreadable
 from hil.inference.libraries import load_torch
 
 if TYPE_CHECKING:
     import torch
 
+MOST_BYTES = 1 << 32
+"""Of all images together: they are held in memory."""
 _LABEL_KEYS = ("labels", "fine_labels")
 _MOST_CLASSES = 1_000_000
 """Where there are no names: a label beyond is taken for a mistake."""
@@ -111,7 +114,8 @@ def load_images(path: Path, *, split: str = "test") -> Images:
         or the binary form; or a folder with one folder of images for each class.
     split
         ``test`` or ``train``: which part of a CIFAR folder, or which of the folders of these
-        names, if an image folder has them. A ``.npz`` has one part.
+        names, if an image folder has them; classes are then numbered by the names in ``train``. A
+        ``.npz`` has one part.
 
     Raises
     ------
@@ -128,6 +132,8 @@ def load_images(path: Path, *, split: str = "test") -> Images:
         return read_folder(path, split)
     if not path.exists():
         raise DatasetError(str(path), [Problem("", "no such file or folder")])
+    if not path.is_file():  # a pipe would be waited for
+        raise DatasetError(str(path), [Problem("", "is neither a regular file nor a folder")])
     return _read_npz(path)
 
 
@@ -139,7 +145,7 @@ def _read_npz(path: Path) -> Images:
     except DatasetError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
-        reason = f"is no .npz of plain arrays, or damaged: {error}"
+        reason = f"is no .npz of plain arrays, or damaged: {why_unreadable(error)}"
         raise DatasetError(str(path), [Problem("", reason)]) from error
     return checked_images(*arrays, source=str(path))
 
@@ -151,6 +157,16 @@ def _image_arrays(file: Any, path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[
     if "images" not in file.files or key is None:
         found = ", ".join(file.files) or "nothing"
         reason = f"must hold the arrays images and labels, holds {found}"
+        raise DatasetError(str(path), [Problem("", reason)])
+    # As declared: the archive yields no byte beyond that, and none is inflated to find out.
+    members = [] if file.zip is None else file.zip.infolist()
+    declared = {one.filename: one.file_size for one in members}
+    total = sum(declared.get(f"{name}.npy", 0) for name in ("images", key))
+    if total > MOST_BYTES:
+        reason = (
+            f"images and {key} are {total} bytes when inflated, must be at most {MOST_BYTES}: "
+            "they are held in memory; save fewer images"
+        )
         raise DatasetError(str(path), [Problem("", reason)])
     return file["images"], file[key]
 
@@ -171,7 +187,9 @@ def checked_images(
     """
     if images.ndim == 3:
         images = images[..., None]
-    problems = [*_image_problems(images), *_label_problems(labels, len(images), len(names))]
+    problems = _image_problems(images)
+    if images.ndim == 4:  # else nobody knows how many there are
+        problems += _label_problems(labels, len(images), len(names))
     if problems:
         raise DatasetError(source, problems)
     return Images(

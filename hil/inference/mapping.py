@@ -14,6 +14,10 @@ from hil.core.errors import ConfigError, Problem
 from hil.inference.layers import AnalogLayer
 from hil.inference.tiles import Tile
 
+TAKE_LARGER_CHIP = "take a smaller network or a chip with more cores"
+"""What to do about too few cores."""
+_LAYERS_TOLD = 3
+"""How many layers are named where there are too few cores: those with the most."""
 _HEADINGS = ("layer", "matrix", "groups", "tiles", "cores", "in use")
 
 
@@ -45,6 +49,7 @@ def map_layers(
     rows: int = 256,
     columns: int = 256,
     cores: int | Sequence[int] = 64,
+    remedy: str = TAKE_LARGER_CHIP,
 ) -> tuple[Tile, ...]:
     """Place every layer on cores.
 
@@ -56,6 +61,8 @@ def map_layers(
         Size of a core.
     cores
         Number of cores, or the numbers of those that may be used.
+    remedy
+        What to do if there are too few.
 
     Returns
     -------
@@ -75,7 +82,8 @@ def map_layers(
         for row_part in split_evenly(layer.rows, rows)
     ]
     if len(places) > len(usable):
-        raise _too_few(layers, [place for place, *_ in places], usable, f"{rows} x {columns}")
+        limit = f"cores of {rows} x {columns}, and there are {len(usable)}"
+        raise _too_few(layers, [place for place, *_ in places], limit, remedy)
     return tuple(
         Tile(core=core, layer=place, group=group, rows=row_part, columns=column_part)
         for core, (place, group, row_part, column_part) in zip(usable, places, strict=False)
@@ -169,13 +177,13 @@ def spans(numbers: Sequence[int]) -> str:
 
 
 def _too_few(
-    layers: Sequence[AnalogLayer], needed: Sequence[int], usable: Sequence[int], size: str
+    layers: Sequence[AnalogLayer], needed: Sequence[int], limit: str, remedy: str
 ) -> ConfigError:
     by_layer = [(needed.count(place), layer.name) for place, layer in enumerate(layers)]
-    dearest = sorted(by_layer, key=lambda entry: -entry[0])[:3]
-    most = ", ".join(f"{name} {count}" for count, name in dearest)
-    message = (
-        f"the network needs {len(needed)} cores of {size}, and there are {len(usable)}; most of "
-        f"them for {most}; take a smaller network or a chip with more cores"
-    )
+    dearest = sorted(by_layer, key=lambda entry: -entry[0])[:_LAYERS_TOLD]
+    told = [f"layer {name}: {count} core{'s' * (count != 1)}" for count, name in dearest]
+    others = len(layers) - len(told)
+    if others:
+        told.append(f"{others} more layer{'s' * (others != 1)}")
+    message = f"the network needs {len(needed)} {limit}: {', '.join(told)}; {remedy}"
     return ConfigError("mapping", [Problem("", message)])

@@ -6,8 +6,9 @@ import pytest
 
 from hil.core.errors import CalibrationError
 from hil_calibration.fit import ColumnFits, fit_columns
+from hil_calibration.glitch_suspects import suspicious_columns
 from hil_calibration.moments import ColumnMoments
-from hil_calibration.robust_fit import fit_huber, fit_robust, suspicious_columns
+from hil_calibration.robust_fit import fit_huber, fit_robust
 from synthetic_chip import SyntheticColumns, synthetic_columns
 
 Floats = npt.NDArray[np.float64]

@@ -113,3 +113,47 @@ def test_bench_schema_takes_a_part_of_a_device_and_no_vectors() -> None:
 def test_every_key_has_its_meaning_in_the_schema() -> None:
     device = campaign_schema()["$defs"]["DeviceSection"]["properties"]
     assert device["timeout_s"]["description"] == "How long an answer may take."
+
+
+def evaluation_file(folder: Path, text: str) -> Path:
+    path = folder / "digits.toml"
+    path.write_text(f"schema_version = 1\n{text}")
+    return path
+
+
+def test_check_of_a_file_for_hil_evaluate_checks_it_as_one(tmp_path: Path) -> None:
+    good = evaluation_file(tmp_path, '[network]\nmodel = "demo"\n')
+    ended = hil("config", "check", good)
+    assert ended.stdout == f"{good}: a file for hil evaluate, no problem\n"
+    assert hil("config", "check", good, "--json").json == {
+        "is_valid": True, "problems": [], "resolved_sha256": None,
+    }  # fmt: skip
+    bad = evaluation_file(tmp_path, '[network]\nmodel = "demo"\n[chip]\ndrivers = "x"\n')
+    ended = hil("config", "check", bad)
+    assert ended.code == 3
+    assert f"error: {bad} (a file for hil evaluate):5: chip.drivers: unknown key" in ended.stderr
+
+
+def test_check_of_a_file_for_hil_evaluate_looks_for_the_files_it_names(tmp_path: Path) -> None:
+    path = evaluation_file(tmp_path, '[network]\nmodel = "mlp"\nweights = "none.pt"\n')
+    ended = hil("config", "check", path)
+    assert ended.code == 3
+    assert f"{tmp_path / 'none.pt'}: no such file or folder" in ended.stderr
+    ended = hil("config", "check", path, "--set", "network.model=demo")
+    assert ended.code == 3
+    assert "--set: a file for hil evaluate takes none" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_file_for_hil_evaluate_is_no_campaign(command: str, tmp_path: Path) -> None:
+    path = evaluation_file(tmp_path, '[network]\nmodel = "demo"\n')
+    ended = hil(command, path)
+    assert ended.code == 3
+    assert ended.stderr == f"error: {path}: is a file for hil evaluate, not for hil run\n"
+
+
+def test_campaign_is_no_file_for_hil_evaluate(tmp_path: Path) -> None:
+    path = campaign_file(tmp_path)
+    ended = hil("evaluate", path)
+    assert ended.code == 3
+    assert ended.stderr == f"error: {path}: is a file for hil run, not for hil evaluate\n"

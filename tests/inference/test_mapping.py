@@ -73,7 +73,16 @@ def test_too_few_cores_name_how_many_are_needed_and_for_what() -> None:
     layers = [_layer(8, 64, kernel=3), _layer(10, 64), _layer(600, 512)]
     with pytest.raises(ConfigError, match=r"needs 10 cores of 256 x 256, and there are 9") as error:
         map_layers(layers, cores=9)
-    assert "c600 6, c8 3, c10 1" in str(error.value)
+    assert "layer c600: 6 cores, layer c8: 3 cores, layer c10: 1 core; " in str(error.value)
+    assert "take a smaller network or a chip with more cores" in str(error.value)
+
+
+def test_too_few_cores_name_the_three_largest_layers_and_count_the_others() -> None:
+    layers = [_layer(8, 64), _layer(9, 64, kernel=3), _layer(10, 64), _layer(11, 64)]
+    with pytest.raises(ConfigError) as error:
+        map_layers(layers, cores=5)
+    largest = "layer c9: 3 cores, layer c8: 1 core, layer c10: 1 core, 1 more layer; "
+    assert largest in str(error.value)
 
 
 def test_table_shows_each_layer_with_its_cores_and_their_use() -> None:

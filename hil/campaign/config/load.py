@@ -19,6 +19,7 @@ from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.config.source import ConfigSources, read_sources
 from hil.campaign.config.steps_check import steps_problems
 from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.file_kinds import CAMPAIGN_TABLE, refuse_other_kind
 from hil.core.toml_file import check_document, key_path, parse_toml, read_toml_bytes
 from hil_datasets.journal import last_beginning
 from hil_datasets.regular_file import read_regular
@@ -105,6 +106,7 @@ def load_stored_campaign(run: RunDirectory) -> Campaign:
 
 def _checked(sources: ConfigSources) -> CampaignConfig:
     layers, problems = sources.layers, list(sources.problems)
+    refuse_other_kind(layers.document, CAMPAIGN_TABLE, source=sources.source)
     try:
         config = check_document(
             CampaignConfig, layers.document, source=sources.source, place_of=layers.place_of

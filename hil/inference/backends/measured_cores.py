@@ -1,5 +1,6 @@
 """The cores that a run has measured in a read mode."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,6 @@ from hil.inference.readings import ChipFacts
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.run_source import NoReadoutsError, RunSource
 from hil_datasets.step import StepKey
-from hil_mock_device.profile import DriftProfile
 
 _FEWEST_VECTORS = 16
 """A gain, an offset and a curvature, each of two counters, and something left for the noise."""
@@ -27,7 +27,7 @@ class MeasuredChip:
     transfers: Mapping[int, CoreTransfer]
     """By core."""
     age_s: float
-    """How old the programmed weights were, seconds, 0 < age_s."""
+    """Time from programming to reading, seconds; NaN where the run does not say."""
 
 
 def measure_run(run: RunSource, read_mode: ReadMode) -> MeasuredChip:
@@ -49,7 +49,7 @@ def measure_run(run: RunSource, read_mode: ReadMode) -> MeasuredChip:
     transfers = {key.core: _fit(run, key) for key in keys}
     origins = [run.read_facts(key).origin for key in keys]
     rows, columns = run.readouts(keys[0]).weights.shape
-    known = [one.circumstance.age_s for one in origins if one.circumstance.age_s > 0]
+    ages = [one.circumstance.age_s for one in origins if not math.isnan(one.circumstance.age_s)]
     return MeasuredChip(
         facts=ChipFacts(
             name=f"{origins[0].chip}, as measured by {run.path}",
@@ -61,7 +61,7 @@ def measure_run(run: RunSource, read_mode: ReadMode) -> MeasuredChip:
             nominal_gain=_typical_gain(transfers),
         ),
         transfers=transfers,
-        age_s=float(np.median(known)) if known else DriftProfile().reference_s,
+        age_s=float(np.median(ages)) if ages else math.nan,
     )
 
 

@@ -18,6 +18,7 @@ from hil.core.readout import ReadMode
 from hil.inference.backends.exact_products import ExactWeights, signed_products
 from hil.inference.backends.held_tiles import HeldTiles
 from hil.inference.backends.measured_cores import MeasuredChip, measure_run
+from hil.inference.backends.published_drift import DRIFT, drift_note, fresh_age_s
 from hil.inference.backends.transfer_fit import CoreTransfer, WeightErrors
 from hil.inference.backends.vector_noise import VectorNoise
 from hil.inference.blockwise import for_each_block
@@ -25,13 +26,10 @@ from hil.inference.readings import ChipFacts
 from hil.inference.tiles import ProgrammedTile
 from hil_datasets.run_source import RunSource
 from hil_mock_device.conductance_drift import draw_exponents, drifted_weights
-from hil_mock_device.profile import DriftProfile
 
 if TYPE_CHECKING:
     import torch
 
-_DRIFT = DriftProfile()
-"""Published exponents: ``docs/reference/mock-profile.md``."""
 _WEIGHT_STREAM, _DRIFT_STREAM = 1, 2
 
 
@@ -63,7 +61,8 @@ class TransferReadings:
 
         self._device = device or torch.device("cpu")
         self._seed = seed
-        self._age_s = self._reference_s = chip.age_s
+        self._age_s = self._fresh_s = fresh_age_s(chip.age_s)
+        self._drift_note = drift_note(chip.age_s)
         self._facts = chip.facts
         self._transfers = chip.transfers
         self._held = HeldTiles(self._facts)
@@ -104,6 +103,16 @@ class TransferReadings:
         """The transfer of every measured core, by core."""
         return self._transfers
 
+    @property
+    def drift_note(self) -> str:
+        """By which law its cells drift."""
+        return self._drift_note
+
+    @property
+    def fresh_age_s(self) -> float:
+        """At which age its cells were measured, seconds, from t0 on."""
+        return self._fresh_s
+
     def program(self, tiles: Sequence[ProgrammedTile]) -> None:
         """Program tiles, each onto its own core.
 
@@ -114,7 +123,7 @@ class TransferReadings:
         """
         self._held.place(tiles)
         self._counters.clear()
-        self._age_s = self._reference_s
+        self._age_s = self._fresh_s
         self._weights = {one.tile.core: self._hold(one) for one in tiles}
 
     def counts(self, core: int, input_codes: "torch.Tensor", *, first: int) -> "torch.Tensor":
@@ -145,7 +154,7 @@ class TransferReadings:
         return None
 
     def advance_time(self, seconds: float) -> None:
-        """Let the cells drift by published exponents: the run has measured one age."""
+        """Let the cells drift: see `hil.inference.backends.published_drift`."""
         if seconds > 0:
             self._age_s += seconds
             self._counters.clear()
@@ -163,7 +172,7 @@ class TransferReadings:
             codes=_with_errors(codes, errors, rng),
             exponents=draw_exponents(
                 codes,
-                _DRIFT,
+                DRIFT,
                 devices_per_cell=2,
                 rng=np.random.default_rng([self._seed, _DRIFT_STREAM, core, digest]),
             ),
@@ -173,7 +182,7 @@ class TransferReadings:
         if core not in self._counters:
             tile, held = self._held.tile(core), self._weights[core]
             present = drifted_weights(
-                held.codes, held.exponents, age_ratio=self._age_s / self._reference_s
+                held.codes, held.exponents, age_ratio=self._age_s / self._fresh_s
             )
             self._counters[core] = _TileCounter(
                 self._transfers[core],
