@@ -19,6 +19,7 @@ from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
 from hil_datasets import open_run
 from hil_datasets.integrity.run_check import verify_run
+from hil_datasets.opened_step import OpenedStep
 from hil_datasets.step import StepKind
 from hil_datasets.storage_facts import storage_facts
 
@@ -274,9 +275,13 @@ def test_file_of_another_run_in_its_place_is_not_handed_out(folder: Path, what: 
 def test_errors_that_the_journal_does_not_tell_are_not_handed_out(folder: Path) -> None:
     tell_errors(folder, {"uncorrected": 0.5, "float": 0.125, "fp16": 0.1875, "nmpu": 0.0625})
     message = "attribute errors: that of nmpu is 0.25, the journal's 0.0625"
-    for look in (lambda step: step.errors, lambda step: step.raw, lambda step: step.record()):
+
+    def step() -> OpenedStep:
+        return open_run(folder).cores[0]["one_phase"]
+
+    for look in (lambda: step().errors, lambda: step().raw, lambda: step().record()):
         with pytest.raises(DatasetError, match=message):
-            look(open_run(folder).cores[0]["one_phase"])
+            look()
     assert [(each.kind, each.path, each.message) for each in verify_run(folder).findings] == [
         ("hash", "steps/core00_one_phase.h5", message)
     ]

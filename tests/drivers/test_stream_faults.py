@@ -227,6 +227,13 @@ def test_stream_that_somebody_made_safe_is_an_error(carrier: str, tmp_path: Path
         board.safe()
 
 
+def consume_until_signal(board: AimcBoard, timer: threading.Timer) -> None:
+    """Consume, and wait for a signal that a stalled machine sends late: it shall not end pytest."""
+    consume(board, 3, timer.start)
+    timer.join()
+    time.sleep(5)
+
+
 def test_ctrl_c_in_mid_stream_leaves_the_session_usable() -> None:
     firmware = Firmware(CountingChip())
     with served_board(TcpListener(ANY_PORT), lambda: MockDevice(firmware)) as resource:
@@ -235,9 +242,7 @@ def test_ctrl_c_in_mid_stream_leaves_the_session_usable() -> None:
         for after_s in (0.02, 0.05, 0.08, 0.11, 0.15):
             timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
-                consume(board, 3, timer.start)
-                timer.join()  # a stalled machine: the signal comes late, and shall not end pytest
-                time.sleep(5)
+                consume_until_signal(board, timer)
             timer.join()
             assert firmware.settings.stream is None
             assert board.read_counts(0, ONE, inputs()).shape == (7, 2, 8)
