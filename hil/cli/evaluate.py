@@ -28,6 +28,16 @@ def _words(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _ages(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    """Read ages with commas between them; a click callback."""
+    words = _words(context, parameter, text)
+    if words == ():
+        raise click.BadParameter("names no age: write 1h,1d, or fresh for no other age")
+    return () if words == ("fresh",) else words
+
+
 def _chip_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--torch-device", type=click.Choice(["cpu", "cuda"]),
@@ -64,8 +74,9 @@ def _evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
                      help="Format of the NMPU, as hil nmpu presets lists them."),
         click.option("--treatments", callback=_words, metavar="NAME,NAME",
                      help="Of kept, recalibrated, adabs, at these ages; all if left out."),
-        click.option("--drift", callback=_words, metavar="AGE,AGE",
-                     help="Ages of the weights besides fresh: 1h,1d,30d."),
+        click.option("--drift", callback=_ages, metavar="AGE,AGE",
+                     help="Ages of the weights besides fresh: 1h,1d,30d; fresh: no other, "
+                     "whatever a file says."),
         click.option("--corrections", callback=_words, metavar="NAME,NAME",
                      help="Of none, global, float, fp16, nmpu; all if left out."),
     ):  # fmt: skip

@@ -134,6 +134,7 @@ class AgingChip:
                 self._images[span],
                 lambda part, first: execution.run(part, first=span.start + first),
                 self._observer,
+                condition=condition.name.replace("_", " "),
             ),
             tally=tally,
             layer_folded=np.isin(np.arange(len(prepared.quantised)), list(multiplier.folded)),

@@ -73,12 +73,20 @@ def predict_baselines(
     )
     observer.on_stage("float32 and int8, no chip")
     return Baselines(
-        as_float=predict_classes(images, lambda part, _: walk_graph(graph, part), observer),
+        as_float=predict_classes(
+            images, lambda part, _: walk_graph(graph, part), observer, condition="float32, no chip"
+        ),
         with_int8_weights=predict_classes(
-            images, lambda part, _: walk_graph(graph, part, compute=weights_only), observer
+            images,
+            lambda part, _: walk_graph(graph, part, compute=weights_only),
+            observer,
+            condition="int8 weights, no chip",
         ),
         with_int8=predict_classes(
-            images, lambda part, first: exact.run(part, first=first), observer
+            images,
+            lambda part, first: exact.run(part, first=first),
+            observer,
+            condition="int8, exact",
         ),
     )
 

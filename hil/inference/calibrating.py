@@ -157,14 +157,40 @@ def calibrate_tiles(
         If the readouts of a core allow no calibration: with the core and its layer.
     """
     found = {}
+    silent = silent_layers(quantised, samples)
     for tile in tiles:
         one = quantised[tile.layer]
         try:
+            _require_changing_outputs(one, tile, samples, silent)
             found[tile.core] = _calibrate(one, tile, readings, samples, terms)
         except CalibrationError as error:
             message = f"core {tile.core}, layer {one.layer.name}: {error}"
             raise CalibrationError(message) from error
     return found
+
+
+def silent_layers(quantised: Sequence[QuantisedLayer], samples: InputSamples) -> list[str]:
+    """Return the layers whose weights or sampled inputs are all 0, by name, in their order."""
+    return [
+        one.layer.name
+        for place, one in enumerate(quantised)
+        if not one.weight_codes.any()
+        or not any(samples[place, group].any() for group in range(one.layer.groups))
+    ]
+
+
+def _require_changing_outputs(
+    one: QuantisedLayer, tile: Tile, samples: InputSamples, silent: Sequence[str]
+) -> None:
+    inputs = samples[tile.layer, tile.group][:, tile.rows]
+    expected = expected_outputs(np.ascontiguousarray(inputs), one.tile_codes(tile))
+    if len(expected) < 2 or not expected.any() or (expected != expected[0]).any():
+        return
+    why = f"the outputs of layer {silent[0]} are 0 for all of them; " if silent else ""
+    raise CalibrationError(
+        f"its outputs are the same for all calibration images, so nothing can be fitted: {why}"
+        "give the weights that were trained, and images that differ"
+    )
 
 
 def vectors_used(tiles: Sequence[Tile], samples: InputSamples) -> dict[int, int]:

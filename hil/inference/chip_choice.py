@@ -21,6 +21,7 @@ from hil.inference.request import ChipChoice
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.content_id import set_id
 from hil_datasets.opened import open_source
+from hil_mock_device.profile import MockProfile
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,8 @@ class OpenedReadings:
     """Who multiplies."""
     identity: dict[str, str]
     """What its numbers depend on."""
+    notes_of_drift: tuple[str, ...] = ()
+    """By which law it ages, where nobody has measured that."""
 
 
 @contextmanager
@@ -96,9 +99,13 @@ def _of_profile(choice: ChipChoice, resource: str, device: "torch.device") -> Op
         readings=readings,
         identity={
             "chip": readings.facts.name,
-            "profile_sha256": hashlib.sha256(profile.model_dump_json().encode()).hexdigest(),
+            "profile_sha256": _profile_sha256(profile),
         },
     )
+
+
+def _profile_sha256(profile: MockProfile) -> str:
+    return hashlib.sha256(profile.model_dump_json().encode()).hexdigest()
 
 
 def _of_run(choice: ChipChoice, path: Path, device: "torch.device") -> OpenedReadings:
@@ -117,8 +124,11 @@ def _of_run(choice: ChipChoice, path: Path, device: "torch.device") -> OpenedRea
         "run_measured_utc": min(one.origin.measured_utc for one in facts),
         "run_coefficient_set_id": set_id((one.key, one.ids.coefficients) for one in facts),
         "run_readouts_sha256": _digest(sorted(one.raw_sha256 for one in facts)),
+        "run_fresh_age_s": f"{readings.fresh_age_s:.9g}",
     }
-    return OpenedReadings(readings=readings, identity=identity)
+    return OpenedReadings(
+        readings=readings, identity=identity, notes_of_drift=(readings.drift_note,)
+    )
 
 
 def _digest(words: Iterable[str]) -> str:
@@ -144,6 +154,10 @@ def _of_device(
         on_unsafe=lambda reason: on_words(f"warning: {reason}"),
     ) as readings:
         identity = {"chip": readings.facts.name, "resource": resource, "backend": "device"}
+        if resource.startswith(MOCK):
+            # The file of a profile may have changed, the resource that names it has not.
+            profile = mock_profile(resource, base=choice.base, seed=choice.seed)
+            identity["profile_sha256"] = _profile_sha256(profile)
         yield OpenedReadings(readings=readings, identity=identity)
 
 

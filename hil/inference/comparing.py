@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import ConfigError, Problem
+from hil.inference.score_interval import score_interval
 
 CONFIDENCE = 0.95
 """Of every interval here."""
@@ -20,6 +21,9 @@ _Z = 1.959963984540054
 _RESAMPLINGS = 10_000
 """Bootstrap resamplings: the ends of the interval move by a few percent of its width from seed to
 seed."""
+_FEW = 10
+"""Images judged differently, below which they cannot be resampled: of none, there is nothing to
+draw."""
 
 Labels = npt.NDArray[np.int64]
 """Classes, shape (image,)."""
@@ -50,7 +54,8 @@ class PairedDifference:
     drop: float
     """Accuracy of the reference less that of the candidate: a share, negative if it is better."""
     low: float
-    """Lower end of its 95 % interval, by the paired bootstrap."""
+    """Lower end of its 95 % interval: by the paired bootstrap, or Tango's score interval where
+    fewer than ten images are lost or gained."""
     high: float
     """Upper end."""
     p_value: float
@@ -114,7 +119,11 @@ def compare_paired(
     is_right, was_right = candidate == labels, reference == labels
     lost = int(np.sum(was_right & ~is_right))
     gained = int(np.sum(is_right & ~was_right))
-    low, high = _bootstrap(lost, gained, images=len(labels), seed=seed)
+    low, high = (
+        score_interval(lost, gained, images=len(labels), quantile=_Z)
+        if lost + gained < _FEW
+        else _bootstrap(lost, gained, images=len(labels), seed=seed)
+    )
     return PairedDifference(
         lost=lost,
         gained=gained,

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.core.errors import ConfigError, DatasetError, Problem
+from hil.core.errors import ConfigError, DatasetError, HilError, Problem
+from hil.inference.functional import functional_graph
 from hil.inference.libraries import load_torch
-from hil.inference.weights import check_finite, check_names, with_prefix
+from hil.inference.weights import check_finite, check_names, no_plain_numbers, with_prefix
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,9 @@ def open_exported(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what torch will drop one day
             program = torch.export.load(io.BytesIO(path.read_bytes()))
-            graph = program.module(check_guards=False)
+            graph = functional_graph(program, source=str(path))
+    except HilError:
+        raise
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = f"torch {torch.__version__} cannot open it: {first}; export it with this version"
@@ -157,6 +160,9 @@ def _check_interface(graph: Any, path: Path) -> None:
         )
         raise ConfigError(str(path), [Problem("", reason)])
     for key, value in graph.state_dict().items():
+        strange = no_plain_numbers(value)
+        if strange:
+            raise ConfigError(str(path), [Problem(key, strange)])
         if value.is_floating_point() and value.dtype != torch.float32:
             reason = f"is {value.dtype}, must be torch.float32: export network.float()"
             raise ConfigError(str(path), [Problem(key, reason)])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from hil.core.errors import ConfigError, Problem
 from hil.inference.graph_walk import attribute
 from hil.inference.layers import AnalogLayer
+from hil.inference.randomness import draws_random_numbers
 from hil_calibration.fold import BatchNorm
 
 if TYPE_CHECKING:
@@ -30,8 +31,12 @@ _MATRIX_OPERATIONS = re.compile(
 """Operations that multiply matrices: those that belong onto cores if one is constant."""
 _DECOMPOSED = ("convolution", "addmm")
 """What torch makes of Conv2d and Linear if it is asked for its smallest set of operations."""
-_TRAINING_ARGUMENT = {"batch_norm": 5, "dropout": 2, "dropout_": 2, "feature_dropout": 2}
+_TRAINING_ARGUMENT = {"batch_norm": 5}
 """Place of the argument that says whether the network is being trained."""
+_RANDOM = (
+    "{name} draws random numbers, or does so in training mode: its output depends on chance; call "
+    "model.eval(), and leave it out if it stays random then"
+)
 _PARAMETRIZED = re.compile(r"parametrizations\.\w+\.")
 """What torch.nn.utils.parametrize puts between a module and its weights."""
 _BRANCHES = ("cond", "while_loop", "map_impl", "scan", "wrap_with_set_grad_enabled")
@@ -57,6 +62,7 @@ def find_layers(graph: Any, *, source: str) -> tuple[AnalogLayer, ...]:
     problems = [problem for node in graph.graph.nodes for problem in _refusals(node, constants)]
     if problems:
         raise ConfigError(source, problems)
+    _refuse_negative_variances(graph, constants, source)
     layers: list[AnalogLayer] = []
     for node in graph.graph.nodes:
         if _is_layer(node, constants):
@@ -86,6 +92,8 @@ def _is_layer(node: Any, constants: set[Any]) -> bool:
 def _refusals(node: Any, constants: set[Any]) -> list[Problem]:
     if node.op == "call_module":
         return [Problem(str(node.target), "is a module within the graph: the graph must be flat")]
+    if draws_random_numbers(node):
+        return [Problem(_module_path(node), _RANDOM.format(name=_operation(node)))]
     if node.op != "call_function" or node in constants:
         return []
     reason = _execution_refusal(node)
@@ -94,6 +102,17 @@ def _refusals(node: Any, constants: set[Any]) -> list[Problem]:
     if _is_layer(node, constants):
         return _layer_refusals(node, constants)
     return _matrix_refusals(node, constants)
+
+
+def _refuse_negative_variances(graph: Any, constants: set[Any], source: str) -> None:
+    for node in graph.graph.nodes:
+        if str(node.target) != _BATCH_NORM or node.args[4] not in constants:
+            continue
+        variance = constant_array(graph, node.args[4])
+        if (variance < 0).any():
+            place = int(np.flatnonzero(variance < 0)[0])
+            reason = f"{variance[place]:g} at {place}: a variance must be at least 0"
+            raise ConfigError(source, [Problem(str(node.args[4].target), reason)])
 
 
 def _matrix_refusals(node: Any, constants: set[Any]) -> list[Problem]:
@@ -115,7 +134,7 @@ def _execution_refusal(node: Any) -> str:
     training = _TRAINING_ARGUMENT.get(name)
     if training is not None and node.args[training] is True:
         return (
-            f"{name} in training mode: its output depends on the other images or on chance; call "
+            f"{name} in training mode: its output depends on the other images; call "
             "model.eval(), and keep running statistics"
         )
     return ""

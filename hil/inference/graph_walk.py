@@ -51,7 +51,8 @@ def walk_graph(
             logits: torch.Tensor = result[0] if isinstance(result, tuple | list) else result
             return logits
         if node.op == "placeholder":
-            value = images
+            # Networks are traced with images in this order, and their views hold for no other.
+            value = images.contiguous()
         elif node.op == "get_attr":
             value = attribute(graph, node.target)
             value = value.to(images.device) if hasattr(value, "to") else value

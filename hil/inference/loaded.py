@@ -72,6 +72,7 @@ def load_subject(choice: NetworkChoice) -> LoadedNetwork:
         identity={
             "model": choice.model,
             "weights_sha256": network.weights_sha256,
+            "network_sha256": network.program_sha256,
             "images_sha256": images_digest(judged),
             "calibration_images_sha256": images_digest(calibrating),
             "mean": " ".join(map(str, normalisation.mean)),

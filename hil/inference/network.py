@@ -9,12 +9,16 @@ from typing import Any
 
 from hil.core.errors import ConfigError, HilError, Problem
 from hil.inference.architectures.built_in import BUILT_IN, build
+from hil.inference.functional import functional_graph
 from hil.inference.graph import find_layers
+from hil.inference.graph_digest import graph_digest
 from hil.inference.layers import AnalogLayer
 from hil.inference.libraries import load_torch
 from hil.inference.weights import check_finite, insert_weights, read_weights, weights_digest
 
 _LARGEST_BATCH = 1 << 20
+_FAILURES = (Exception, SystemExit)
+"""What code of the user's own may end with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,8 @@ class Network:
     """A network in evaluation mode, and its layers that go onto cores."""
 
     graph: Any
-    """`torch.fx.GraphModule`: flat, aten operations, any number of images, float32, on the CPU."""
+    """`torch.fx.GraphModule`: flat, aten operations, none in place, any number of images, float32,
+    on the CPU."""
     layers: tuple[AnalogLayer, ...]
     """In the order of execution."""
     image_shape: tuple[int, int, int]
@@ -33,6 +38,8 @@ class Network:
     """Architecture, factory or file, as the user named it."""
     weights_sha256: str
     """Of the file of weights; of the tensors where a factory made them without a file."""
+    program_sha256: str
+    """Of what it computes: operations, arguments and constants, as `graph_digest` does."""
 
 
 def load_network(
@@ -125,16 +132,16 @@ def trace_network(
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # for the author of the network
             module(example)
-    except Exception as error:
+    except _FAILURES as error:
         raise _does_not_take(source, image_shape, error) from error
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own deprecations, nobody here can act on
             program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
-    except Exception as error:
+    except _FAILURES as error:
         reason = f"torch.export cannot make one graph of it: {_first_line(error)}"
         raise ConfigError(source, [Problem("", reason)]) from error
-    graph = program.module(check_guards=False)
+    graph = functional_graph(program, source=source)
     return _network(
         graph, module.state_dict(), weights, source, image_shape=image_shape, classes=classes
     )
@@ -162,6 +169,7 @@ def _network(
         classes=logits,
         source=source,
         weights_sha256=weights_digest(state) if file is None else _file_digest(file),
+        program_sha256=graph_digest(graph),
     )
 
 
@@ -198,11 +206,14 @@ def _call_factory(model: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         reason = f"cannot be imported: {error}; is its folder on the Python path (PYTHONPATH)?"
         raise ConfigError(model, [Problem("", reason)]) from error
+    except _FAILURES as error:
+        reason = f"its module fails as it is imported: {_first_line(error)}"
+        raise ConfigError(model, [Problem("", reason)]) from error
     try:
         module = found if isinstance(found, torch.nn.Module) else found()
     except HilError:
         raise
-    except Exception as error:
+    except _FAILURES as error:
         reason = f"the factory takes no arguments and must return a network: {_first_line(error)}"
         raise ConfigError(model, [Problem("", reason)]) from error
     if not isinstance(module, torch.nn.Module):
@@ -227,7 +238,9 @@ def _count_logits(graph: Any, source: str, image_shape: tuple[int, int, int]) ->
     return int(output.shape[1])
 
 
-def _does_not_take(source: str, image_shape: tuple[int, int, int], error: Exception) -> ConfigError:
+def _does_not_take(
+    source: str, image_shape: tuple[int, int, int], error: BaseException
+) -> ConfigError:
     channels, rows, columns = image_shape
     reason = (
         f"does not take images of {rows} x {columns} pixels and {channels} channels: "
@@ -237,6 +250,8 @@ def _does_not_take(source: str, image_shape: tuple[int, int, int], error: Except
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ends the process (exit code {error.code})"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -16,6 +16,17 @@ SCHEMA_VERSION = 1
 """Of the JSON document and the HDF5 file."""
 
 
+def age_name(age_s: float) -> str:
+    """Return an age in seconds as names of files have it: every digit, so no two are alike.
+
+    Examples
+    --------
+    >>> age_name(0.0), age_name(8640040.0), age_name(1.5)
+    ('0s', '8640040s', '1.5s')
+    """
+    return f"{int(age_s)}s" if age_s == int(age_s) else f"{age_s!r}s"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """How the network was computed once."""
@@ -37,7 +48,7 @@ class Condition:
         'nmpu_3600s_adabs'
         """
         treated = "" if self.treatment is Treatment.KEPT else f"_{self.treatment}"
-        return f"{self.correction}_{self.age_s:g}s{treated}"
+        return f"{self.correction}_{age_name(self.age_s)}{treated}"
 
 
 @dataclass(frozen=True, kw_only=True)

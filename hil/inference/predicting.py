@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from hil.core.errors import ConfigError, Problem
 from hil.inference.observing import EvaluationObserver
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def predict_classes(
     images: "torch.Tensor",
     logits: Callable[["torch.Tensor", int], "torch.Tensor"],
     observer: EvaluationObserver,
+    *,
+    condition: str,
 ) -> Predictions:
     """Return the class with the largest logit of every image.
 
@@ -33,6 +36,13 @@ def predict_classes(
         Computes (image, class) from some of the images, and the number of the first of them.
     observer
         Is told of every batch.
+    condition
+        What errors call the way it is computed.
+
+    Raises
+    ------
+    ConfigError
+        If a logit is not a number.
     """
     import torch  # noqa: PLC0415 - the extra `inference`
 
@@ -40,6 +50,34 @@ def predict_classes(
     with torch.inference_mode():
         for first in range(0, len(images), BATCH):
             part = images[first : first + BATCH]
-            found.append(logits(part, first).argmax(dim=1).cpu().numpy())
+            found.append(classes_of(logits(part, first), condition=condition, first=first))
             observer.on_images(len(part))
-    return np.concatenate(found).astype(np.int64)
+    return np.concatenate(found)
+
+
+def classes_of(logits: "torch.Tensor", *, condition: str, first: int = 0) -> Predictions:
+    """Return the class with the largest logit of every image.
+
+    Parameters
+    ----------
+    logits
+        Shape (image, class).
+    condition
+        What errors call the way they were computed.
+    first
+        Number of the first of the images.
+
+    Raises
+    ------
+    ConfigError
+        If a logit is not a number: no class is the largest then.
+    """
+    wrong = logits.isnan().any(dim=1)
+    if wrong.any():
+        image = first + int(wrong.nonzero()[0])
+        message = (
+            f"the logits of image {image} are not numbers (NaN): the network divides by zero, or "
+            "its values leave the range of float32"
+        )
+        raise ConfigError("network", [Problem(condition, message)])
+    return np.asarray(logits.argmax(dim=1).cpu().numpy(), dtype=np.int64)

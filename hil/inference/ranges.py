@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BATCH = 32
 """Images that are computed at once; the moving average is one over such batches."""
+_SUMS = ("aten.add.Tensor", "aten.add_.Tensor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ def input_nodes(graph: Any) -> dict[str, str]:
 
 
 def sum_nodes(graph: Any) -> dict[str, str]:
-    """Return the sums of two tensors of a graph.
+    """Return the sums of two tensors of activations of a graph; sums of integers are none.
 
     Returns
     -------
@@ -108,7 +109,7 @@ def sum_nodes(graph: Any) -> dict[str, str]:
     """
     found = {}
     for node in graph.graph.nodes:
-        if node.op != "call_function" or not str(node.target).startswith("aten.add"):
+        if node.op != "call_function" or str(node.target) not in _SUMS:
             continue
         if len(node.args) < 2 or node.kwargs or not all(map(_is_computed, node.args[:2])):
             continue
@@ -119,5 +120,8 @@ def sum_nodes(graph: Any) -> dict[str, str]:
 
 
 def _is_computed(argument: Any) -> bool:
-    """Tell whether an argument of a node is a tensor computed from the images."""
-    return getattr(argument, "op", None) in {"call_function", "placeholder"}
+    """Tell whether an argument of a node is a tensor of real numbers that is computed."""
+    if getattr(argument, "op", None) not in {"call_function", "placeholder"}:
+        return False
+    value = getattr(argument, "meta", {}).get("val")
+    return value is None or (hasattr(value, "is_floating_point") and value.is_floating_point())

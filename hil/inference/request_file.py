@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.file_kinds import EVALUATION_TABLE, refuse_other_kind
 from hil.core.legible import one_line
 from hil.core.nmpu_format import PRESETS, NmpuFormat, preset_format
 from hil.core.readout import ReadMode
-from hil.core.toml_file import parse_toml, read_toml_bytes
+from hil.core.toml_file import TomlText, check_document, read_toml_bytes
 from hil.inference.execution import SumArithmetic
 from hil.inference.request import CALIBRATION_IMAGES
 from hil.inference.request_words import ages_of, corrections_of, treatments_of
@@ -177,8 +178,15 @@ def nmpu_format_of(preset: str | None, parameters: str | None, *, source: str) -
         raise ConfigError(source, [Problem("", str(error))]) from error
 
 
-def read_request_file(path: Path) -> dict[str, Any]:
+def read_request_file(path: Path, *, source: str = "") -> dict[str, Any]:
     """Return what a file says, by the names that the command's options have; None is not said.
+
+    Parameters
+    ----------
+    path
+        The file.
+    source
+        What messages call it; its path where left out.
 
     Raises
     ------
@@ -186,7 +194,9 @@ def read_request_file(path: Path) -> dict[str, Any]:
         If it is missing or wrong: every problem with its key and line; or a file that it names is
         missing: with where that can be got, if it says so.
     """
-    found = parse_toml(EvaluationFile, read_toml_bytes(path), source=str(path))
+    text = TomlText(read_toml_bytes(path), source=source or str(path))
+    refuse_other_kind(text.document, EVALUATION_TABLE, source=text.source)
+    found = check_document(EvaluationFile, text.document, source=text.source, place_of=text.place)
     network, data, chip, evaluation = found.network, found.data, found.chip, found.evaluation
     base = path.parent
     said: dict[str, Any] = {

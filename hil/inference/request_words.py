@@ -74,7 +74,8 @@ def ages_of(words: Sequence[str]) -> tuple[float, ...]:
     >>> ages_of(["1d", "1h"])
     (3600.0, 86400.0)
     """
-    ages_s = [duration_s(word) for word in words]
+    # Microseconds: 1.1h is 3960s, whatever binary fractions say.
+    ages_s = [round(duration_s(word), 6) for word in words]
     for number, age_s in enumerate(ages_s):
         if age_s in ages_s[:number]:
             raise ValueError(f"{quoted(words[number])} is given twice")

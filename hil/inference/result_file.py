@@ -24,7 +24,13 @@ import numpy.typing as npt
 
 from hil.core.errors import DatasetError, Problem
 from hil.inference.core_tables import LONG_NAMES, UNITS, CoreTables
-from hil.inference.outcome import SCHEMA_VERSION, Condition, ConditionResult, Evaluation
+from hil.inference.outcome import (
+    SCHEMA_VERSION,
+    Condition,
+    ConditionResult,
+    Evaluation,
+    age_name,
+)
 from hil.inference.treatment import Treatment
 from hil_datasets.durable import finished_file, names_failed_writes
 
@@ -70,7 +76,7 @@ def write_evaluation(
                 dataset.dims[number].attach_scale(file[axis])
                 dataset.dims[number].label = axis
         for age_s, tables in calibrations.items():
-            _write_calibration(file.create_group(f"calibrations/{age_s:g}s"), age_s, tables)
+            _write_calibration(file.create_group(f"calibrations/{age_name(age_s)}"), age_s, tables)
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -116,7 +116,7 @@ def _describe(subject: Subject, observer: EvaluationObserver) -> None:
     observer.on_words(
         describe_mapping(layers, subject.tiles, rows=facts.rows, columns=facts.columns)
     )
-    for note in subject.loaded.notes:
+    for note in subject.notes:
         observer.on_words(f"note: {note}")
 
 
@@ -157,7 +157,7 @@ def _evaluate(
         seed=request.seed,
         identity=subject.identity,
         software=_software(),
-        notes=loaded.notes,
+        notes=subject.notes,
     )
 
 

@@ -28,7 +28,7 @@ from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.inference.baselines import Baselines
 from hil.inference.core_tables import CoreTables, core_tables
 from hil.inference.corrections.calibrated import CalibratedCores
-from hil.inference.outcome import Condition, ConditionResult
+from hil.inference.outcome import Condition, ConditionResult, age_name
 from hil_datasets.durable import PART_SUFFIX, finished_file, names_failed_writes
 from hil_datasets.regular_file import read_regular
 
@@ -168,13 +168,13 @@ class EvaluationFolder:
 
     def keep_tables(self, tables: CoreTables, *, age_s: float) -> None:
         """Store the calibrations of all cores at an age, as tables; raise as `keep`."""
-        _write(self._path / CALIBRATIONS / f"{age_s:g}s.npz", **tables)
+        _write(self._path / CALIBRATIONS / f"{age_name(age_s)}.npz", **tables)
 
     def calibrations(self, ages_s: Iterable[float]) -> dict[float, CoreTables]:
         """Return the stored calibrations of these ages, by age; raise as `find`."""
         found = {}
         for age_s in ages_s:
-            stored = _read(self._path / CALIBRATIONS / f"{age_s:g}s.npz")
+            stored = _read(self._path / CALIBRATIONS / f"{age_name(age_s)}.npz")
             if stored is not None:
                 found[age_s] = stored[1]
         return found

@@ -15,7 +15,7 @@ from hil.inference.calibrating import CalibrationTerms
 from hil.inference.chip_choice import open_readings
 from hil.inference.graph import find_batch_norms
 from hil.inference.loaded import LoadedNetwork, load_subject
-from hil.inference.mapping import map_layers
+from hil.inference.mapping import TAKE_LARGER_CHIP, map_layers
 from hil.inference.network import Network
 from hil.inference.observing import EvaluationObserver
 from hil.inference.plan import EvaluationPlan
@@ -24,6 +24,11 @@ from hil.inference.readings import CoreReadings
 from hil.inference.request import EvaluationRequest
 from hil.inference.tiles import Tile
 from hil.inference.treatment import Treatment
+
+_CALIBRATE_MORE = (
+    "the run has calibrated no other core: calibrate more cores (campaign.cores), or take a "
+    "smaller network"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,8 @@ class Subject:
     """What is evaluated."""
     identity: dict[str, str]
     """All that the predictions depend on, but for condition and software."""
+    notes: tuple[str, ...] = ()
+    """What was chosen because nobody said, or taken because nobody has measured it."""
 
     @property
     def whole_identity(self) -> dict[str, str]:
@@ -82,7 +89,11 @@ def open_subject(request: EvaluationRequest, observer: EvaluationObserver) -> It
             loaded=loaded,
             readings=opened.readings,
             tiles=map_layers(
-                loaded.network.layers, rows=facts.rows, columns=facts.columns, cores=facts.cores
+                loaded.network.layers,
+                rows=facts.rows,
+                columns=facts.columns,
+                cores=facts.cores,
+                remedy=TAKE_LARGER_CHIP if request.chip.run is None else _CALIBRATE_MORE,
             ),
             plan=plan,
             identity=loaded.identity
@@ -94,6 +105,7 @@ def open_subject(request: EvaluationRequest, observer: EvaluationObserver) -> It
                 "sums": str(request.sums),
                 "seed": str(request.seed),
             },
+            notes=loaded.notes + (opened.notes_of_drift if request.ages_s else ()),
         )
 
 

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from hil.inference.calibrating import CalibrationTerms
 from hil.inference.comparing import PairedDifference, Share, accuracy, compare_paired
 from hil.inference.corrected_layers import calibrate_cores, corrected_layers
 from hil.inference.corrections.kinds import CorrectionKind
 from hil.inference.execution import Execution, SumArithmetic
+from hil.inference.predicting import Predictions, classes_of
 from hil.inference.prepared import PreparedNetwork
 from hil.inference.quantised import program_tiles
 from hil.inference.readings import CoreReadings
@@ -26,7 +24,6 @@ from hil_mock_device.profile import MockProfile
 if TYPE_CHECKING:
     import torch
 
-Predictions = npt.NDArray[np.int64]
 
 PROFILE_FLAWS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -218,4 +215,4 @@ class _CalibratedChip:
             device=readings.device,
             sums=sums,
         )
-        return execution.run(images).argmax(dim=1).numpy().astype(np.int64)
+        return classes_of(execution.run(images), condition=f"--switch-off, {kind}")

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts store the weights next to other things."""
+_NUMBERS = ("float64", "float32", "float16", "bfloat16")
+"""Types of real numbers; others, such as float8, mean nothing without scales of their own."""
+_MOST_NESTED = 8
+"""Wrappers around the weights."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 """What DataParallel, torch.compile and Lightning put before every name."""
 
@@ -74,15 +78,15 @@ def _read_torch(path: Path) -> Any:
         raise _error(path, "", reason) from error
 
 
-def _tensors(state: Any, path: Path) -> "Tensors":
+def _tensors(state: Any, path: Path, *, nested: int = 0) -> "Tensors":
     torch = load_torch()
     if not isinstance(state, Mapping):
         reason = f"holds a {type(state).__name__}, must hold names and tensors (a state dict)"
         raise _error(path, "", reason)
     for key in _WRAPPERS:
-        if isinstance(state.get(key), Mapping):
-            return _tensors(state[key], path)
-    if not state:
+        if isinstance(state.get(key), Mapping) and nested < _MOST_NESTED:
+            return _tensors(state[key], path, nested=nested + 1)
+    if not state or nested == _MOST_NESTED:
         raise _error(path, "", "holds no weights")
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
@@ -90,7 +94,23 @@ def _tensors(state: Any, path: Path) -> "Tensors":
             raise _error(path, str(key), reason)
         if value.layout != torch.strided or value.is_quantized:
             raise _error(path, key, "is a sparse or quantised tensor, must be a plain one")
+        reason = no_plain_numbers(value)
+        if reason:
+            raise _error(path, key, reason)
     return dict(state)
+
+
+def no_plain_numbers(value: "torch.Tensor") -> str:
+    """Say why a tensor is no plain one, without computing with it; nothing where it is one."""
+    dtype = str(value.dtype).removeprefix("torch.")
+    if value.is_complex() or (value.is_floating_point() and dtype not in _NUMBERS):
+        return f"is {value.dtype}, must be one of {', '.join(_NUMBERS)}: save model.float()"
+    if value.is_meta:
+        return "has no values, its shape only: load the weights before you save them"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        shape = tuple(value.shape)
+        return f"of shape {shape} repeats what the file holds once: save value.contiguous()"
+    return ""
 
 
 def _without_prefix(weights: "Tensors") -> "Tensors":

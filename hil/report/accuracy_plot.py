@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hil.core.errors import ConfigError, Problem
 from hil.inference.summary import ConditionSummary, EvaluationSummary
 from hil.inference.treatment import Treatment
-from hil.report.evaluation_table import CORRECTION_NAMES
+from hil.report.evaluation_table import CORRECTION_NAMES, age_words
 from hil.report.precision_plot import check_plot
 from hil_datasets.durable import finished_file
 
@@ -37,6 +37,11 @@ _LINES = {
     Treatment.KEPT: "dashed",
 }
 """Treatment to style of line; the first that there is goes into the legend."""
+_LINE_WORDS = {
+    Treatment.RECALIBRATED: "solid: calibrated again",
+    Treatment.KEPT: "dashed: kept",
+    Treatment.ADABS: "dash-dotted: adabs",
+}
 _STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.linewidth": 0.6,
@@ -47,10 +52,9 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "aimc-hil",  # the same evaluation gives the same bytes
 }
 _FRESH_S = 20.0
-"""Where a fresh chip stands on the logarithmic axis of ages, seconds."""
+"""Where a fresh chip stands on the logarithmic axis of ages, seconds, if none is younger."""
 _ASIDE = 0.012
 """Share of the axis by which corrections stand apart, so that none hides another."""
-_TICKS = ((60.0, "1 min"), (3600.0, "1 h"), (86400.0, "1 d"), (2592000.0, "30 d"), (3.15e7, "1 y"))
 
 
 def plot_evaluation(summary: EvaluationSummary, path: Path) -> None:
@@ -85,11 +89,16 @@ def plot_evaluation(summary: EvaluationSummary, path: Path) -> None:
 
 def _draw(summary: EvaluationSummary) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - no pyplot: no windows, no global state
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415 - an extra
 
-    figure = Figure(figsize=(7.2, 3.0), layout="constrained")
+    apart = ConstrainedLayoutEngine(wspace=0.06)  # or a label touches the panel beside it
+    figure = Figure(figsize=(7.2, 3.0), layout=apart)
     ages, layers = figure.subplots(1, 2)
     _draw_ages(ages, summary)
     _draw_layers(layers, summary)
+    mode = summary.read_mode.replace("_", "-")
+    title = f"{summary.model}, {summary.images} images; {summary.chip}, {mode}"
+    figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=8)
     handles, words = ages.get_legend_handles_labels()
     figure.legend(handles, words, loc="outside lower center", ncols=6)
     return figure
@@ -114,8 +123,6 @@ def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
     panel.axhline(reference, color="#8c8c8c", linewidth=0.9, linestyle=":", label="float32")
     _scale_ages(panel, summary)
     panel.set_ylabel("accuracy (%)")
-    panel.set_xlabel("age of the weights (dashed: kept; dash-dot: adabs)")
-    panel.set_title(f"{summary.model}, {summary.images} images", loc="left", fontsize=8)
 
 
 def _draw_line(
@@ -131,11 +138,16 @@ def _draw_line(
 def _scale_ages(panel: "Axes", summary: EvaluationSummary) -> None:
     from matplotlib.ticker import NullLocator  # noqa: PLC0415 - an extra
 
-    oldest = max((one.age_s for one in summary.conditions), default=0.0)
-    shown = [(_FRESH_S, "fresh"), *(tick for tick in _TICKS if tick[0] <= oldest)]
+    ages = sorted({0.0, *(one.age_s for one in summary.conditions)})
     panel.set_xscale("log")
-    panel.set_xticks([place for place, _ in shown], [words for _, words in shown])
+    panel.set_xticks([max(age_s, _FRESH_S) for age_s in ages], [age_words(age_s) for age_s in ages])
     panel.xaxis.set_minor_locator(NullLocator())
+    drawn = {one.treatment for one in summary.conditions if one.age_s > 0}
+    words = "; ".join(words for treatment, words in _LINE_WORDS.items() if treatment in drawn)
+    if not drawn:
+        panel.set_xlim(_FRESH_S / 4, _FRESH_S * 4)  # nothing to be read from places apart
+    else:
+        panel.set_xlabel(f"age of the weights, logarithmic\n{words}")
 
 
 def _draw_layers(panel: "Axes", summary: EvaluationSummary) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from hil.core.legible import printable
 from hil.inference.comparing import PairedDifference, Share
+from hil.inference.outcome import age_name
 from hil.inference.summary import ConditionSummary, EvaluationSummary
 from hil.inference.treatment import Treatment
 
@@ -41,17 +42,20 @@ def print_evaluation(summary: EvaluationSummary, console: Console) -> None:
 
 
 def age_words(age_s: float) -> str:
-    """Return an age in the largest unit that leaves at least one.
+    """Return an age in the largest unit that leaves at least one, and no digit behind.
 
     Examples
     --------
-    >>> age_words(0.0), age_words(5400.0), age_words(2592000.0)
-    ('fresh', '1.5 h', '30 d')
+    >>> age_words(0.0), age_words(5400.0), age_words(2592000.0), age_words(1000001.0)
+    ('fresh', '1.5 h', '30 d', '1000001 s')
     """
+    if age_s == 0:
+        return "fresh"
     for unit_s, unit in _UNITS:
-        if age_s >= unit_s:
-            return f"{age_s / unit_s:g} {unit}"
-    return "fresh" if age_s == 0 else f"{age_s:g} s"
+        words = f"{age_s / unit_s:g}"
+        if age_s >= unit_s and math.isclose(float(words) * unit_s, age_s, rel_tol=1e-12):
+            return f"{words} {unit}"
+    return f"{age_name(age_s).removesuffix('s')} s"
 
 
 def _parts(summary: EvaluationSummary) -> Iterator[RenderableType]:

@@ -222,9 +222,14 @@ def test_chip_of_a_run_multiplies(tmp_path: Path) -> None:
     assert hil_here("run", campaign).exit_code == 0
     out = demo_out(tmp_path)
     ended = evaluate("--demo", *FEW, "--run", tmp_path / "run", "--corrections", "fp16,nmpu",
-                     "--out", out, "--json", "-")  # fmt: skip
+                     "--drift", "1h", "--treatments", "kept", "--out", out,
+                     "--json", "-")  # fmt: skip
     assert ended.exit_code == 0, ended.output
     found = json.loads(ended.stdout)
+    (note,) = found["notes"]
+    assert "G(t) = G(t0) * (t / t0)^-nu, t0 = 300 s, nu of the HERMES noise model" in note
+    assert note in ended.stderr
+    assert found["identity"]["run_fresh_age_s"] == "300"
     assert found["read_mode"] == "one_phase"
     assert "as measured by" in found["chip"]
     set_id = found["identity"]["run_coefficient_set_id"]
@@ -328,6 +333,20 @@ def test_label_beyond_the_networks_classes_is_refused(tmp_path: Path) -> None:
     errors = _refusal(*named_demo(tmp_path), "--data", images, "--device", small_chip(tmp_path),
                       "--out", tmp_path / "out", code=CONFIG)  # fmt: skip
     assert "has 10 logits, the labels need 11" in errors
+
+
+def test_run_with_too_few_cores_says_to_calibrate_more(tmp_path: Path) -> None:
+    campaign = campaign_file(
+        tmp_path, resource=small_chip(tmp_path), vectors="calibration = 64\nverification = 16",
+        campaign='cores = [0, 1, 2, 3]\nread_modes = ["one_phase"]',
+    )  # fmt: skip
+    assert hil_here("run", campaign).exit_code == 0
+    errors = _refusal("--demo", "--run", tmp_path / "run", "--out", demo_out(tmp_path), code=CONFIG)
+    assert (
+        "the network needs 5 cores of 256 x 256, and there are 4: layer 6: 2 cores, layer 0: "
+        "1 core, layer 3: 1 core, 1 more layer; the run has calibrated no other core: calibrate "
+        "more cores (campaign.cores)"
+    ) in errors
 
 
 def test_run_without_calibration_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 
 from hil.core.errors import ConfigError
 from hil.inference.comparing import accuracy, compare_paired, mcnemar_exact, relative_error
@@ -70,8 +72,48 @@ def test_bootstrap_repeats_with_its_seed() -> None:
 def test_same_predictions_do_not_differ() -> None:
     labels = np.array([0, 1, 1])
     found = compare_paired(labels, labels, labels, seed=0)
-    assert (found.drop, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert (found.drop, found.p_value) == (0.0, 1.0)
     assert found.agreement == 1.0
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "images"), [(0, 0, 40), (1, 0, 40), (0, 3, 100), (4, 5, 1000), (9, 0, 9)]
+)
+def test_interval_of_few_differing_images_is_where_the_score_test_rejects(
+    lost: int, gained: int, images: int
+) -> None:
+    labels = np.zeros(images, dtype=np.int64)
+    number = np.arange(images)
+    candidate = (number < lost).astype(np.int64)
+    reference = ((number >= lost) & (number < lost + gained)).astype(np.int64)
+    found = compare_paired(candidate, reference, labels, seed=0)
+    assert found.low < found.drop < found.high or (lost == images and found.high == 1.0)
+    for end in {found.low, found.high} - {1.0}:
+        assert abs(_score(lost, gained, images, end)) == pytest.approx(1.959964, rel=1e-4)
+
+
+def _score(lost: int, gained: int, images: int, drop: float) -> float:
+    """Tango's statistic, its nuisance share found by maximising the likelihood numerically."""
+
+    def unlikely(share: float) -> float:
+        shares = np.array([share + drop, share, 1 - 2 * share - drop])
+        counts = np.array([lost, gained, images - lost - gained])
+        return float(-xlogy(counts, np.maximum(shares, 1e-300)).sum())
+
+    low, high = max(0.0, -drop), (1 - drop) / 2
+    # Where nothing is gained the likelihood may be largest at the end of what is possible.
+    share = min(
+        (low, high, minimize_scalar(unlikely, bounds=(low, high), method="bounded",
+                                    options={"xatol": 1e-12}).x), key=unlikely,
+    )  # fmt: skip
+    return float((lost - gained - images * drop) / np.sqrt(images * (2 * share + drop - drop**2)))
+
+
+def test_forty_images_alike_leave_nine_points_open() -> None:
+    labels = np.zeros(40, dtype=np.int64)
+    found = compare_paired(labels, labels, labels, seed=0)
+    # Tango's equation without any difference: z squared over n plus z squared.
+    assert [found.low, found.high] == pytest.approx([-0.087622, 0.087622], abs=1e-6)
 
 
 def test_no_images_or_unequal_numbers_are_refused() -> None:

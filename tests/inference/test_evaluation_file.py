@@ -124,7 +124,7 @@ def test_example_of_resnet20_maps_calibrates_and_judges_real_images(tmp_path: Pa
         "--data", real_file("cifar10_test_lossless_1017.npz"),
         "--calibration-data", real_file("cifar10_train_sub_5170.npz"),
         "--calibration-images", 16, "--images", 4, "--backend", "ideal", "--corrections", "fp16",
-        "--drift", "", "--out", tmp_path / "out",
+        "--drift", "fresh", "--out", tmp_path / "out",
     )  # fmt: skip
     assert ended.exit_code == 0, ended.output
     assert "all                                      36 cores  11.4%" in ended.stdout

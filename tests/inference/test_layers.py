@@ -103,7 +103,7 @@ def test_batch_norm_without_gain_has_gain_one() -> None:
 def test_relu_without_batch_norm_follows_directly() -> None:
     layer = _network(nn.Conv2d(2, 4, 3), nn.ReLU(inplace=True), *_head(4)).layers[0]
     assert layer.batch_norm is None
-    assert layer.relu_node == "relu_"
+    assert layer.relu_node == "relu"
 
 
 def test_relu_before_batch_norm_is_all_that_follows() -> None:
