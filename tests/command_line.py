@@ -39,8 +39,10 @@ class Ended:
 
 def hil(*arguments: object, cwd: Path | None = None) -> Ended:
     """Run `hil` to its end, in a process of its own."""
+    # What is installed elsewhere, plug-ins too, is not known to a process that has imported all.
+    script = HIL if "PYTHONPATH" in os.environ else forked_hil()
     done = subprocess.run(
-        [str(forked_hil()), *map(str, arguments)],
+        [str(script), *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -106,8 +106,8 @@ def test_two_workers_give_the_same_bytes_as_one(run: Path, studied: Path, tmp_pa
 
 def test_json_has_every_format_and_reference(summary: Any) -> None:
     assert sorted(summary) == [
-        "base", "calibration_vectors", "chip", "cost_model", "read_modes", "recording", "refused",
-        "schema_version", "title", "verification_vectors",
+        "base", "calibration_vectors", "chip", "cost_model", "images", "metric", "read_modes",
+        "recording", "refused", "schema_version", "title", "verification_vectors",
     ]  # fmt: skip
     assert summary["schema_version"] == 1
     assert sorted(summary["recording"]) == ["core00_four_phase", "core00_one_phase"]

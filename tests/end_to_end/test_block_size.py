@@ -26,7 +26,7 @@ def concluded(step: h5py.File) -> dict[str, bytes]:
     values: dict[str, bytes] = {}
     for group in CONCLUDED:
         for name, dataset in step[group].items():
-            if name == "correction":
+            if name == "correction_name":
                 continue  # the names along an axis
             values[f"{group}/{name}"] = dataset[...].tobytes()
         for name, value in step[group].attrs.items():

@@ -119,7 +119,7 @@ def test_many_runs_are_shown_as_one_table(runs: Path) -> None:
     assert [line.split()[0] for line in lines[-4:]] == ["steps", "4", "4", "cannot"]
     assert [line.rpartition("  ")[2] for line in lines[-4:]] == ["run", "many/a", "many/b", "lost"]
     assert lines[-3].split()[2] == "whole"
-    assert "1 problems" in lines[-2]
+    assert "2 problems" in lines[-2]  # the file's bytes, and what HDF5 cannot read of them
     assert any(line.startswith("many/b/steps/core00_") for line in lines[:-5])
 
 
@@ -127,7 +127,7 @@ def test_one_run_is_verified_file_by_file_with_the_same_findings(
     cluster: LocalCluster, runs: Path
 ) -> None:
     one = verify_run(runs / "b")
-    assert [finding.path for finding in one.findings] == ["steps/core00_one_phase.h5"]
+    assert [finding.path for finding in one.findings] == ["steps/core00_one_phase.h5"] * 2
     with open_pool(cluster=cluster.address) as pool:
         assert verify_run(runs / "b", pool=pool) == one
     with open_pool(workers=2) as pool:
