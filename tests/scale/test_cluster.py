@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
+import h5py
 import pytest
 
 import scale_functions
@@ -53,8 +54,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = hil("run", campaign_file(folder, resource="mock://small.toml"), "--out", many / "a")
     assert ended.code == 0, ended.stderr
     shutil.copytree(many / "a", many / "b")
-    with sorted((many / "b" / "steps").iterdir())[1].open("r+b") as file:
-        file.seek(5000)
+    step = sorted((many / "b" / "steps").iterdir())[1]
+    with h5py.File(step) as file:
+        counts_at = file["raw"].id.get_offset()
+    with step.open("r+b") as file:
+        file.seek(counts_at)
         file.write(b"\x55\xaa")
     (many / "c").mkdir()
     (many / "c" / "journal.jsonl").write_text("no journal\n")
@@ -119,7 +123,7 @@ def test_many_runs_are_shown_as_one_table(runs: Path) -> None:
     assert [line.split()[0] for line in lines[-4:]] == ["steps", "4", "4", "cannot"]
     assert [line.rpartition("  ")[2] for line in lines[-4:]] == ["run", "many/a", "many/b", "lost"]
     assert lines[-3].split()[2] == "whole"
-    assert "2 problems" in lines[-2]  # the file's bytes, and what HDF5 cannot read of them
+    assert "3 problems" in lines[-2]
     assert any(line.startswith("many/b/steps/core00_") for line in lines[:-5])
 
 
@@ -127,7 +131,7 @@ def test_one_run_is_verified_file_by_file_with_the_same_findings(
     cluster: LocalCluster, runs: Path
 ) -> None:
     one = verify_run(runs / "b")
-    assert [finding.path for finding in one.findings] == ["steps/core00_one_phase.h5"] * 2
+    assert [finding.path for finding in one.findings] == ["steps/core00_one_phase.h5"] * 3
     with open_pool(cluster=cluster.address) as pool:
         assert verify_run(runs / "b", pool=pool) == one
     with open_pool(workers=2) as pool:
