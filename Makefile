@@ -9,9 +9,11 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/hil run examples/quickstart.toml
 
-## Pass every test.
+## Pass every test. They wait for devices and processes a third of their time: one worker more than
+## there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.installed-for-checks
 	$(BIN)/ruff format --check .
