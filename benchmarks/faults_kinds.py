@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from hil_drivers.link_fault import FaultKind
-from hil_mock_device.faults.fault_script import Direction, FaultRule, FaultScript, MockFault
+from hil_mock_device.faults.fault_kinds import Direction, MockFault
+from hil_mock_device.faults.fault_script import FaultRule, FaultScript
 
 _LOST = frozenset({FaultKind.TIMEOUT, FaultKind.TRUNCATION})
 _CUT = frozenset({FaultKind.LINK_LOST, FaultKind.TIMEOUT, FaultKind.TRUNCATION})

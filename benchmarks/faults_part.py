@@ -25,7 +25,8 @@ from hil_drivers.aimc_board import AimcBoard
 from hil_drivers.link_fault import LinkFault
 from hil_drivers.recovery import RecoveryPolicy
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.faults.fault_script import FaultRule, FaultScript, MockFault
+from hil_mock_device.faults.fault_kinds import MockFault
+from hil_mock_device.faults.fault_script import FaultRule, FaultScript
 from hil_mock_device.faults.faulty_device import FaultyDevice
 
 RECOVERY = RecoveryPolicy(attempts=40, deadline_s=20.0)

@@ -7,6 +7,7 @@ time. aihwkit (Rasch et al., arXiv 2104.02184) is compared where it is installed
 
 import argparse
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,15 +22,15 @@ from benchmarks.timing import Contender, Timed, time_in_turns
 from hil.core.correction import Correction
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
-from hil.inference.backends.measured_cores import MeasuredChip
-from hil.inference.backends.profile import ProfileReadings
-from hil.inference.backends.transfer import TransferReadings
-from hil.inference.backends.transfer_fit import CoreTransfer
+from hil.inference.computing.backends.measured_cores import MeasuredChip
+from hil.inference.computing.backends.profile import ProfileReadings
+from hil.inference.computing.backends.transfer import TransferReadings
+from hil.inference.computing.backends.transfer_fit import CoreTransfer
+from hil.inference.computing.readings import ChipFacts, CoreReadings
 from hil.inference.corrections.calibrated import CalibratedCores
 from hil.inference.corrections.kinds import CorrectionKind
 from hil.inference.corrections.making import make_corrections
-from hil.inference.readings import ChipFacts, CoreReadings
-from hil.inference.tiles import ProgrammedTile, Tile
+from hil.inference.placing.tiles import ProgrammedTile, Tile
 from hil_calibration.calibrate import CoreCalibration
 from hil_mock_device.profile import load_profile
 
@@ -220,16 +221,21 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=VECTORS, help="batch")
     parser.add_argument("--repeats", type=int, default=15, help="rounds")
     parser.add_argument("--threads", type=int, help="threads of torch; its own choice if left out")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of all threads together, not wall time"
+    )
     options = parser.parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     machine = describe_machine()
     contenders = list(inference_contenders(options.vectors, where=options.device))
-    timed = time_in_turns(contenders, options.repeats)
+    clock = time.process_time if options.processor_time else time.perf_counter
+    timed = time_in_turns(contenders, options.repeats, clock=clock)
     machine["load_average_after"] = load_average()
     load = f"load {machine['load_average']:.1f} before, {machine['load_average_after']:.1f} after"
     threads = torch.get_num_threads()
-    print(f"{machine['cpu']}, {machine['cores']} cores, {threads} threads, {load}")
+    of = "processor time" if options.processor_time else "wall time"
+    print(f"{machine['cpu']}, {machine['cores']} cores, {threads} threads, {of}, {load}")
     print("\n".join(inference_table(timed)))
     if options.json:
         seconds = {name: list(entry.seconds) for name, entry in timed.items()}

@@ -5,11 +5,14 @@
 Each command works on a run of few cores and on one of many, in one process. What it takes more for
 the second is divided by the cores that it has more: what is left is the command's own start. From
 both follows what any number of chips takes; docs/how-to/many-chips.md does that for 10,000.
+Besides, `hil calibrate fit` works with two workers on few runs and on more: what the process that
+was called takes itself for each core says how many workers it can give work to.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,17 @@ from benchmarks.machine import describe_machine, load_average
 
 HIL = (sys.executable, "-P", "-m", "hil")
 FEW, MANY = 1, 9
+FEW_RUNS, MORE_RUNS = 2, 14
+_ITSELF = """
+import resource, runpy, sys
+if __name__ == "__main__":  # not in a worker
+    try:
+        runpy.run_module("hil", run_name="__main__")
+    finally:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        peak = open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]
+        sys.stderr.write(f"\\n{used.ru_utime + used.ru_stime} {int(peak) / 1024}\\n")
+"""
 _CAMPAIGN = """schema_version = 1
 [campaign]
 title = "Many chips"
@@ -83,6 +97,20 @@ class Rate:
     """Processor time besides."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What `hil calibrate fit` takes in the process that was called, where workers do the rest."""
+
+    vectors: int
+    """Vectors of each core, those held out included."""
+    core_cpu_s: float
+    """Processor time for each core."""
+    start_cpu_s: float
+    """Processor time besides."""
+    peak_mib: dict[int, float]
+    """Peak of its memory by the number of runs."""
+
+
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.many_chips", description=__doc__)
@@ -95,16 +123,29 @@ def main() -> None:
     print(
         f"{'command':10} {'vectors':>8} {'step file':>10} {'a core':>10} {'start':>8} {'raw':>10}"
     )
-    rates = []
+    rates, callers = [], []
     for vectors in options.vectors:
         with tempfile.TemporaryDirectory() as folder:
             for rate in measure(Path(folder), vectors=vectors, repeats=options.repeats):
                 rates.append(rate)
                 print(line_of(rate), flush=True)
+            caller = measure_caller(Path(folder), vectors=vectors, repeats=options.repeats)
+            callers.append(caller)
+            few, more = caller.peak_mib.values()
+            print(
+                f"fit, the process that was called: {1000 * caller.core_cpu_s:.1f} ms a core, "
+                f"{caller.start_cpu_s:.2f} s besides, peak {few:.0f} MiB for {FEW_RUNS} runs and "
+                f"{more:.0f} MiB for {MORE_RUNS}",
+                flush=True,
+            )
     machine["load_average_after"] = load_average()
     print(f"load {machine['load_average_after']:.1f} after")
     if options.json:
-        result = {"machine": machine, "rates": [asdict(rate) for rate in rates]}
+        result = {
+            "machine": machine,
+            "rates": [asdict(rate) for rate in rates],
+            "callers": [asdict(caller) for caller in callers],
+        }
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -145,6 +186,44 @@ def measure(folder: Path, *, vectors: int, repeats: int) -> list[Rate]:
             )
         )
     return rates
+
+
+def measure_caller(folder: Path, *, vectors: int, repeats: int) -> Caller:
+    """Return what the process takes that gives work to two workers; after `measure`."""
+    cpu_s: dict[int, list[float]] = {FEW_RUNS: [], MORE_RUNS: []}
+    peak_mib = dict.fromkeys(cpu_s, 0.0)
+    for runs in cpu_s:
+        for number in range(runs):
+            copy = folder / f"bench{runs}" / f"chip{number}"
+            shutil.copytree(folder / f"run{MANY}", copy)
+    for number in range(repeats):
+        for runs, used_s in cpu_s.items():
+            out = folder / f"fitted{runs}-{number}"
+            words = ["calibrate", "fit", str(folder / f"bench{runs}"), "--out", str(out)]
+            done = subprocess.run(  # noqa: S603 - our own command
+                [sys.executable, "-P", str(_itself(folder)), *words, "--workers", "2"],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            used, peak = map(float, done.stderr.split()[-2:])
+            used_s.append(used)
+            peak_mib[runs] = max(peak_mib[runs], peak)
+    more_cores = MANY * (MORE_RUNS - FEW_RUNS)
+    core_cpu_s = (median(cpu_s[MORE_RUNS]) - median(cpu_s[FEW_RUNS])) / more_cores
+    return Caller(
+        vectors=vectors,
+        core_cpu_s=core_cpu_s,
+        start_cpu_s=median(cpu_s[FEW_RUNS]) - MANY * FEW_RUNS * core_cpu_s,
+        peak_mib=peak_mib,
+    )
+
+
+def _itself(folder: Path) -> Path:
+    """Write a program that is `hil` and in the end says what it took without its workers."""
+    program = folder / "hil_itself.py"
+    program.write_text(_ITSELF)
+    return program
 
 
 def _make_run(folder: Path, cores: int, vectors: int, verification: int) -> Path:

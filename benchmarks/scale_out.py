@@ -10,6 +10,8 @@ Every way must give the same sums, integer by integer, and the slopes that the d
 import argparse
 import hashlib
 import json
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +28,7 @@ from benchmarks.virtual_readouts import (
     own_peak_mib,
     sum_item,
 )
+from hil.cli.interruption import Interruption
 from hil.scale.pool import open_pool
 from hil.scale.work_pool import WorkPool
 from hil_calibration.exact_moments import ExactMoments
@@ -63,6 +66,17 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here")
     options = parser.parse_args()
+    try:
+        # SIGTERM alone would end this process at once, and leave the cluster's behind.
+        with Interruption().raised_by_signals():
+            compare_ways(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+
+
+def compare_ways(options: argparse.Namespace) -> None:
+    """Do the work in each of the ways, and print what it took."""
     machine = describe_machine()
     blocks = max(round(options.gigabytes * 1e9 / BLOCK_BYTES), CORES)
     together = max((options.item_mib << 20) // BLOCK_BYTES, 1)

@@ -45,7 +45,7 @@ class ServedChip:
             text=True,
         )
         line = process.stdout.readline() if process.stdout else ""
-        if " at " not in line:
+        if "::" not in line:
             raise RuntimeError(f"the chip is not served: {process.communicate()[1]}")
         self._port = int(line.split("::")[2])
         return process

@@ -40,7 +40,12 @@ class Timed:
         return self.work / min(self.seconds)
 
 
-def time_in_turns(contenders: Sequence[Contender], repeats: int) -> dict[str, Timed]:
+def time_in_turns(
+    contenders: Sequence[Contender],
+    repeats: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timed]:
     """Run all once to warm up, then `repeats` rounds of each in turn.
 
     Parameters
@@ -49,15 +54,18 @@ def time_in_turns(contenders: Sequence[Contender], repeats: int) -> dict[str, Ti
         Programs with different names.
     repeats
         Number of rounds, 1 <= repeats.
+    clock
+        Seconds: `time.process_time` counts those of this process's threads alone, which says more
+        than wall time where other programs keep the processor busy.
     """
     for contender in contenders:
         contender.run()
     seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for _ in range(repeats):
         for contender in contenders:
-            begin = time.perf_counter()
+            begin = clock()
             contender.run()
-            seconds[contender.name].append(time.perf_counter() - begin)
+            seconds[contender.name].append(clock() - begin)
     return {
         contender.name: Timed(
             name=contender.name, work=contender.work, seconds=tuple(seconds[contender.name])

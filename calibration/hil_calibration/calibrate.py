@@ -200,7 +200,9 @@ def _choose_codes(
     headroom: float,
 ) -> _Codes:
     fitted = judged.correction
-    output_lsb = _output_lsb(fitted, fmt, largest_expected=largest_expected, headroom=headroom)
+    output_lsb = choose_output_lsb(
+        fitted, fmt, largest_expected=largest_expected, headroom=headroom
+    )
     correction = Correction(
         a_p=fitted.a_p / output_lsb, a_n=fitted.a_n / output_lsb, b=fitted.b / output_lsb
     )
@@ -266,7 +268,7 @@ def _require_response(flags: npt.NDArray[np.uint16], is_live: npt.NDArray[np.boo
     )
 
 
-def _output_lsb(
+def choose_output_lsb(
     correction: Correction, fmt: NmpuFormat, *, largest_expected: float, headroom: float
 ) -> float:
     """Return the finest output step that holds the outputs, the gains and, if it can, the offsets.

@@ -118,18 +118,26 @@ def fit_columns(moments: ColumnMoments, *, one_scale: bool = False) -> ColumnFit
     CalibrationError
         If there are fewer than four vectors: three unknowns leave no residual to judge by.
     """
-    if moments.vectors < FEWEST_SAMPLES:
-        raise CalibrationError(
-            f"{moments.vectors} calibration vectors: a fit of three numbers per column needs at "
-            f"least {FEWEST_SAMPLES} (a useful one 256)"
-        )
-    has_enough = moments.samples >= FEWEST_SAMPLES
-    return _solve(
-        moments,
-        uses_p=(moments.products[0, 0] > 0) & has_enough,
-        uses_n=(moments.products[1, 1] > 0) & has_enough,
-        one_scale=one_scale,
-    )
+    uses_p, uses_n = _used_counters(moments)
+    return _solve(moments, uses_p=uses_p, uses_n=uses_n, one_scale=one_scale)
+
+
+def fit_lines(moments: ColumnMoments, *, one_scale: bool = False) -> Correction:
+    """Return the numbers of `fit_columns` alone: a search makes a hundred fits and keeps one.
+
+    Parameters
+    ----------
+    moments, one_scale
+        As for `fit_columns`.
+
+    Raises
+    ------
+    CalibrationError
+        If there are fewer than four vectors.
+    """
+    uses_p, uses_n = _used_counters(moments)
+    inv_pp, inv_nn, inv_pn, _ = _inverse(moments.products, uses_p, uses_n, one_scale=one_scale)
+    return _line(moments, inv_pp, inv_nn, inv_pn)
 
 
 def without_loose_gains(
@@ -212,6 +220,32 @@ def fit_global_gain(moments: ColumnMoments, columns: npt.NDArray[np.bool_]) -> f
     return float(sum_dy[columns].sum()) / total_dd if total_dd > 0 else 0.0
 
 
+def _used_counters(
+    moments: ColumnMoments,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Tell where P and where N moves and there are enough samples, shape (column,) each."""
+    if moments.vectors < FEWEST_SAMPLES:
+        raise CalibrationError(
+            f"{moments.vectors} calibration vectors: a fit of three numbers per column needs at "
+            f"least {FEWEST_SAMPLES} (a useful one 256)"
+        )
+    has_enough = moments.samples >= FEWEST_SAMPLES
+    return (moments.products[0, 0] > 0) & has_enough, (moments.products[1, 1] > 0) & has_enough
+
+
+def _line(
+    moments: ColumnMoments,
+    inv_pp: npt.NDArray[np.float64],
+    inv_nn: npt.NDArray[np.float64],
+    inv_pn: npt.NDArray[np.float64],
+) -> Correction:
+    (mean_p, mean_n, mean_y), products = moments.mean, moments.products
+    s_py, s_ny = products[0, 2], products[1, 2]
+    a_p = inv_pp * s_py - inv_pn * s_ny
+    a_n = inv_pn * s_py - inv_nn * s_ny
+    return Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n)
+
+
 def _solve(
     moments: ColumnMoments,
     *,
@@ -220,14 +254,13 @@ def _solve(
     one_scale: bool,
 ) -> ColumnFits:
     """Fit every column to the counters that it uses."""
-    products, (mean_p, mean_n, mean_y) = moments.products, moments.mean
+    products, (mean_p, mean_n, _) = moments.products, moments.mean
     s_py, s_ny, s_yy = products[0, 2], products[1, 2], products[2, 2]
     inv_pp, inv_nn, inv_pn, is_shared = _inverse(products, uses_p, uses_n, one_scale=one_scale)
-    a_p = inv_pp * s_py - inv_pn * s_ny
-    a_n = inv_pn * s_py - inv_nn * s_ny
+    line = _line(moments, inv_pp, inv_nn, inv_pn)
 
     unknowns = 1 + uses_p.astype(int) + uses_n - is_shared
-    residual_sum = s_yy - a_p * s_py + a_n * s_ny
+    residual_sum = s_yy - line.a_p * s_py + line.a_n * s_ny
     residual_sum = np.where(residual_sum > _ROUNDING * s_yy, residual_sum, 0.0)
     variance = residual_sum / np.maximum(moments.samples - unknowns, 1)
     b_variance = (
@@ -237,7 +270,7 @@ def _solve(
         - 2 * mean_p * mean_n * inv_pn
     )
     return ColumnFits(
-        correction=Correction(a_p=a_p, a_n=a_n, b=mean_y - a_p * mean_p + a_n * mean_n),
+        correction=line,
         a_p_se=np.sqrt(variance * inv_pp),
         a_n_se=np.sqrt(variance * inv_nn),
         b_se=np.sqrt(variance * np.maximum(b_variance, 0.0)),
@@ -272,11 +305,11 @@ def _inverse(
     is_shared = uses_both & ~is_full
     s_dd = s_pp + s_nn - 2 * s_pn
     shared = _ratio(is_shared & (s_dd > _COLLINEAR * (s_pp + s_nn)), s_dd)
-    which = [is_full, is_shared]
+    alone_p, alone_n = _ratio(uses_p, s_pp), _ratio(uses_n, s_nn)
     return (
-        np.select(which, [_ratio(s_nn, determinant), shared], _ratio(uses_p, s_pp)),
-        np.select(which, [_ratio(s_pp, determinant), shared], _ratio(uses_n, s_nn)),
-        np.select(which, [_ratio(s_pn, determinant), shared], 0.0),
+        np.where(is_full, _ratio(s_nn, determinant), np.where(is_shared, shared, alone_p)),
+        np.where(is_full, _ratio(s_pp, determinant), np.where(is_shared, shared, alone_n)),
+        np.where(is_full, _ratio(s_pn, determinant), np.where(is_shared, shared, 0.0)),
         is_shared,
     )
 

@@ -86,7 +86,7 @@ class ColumnMoments:
             return cls.empty(columns)
         samples = np.stack([counts[:, 0], counts[:, 1], expected]).astype(np.float64)
         if weights is not None:
-            return cls._of_weighted(samples, _checked_weights(weights, expected.shape))
+            return cls.of_samples(samples, _checked_weights(weights, expected.shape))
         # From the first vector, so that a column that never moves deviates by exactly 0.
         first = samples[:, :1].copy()
         samples -= first
@@ -96,14 +96,22 @@ class ColumnMoments:
         return cls(vectors=vectors, mean=first[:, 0] + step, products=products)
 
     @classmethod
-    def _of_weighted(
+    def of_samples(
         cls, samples: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
     ) -> "ColumnMoments":
-        """Sum samples of shape (variable, vector, column), changing them."""
+        """Sum weighted samples that were checked before, as `of` does.
+
+        Parameters
+        ----------
+        samples
+            P, N and y, shape (variable, vector, column).
+        weights
+            Shape (vector, column).
+        """
         counted = weights > 0
         # From the first sample that counts, for the same reason as without weights.
         first = np.take_along_axis(samples, counted.argmax(axis=0)[None, None], axis=1)
-        samples -= first
+        samples = samples - first
         total = weights.sum(axis=0)
         share = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
         step = np.einsum("vc,avc->ac", share, samples)

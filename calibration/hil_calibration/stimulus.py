@@ -43,6 +43,40 @@ def uniform_inputs(
     return codes
 
 
+def spread_amplitudes(
+    rng: np.random.Generator, codes: npt.NDArray[np.int8]
+) -> npt.NDArray[np.int8]:
+    """Scale every input vector by an amplitude of its own, uniform from 0 to 1.
+
+    Vectors of one amplitude let a four-phase counter show much the same count for all of them: the
+    sum of 256 magnitudes. A line through such counts has an offset far from what was seen. Vectors
+    of all amplitudes spread the counts from 0 up, as the activations of networks do.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness; fewer vectors get the first amplitudes of more.
+    codes
+        Input codes, shape (vector, row).
+
+    Returns
+    -------
+    Input codes of the same shape, rounded to nearest.
+
+    Examples
+    --------
+    >>> codes = np.full((3, 2), 100, dtype=np.int8)
+    >>> spread_amplitudes(np.random.default_rng(0), codes).tolist()
+    [[64, 64], [27, 27], [4, 4]]
+    """
+    scaled = np.empty_like(codes)
+    amplitudes = rng.random(len(codes))
+    for first in range(0, len(codes), _DRAWN_AT_ONCE):
+        block = slice(first, first + _DRAWN_AT_ONCE)
+        scaled[block] = np.rint(codes[block] * amplitudes[block, np.newaxis])
+    return scaled
+
+
 def gaussian_weights(rng: np.random.Generator, *, rows: int, columns: int) -> npt.NDArray[np.int8]:
     """Draw weights of shape (row, column), Gaussian, clipped to -127 ... 127."""
     drawn = np.rint(rng.normal(0.0, _WEIGHT_SIGMA, size=(rows, columns)))

@@ -1,16 +1,21 @@
 """Glitches of one side: found from a twentieth of the samples to a third; bends are none."""
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hil.core.correction import ColumnFlag
+from hil.core.correction import ColumnFlag, Correction
 from hil.core.nmpu_format import NmpuFormat
+from hil_calibration import glitch_suspects
 from hil_calibration.calibrate import CoreCalibration, calibrate_core
 from hil_calibration.fit import fit_columns
 from hil_calibration.glitch_suspects import suspicious_columns
+from hil_calibration.kernels.robust_sums import SampleSums
 from hil_calibration.moments import ColumnMoments
 from hil_calibration.robust_fit import fit_robust
+from hil_calibration.trimmed_start import quick_line
 
 Counts = npt.NDArray[np.uint16]
 Outputs = npt.NDArray[np.int32]
@@ -115,3 +120,57 @@ def test_columns_that_lose_the_line_beside_hopeless_ones_are_poor_fits() -> None
     is_dead = (calibration.flags & np.uint16(ColumnFlag.DEAD)) > 0
     assert 0 < (~is_dead).sum() < COLUMNS / 2
     assert np.all((calibration.flags[~is_dead] & np.uint16(ColumnFlag.POOR_FIT)) > 0)
+
+
+def two_sided(*, share: float, size: int) -> tuple[Counts, Outputs]:
+    """Return the same with as many samples of P too low as too high."""
+    counts, expected = four_phase(share=0.0, size=0, noise=2.0)
+    rng = np.random.default_rng(2)
+    sides = rng.choice([-1, 1], (VECTORS, COLUMNS)) * (rng.random((VECTORS, COLUMNS)) < share)
+    counts[:, 0] = np.maximum(counts[:, 0] + size * sides, 0)
+    return counts, expected
+
+
+class OneLineAtATime(SampleSums):
+    """The search as it is written down: every line by itself."""
+
+    def halves(self, lines: npt.NDArray[np.float64]) -> ColumnMoments:
+        each = [self.half(Correction(a_p=p, a_n=n, b=b)) for p, n, b in lines.swapaxes(0, 1)]
+        return ColumnMoments(
+            vectors=each[0].vectors,
+            mean=np.concatenate([moments.mean for moments in each], axis=1),
+            products=np.concatenate([moments.products for moments in each], axis=2),
+            weight=np.concatenate([moments.weight for moments in each]),
+            samples=np.concatenate([moments.samples for moments in each]),
+        )
+
+    def halves_squares(self, lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack(
+            [self.half_squares(Correction(a_p=p, a_n=n, b=b)) for p, n, b in lines.swapaxes(0, 1)]
+        )
+
+
+@pytest.mark.parametrize(
+    "readouts",
+    [
+        pytest.param(four_phase(share=0.0, size=0, noise=3.0), id="clean"),
+        pytest.param(four_phase(share=0.08, size=40, noise=3.0), id="few and small, of one side"),
+        pytest.param(four_phase(share=0.35, size=400, noise=3.0), id="many, of one side"),
+        pytest.param(four_phase(share=0.2, size=3000, noise=3.0), id="large, of one side"),
+        pytest.param(two_sided(share=0.08, size=40), id="few and small, of both sides"),
+        pytest.param(two_sided(share=0.35, size=400), id="many, of both sides"),
+    ],
+)
+def test_search_of_all_lines_together_finds_what_one_line_at_a_time_finds(
+    readouts: tuple[Counts, Outputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, expected = readouts
+    plain = fit_columns(ColumnMoments.of(counts, expected)).correction
+    found, robust = suspicious_columns(counts, expected, plain), fit_robust(counts, expected)
+    slow = functools.partial(quick_line, sums=OneLineAtATime)
+    monkeypatch.setattr(glitch_suspects, "quick_line", slow)
+    assert found.tolist() == suspicious_columns(counts, expected, plain).tolist()
+    one_by_one = fit_robust(counts, expected, sums=OneLineAtATime)
+    assert np.array_equal(robust.is_kept, one_by_one.is_kept)
+    gains, known = (fits.fits.correction.a_p for fits in (robust, one_by_one))
+    np.testing.assert_allclose(gains, known, rtol=1e-9)

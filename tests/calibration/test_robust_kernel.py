@@ -134,6 +134,36 @@ def test_compiled_sums_are_those_of_the_reference(seed: int, vectors: int) -> No
     np.testing.assert_allclose(change, known, rtol=1e-12)
 
 
+@pytest.mark.parametrize("sums", [SampleSums, pytest.param(CompiledSampleSums, marks=needs_numba)])
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), vectors=st.integers(1, 40), is_even=st.booleans())
+def test_halves_of_many_lines_are_those_of_each_line(
+    sums: type[SampleSums], seed: int, vectors: int, is_even: bool
+) -> None:
+    counts, y, weights, line = drawn(seed, vectors)
+    weights = np.ones_like(weights) if is_even else weights
+    lines = [line, Correction(a_p=-line.a_p, a_n=0 * line.a_n, b=line.b + 3)]
+    numbers = np.stack([[each.a_p, each.a_n, each.b] for each in lines], axis=1)
+    together, reference = sums(counts, y, weights), SampleSums(counts, y, weights)
+    found, squares = together.halves(numbers), together.halves_squares(numbers)
+    whole = ColumnMoments.of(counts, y, weights=weights).products
+    size = np.einsum("aac->ac", whole).max(axis=0) + 1.0
+    for place, each in enumerate(lines):
+        known, some = reference.half(each), found.select(3 * place + np.arange(3))
+        assert some.vectors == known.vectors
+        assert some.samples.tolist() == known.samples.tolist()
+        np.testing.assert_allclose(some.weight, known.weight, rtol=1e-12)
+        is_some = known.samples > 0
+        np.testing.assert_allclose(
+            some.mean[:, is_some], known.mean[:, is_some], rtol=1e-11, atol=1e-11
+        )
+        assert np.all(np.abs(some.products - known.products) <= 1e-11 * size)
+        for counter in (0, 1):
+            moves, known_moves = (m.products[counter, counter] > 0 for m in (some, known))
+            assert moves.tolist() == known_moves.tolist()
+        np.testing.assert_allclose(squares[place], reference.half_squares(each), rtol=1e-12)
+
+
 @needs_numba
 def test_sums_of_columns_that_never_move_are_exactly_zero() -> None:
     counts, y = np.full((30, 2, 4), 4095, np.uint16), np.full((30, 4), 0.1)

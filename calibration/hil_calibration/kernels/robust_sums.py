@@ -6,6 +6,7 @@ agree to the last few digits, not bit for bit. So which of them is used is the c
 never depends on what ran before.
 """
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy.typing as npt
 from hil.core.array_types import BoolArray, FloatArray, IntArray
 from hil.core.correction import Correction
 from hil_calibration.kernels import numba_extra
+from hil_calibration.kernels.nearest_halves import NearestHalves
 from hil_calibration.kernels.threads import over_chunks
-from hil_calibration.moments import ColumnMoments
+from hil_calibration.moments import ColumnMoments, check_block
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,12 +41,36 @@ class SampleSums:
     def __init__(
         self, counts: npt.NDArray[np.uint16], expected: FloatArray | IntArray, given: Floats
     ) -> None:
-        self._counts, self._expected, self._given = counts, expected, given
+        check_block(counts, expected)
+        self._given, self._counted = given, given > 0
+        self._samples = np.stack([counts[:, 0], counts[:, 1], expected]).astype(np.float64)
+
+    @cached_property
+    def _halves(self) -> NearestHalves:
+        return NearestHalves(self._samples, self._given)
+
+    def halves(self, lines: Floats) -> ColumnMoments:
+        """Return what `half` does for each of several lines.
+
+        Parameters
+        ----------
+        lines
+            Shape (number, line, column), number = a_p, a_n, b.
+
+        Returns
+        -------
+        Sums as if of line x column columns, all columns of the first line first.
+        """
+        return self._halves.sums(lines)
+
+    def halves_squares(self, lines: Floats) -> Floats:
+        """Return what `half_squares` does for each of several lines, shape (line, column)."""
+        return self._halves.squares(lines)
 
     def half(self, line: Correction) -> ColumnMoments:
         """Return the sums of the half of the samples nearest to a line, ties included."""
         near, _ = self._near(line)
-        return ColumnMoments.of(self._counts, self._expected, weights=near)
+        return ColumnMoments.of_samples(self._samples, near)
 
     def half_squares(self, line: Correction) -> Floats:
         """Return the weighted sum of squares of that half about the line, shape (column,)."""
@@ -61,18 +87,23 @@ class SampleSums:
         bound
             Residual up to which a sample keeps its weight, shape (column,), unit of ``y``.
         """
-        residual = np.abs(self._expected - line.apply(self._counts))
+        residual = np.abs(self._samples[2] - self._outputs(line))
         weights = self._given * (bound / np.maximum(residual, bound))
-        return ColumnMoments.of(self._counts, self._expected, weights=weights)
+        return ColumnMoments.of_samples(self._samples, weights)
 
     def largest_change(self, line: Correction, previous: Correction) -> Floats:
         """Return the largest difference of two lines among the samples, shape (column,)."""
-        change = np.abs(line.apply(self._counts) - previous.apply(self._counts))
+        change = np.abs(self._outputs(line) - self._outputs(previous))
         return np.asarray(change.max(axis=0, initial=0.0), dtype=np.float64)
 
     def _near(self, line: Correction) -> tuple[Floats, Floats]:
-        squares = np.square(self._expected - line.apply(self._counts))
-        return self._given * (squares <= lower_median(squares, self._given > 0)), squares
+        squares = np.square(self._samples[2] - self._outputs(line))
+        return self._given * (squares <= lower_median(squares, self._counted)), squares
+
+    def _outputs(self, line: Correction) -> Floats:
+        """Return ``line.apply`` of the counts, shape (vector, column)."""
+        p_counts, n_counts, _ = self._samples
+        return np.asarray(line.a_p * p_counts - line.a_n * n_counts + line.b, dtype=np.float64)
 
 
 def lower_median(values: Floats, counted: BoolArray) -> Floats:
@@ -83,6 +114,9 @@ def lower_median(values: Floats, counted: BoolArray) -> Floats:
     values, counted
         Shape (vector, column).
     """
+    if len(values) and counted.all():
+        middle = (len(values) - 1) // 2
+        return np.asarray(np.partition(values, middle, axis=0)[middle], dtype=np.float64)
     ordered = np.sort(np.where(counted, values, np.inf), axis=0)
     middle = np.maximum(counted.sum(axis=0) - 1, 0) // 2
     return np.asarray(np.take_along_axis(ordered, middle[None], axis=0)[0], dtype=np.float64)
@@ -104,8 +138,28 @@ class CompiledSampleSums(SampleSums):
         super().__init__(counts, expected, given)
         # Column by column: what one column needs stays in the first-level cache.
         columns = [counts[:, 0].T, counts[:, 1].T, expected.T]
-        self._samples = np.stack(columns).astype(np.float64, order="C")
+        self._by_column = np.stack(columns).astype(np.float64, order="C")
         self._weights = np.ascontiguousarray(given.T)
+
+    def halves(self, lines: Floats) -> ColumnMoments:
+        """Return what `half` does for each of several lines."""
+        from hil_calibration.kernels import compiled_robust_sums  # noqa: PLC0415 - costs 0.4 s
+
+        _, count, columns = lines.shape
+        sums = np.empty((11, count * columns))
+        for place, numbers in enumerate(lines.swapaxes(0, 1)):
+            of_line = sums[:, place * columns : (place + 1) * columns]
+            self._over_columns(compiled_robust_sums.sum_halves, numbers, of_line)
+        return self._moments_of(sums)
+
+    def halves_squares(self, lines: Floats) -> Floats:
+        """Return what `half_squares` does for each of several lines, shape (line, column)."""
+        from hil_calibration.kernels import compiled_robust_sums  # noqa: PLC0415 - costs 0.4 s
+
+        squares = np.empty(lines.shape[1:])
+        for place, numbers in enumerate(lines.swapaxes(0, 1)):
+            self._over_columns(compiled_robust_sums.sum_half_squares, numbers, squares[place])
+        return squares
 
     def half(self, line: Correction) -> ColumnMoments:
         """Return the sums of the half of the samples nearest to a line, ties included."""
@@ -138,12 +192,14 @@ class CompiledSampleSums(SampleSums):
         return change
 
     def _moments(self, loop: Any, numbers: Floats) -> ColumnMoments:
-        columns, vectors = self._weights.shape
-        sums = np.empty((11, columns))
+        sums = np.empty((11, len(self._weights)))
         self._over_columns(loop, numbers, sums)
+        return self._moments_of(sums)
+
+    def _moments_of(self, sums: Floats) -> ColumnMoments:
         order = [[5, 7, 8], [7, 6, 9], [8, 9, 10]]
         return ColumnMoments(
-            vectors=vectors,
+            vectors=self._weights.shape[1],
             mean=sums[2:5],
             products=sums[order],
             weight=sums[0],
@@ -152,7 +208,7 @@ class CompiledSampleSums(SampleSums):
 
     def _over_columns(self, loop: Any, numbers: Floats, results: Floats) -> None:
         def run(first: int, stop: int) -> None:
-            loop(self._samples, self._weights, numbers, first, stop, results)
+            loop(self._by_column, self._weights, numbers, first, stop, results)
 
         # A pass over a core takes less than starting a second thread.
         over_chunks(run, len(self._weights), size=_CHUNK_COLUMNS, threads=1)
