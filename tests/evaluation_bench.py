@@ -88,6 +88,17 @@ def with_unsupported_layer() -> Any:
     )
 
 
+class _LessTheMeanImage(torch.nn.Module):  # type: ignore[misc, name-defined] # torch is Any
+    def forward(self, images: Any) -> Any:
+        return images - images.mean(dim=0, keepdim=True)
+
+
+def mixing_images() -> Any:
+    """A network that takes the mean of the batch from every image."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(_LessTheMeanImage(), without_batch_norm())
+
+
 def without_batch_norm() -> Any:
     """A linear layer on grey images of 8 x 8 pixels."""
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))

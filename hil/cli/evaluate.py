@@ -12,13 +12,16 @@ from hil.cli.errors import reports_errors
 from hil.cli.network_options import OF_THE_DEMO, network_options, refuse_beside_demo
 from hil.cli.scale_options import scale_options
 from hil.core.errors import ConfigError, Problem
+from hil.core.legible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hil.inference.summary import EvaluationSummary
+    from hil.inference.findings.summary import EvaluationSummary
 
 _STDOUT = "-"
+_NARROWEST = 100
+"""Characters that the tables need: a narrower terminal wraps their lines, numbers stay whole."""
 _OWN_OPTIONS = frozenset({"config", "demo", "json_path", "plots", "force"})
 """Options of the command alone: a request knows nothing of them."""
 
@@ -49,6 +52,9 @@ def _chip_options(function: Callable[..., None]) -> Callable[..., None]:
                      help="How the chip reads; four_phase if left out, or what RUN has."),
         click.option("--backend", type=click.Choice(["model", "device", "ideal"]),
                      help="Who multiplies: a model of the chip, the chip, exact arithmetic."),
+        click.option("--coefficients", metavar="RUN", type=click.Path(path_type=Path),
+                     help="Run whose stored coefficients the chip begins with; calibrated anew if "
+                     "left out."),
         click.option("--device", metavar="RESOURCE", help="Chip; mock://PROFILE simulates one."),
         click.option("--run", type=click.Path(path_type=Path),
                      help="Run of a chip: its measured transfer and noise multiply."),
@@ -73,7 +79,8 @@ def _evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--preset", metavar="NAME",
                      help="Format of the NMPU, as hil nmpu presets lists them."),
         click.option("--treatments", callback=_words, metavar="NAME,NAME",
-                     help="Of kept, recalibrated, adabs, at these ages; all if left out."),
+                     help="Of kept, recalibrated, adabs, at these ages, and fresh with "
+                     "--coefficients; all if left out."),
         click.option("--drift", callback=_ages, metavar="AGE,AGE",
                      help="Ages of the weights besides fresh: 1h,1d,30d; fresh: no other, "
                      "whatever a file says."),
@@ -90,19 +97,27 @@ def _evaluation_options(function: Callable[..., None]) -> Callable[..., None]:
 @_chip_options
 @_evaluation_options
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of the evaluation; NAME-evaluate if left out. One in it is continued.",
 )
-@click.option("--json", "json_path", metavar="FILE", help="Write the result to FILE, - is stdout.")
+@click.option(
+    "--json",
+    "json_path",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=_STDOUT,
+    help="Write the result to FILE; to stdout if FILE is left out, or -.",
+)
 @click.option(
     "--plot",
     "plots",
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help="Draw accuracy against age into this .png or .svg, replacing it.",
+    help="Draw accuracy against age into this .png or .svg.",
 )
-@click.option("--force", is_flag=True, help="Replace the file of --json.")
+@click.option("--force", is_flag=True, help="Replace the files of --json and --plot.")
 @scale_options
 @reports_errors
 def command(*, workers: int, cluster: str | None, **options: Any) -> None:
@@ -112,16 +127,17 @@ def command(*, workers: int, cluster: str | None, **options: Any) -> None:
     replaces what the file says. The same command goes on where it was stopped.
     """
     from hil.cli.evaluate_progress import EvaluationBar
-    from hil.inference.asked import asked_request
-    from hil.inference.running import run_evaluation
-    from hil.report.precision_plot import check_plot
+    from hil.inference.evaluations.asked import asked_request
+    from hil.inference.evaluations.running import run_evaluation
+    from hil.report.figure_file import check_plot
 
     asked = _asked(options)
     out = _folder(asked, options["config"])
     json_path, plots = options["json_path"], options["plots"]
     for plot in plots:
         check_plot(plot)
-    _check_json(json_path, may_replace=options["force"])
+    for path in (*plots, *((Path(json_path),) if json_path not in {None, _STDOUT} else ())):
+        _check_target(path, may_replace=options["force"])
     request = asked_request(asked, out)
     is_quiet = json_path == _STDOUT
     with EvaluationBar(out, is_quiet=is_quiet) as bar:
@@ -129,14 +145,17 @@ def command(*, workers: int, cluster: str | None, **options: Any) -> None:
     for plot in plots:
         _draw(summary, plot)
     _write_json(summary, json_path, may_replace=options["force"])
-    if not is_quiet:
+    if is_quiet:
+        for note in summary.notes:
+            click.echo(printable(f"note: {note}"), err=True)
+    else:
         _print_tables(summary, out)
 
 
 def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """Return what the file says and options replace, by the names of the options."""
-    from hil.inference.request_file import read_request_file, require_files
-    from hil.inference.store import DEMO
+    from hil.inference.evaluations.request_file import read_request_file, require_files
+    from hil.inference.findings.store import DEMO
 
     config = options["config"]
     given = {
@@ -152,6 +171,8 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     said = read_request_file(config)
     if given.keys() & {"run", "device"} or given.get("backend") == "ideal":
         said |= {"run": None, "device": None, "base": None}
+    if given.get("backend") == "ideal":
+        said["coefficients"] = None
     if options["demo"]:
         said |= dict.fromkeys(OF_THE_DEMO[1:])
     asked = said | given
@@ -174,12 +195,9 @@ def _folder(asked: dict[str, Any], config: Path | None) -> Path:
     return out
 
 
-def _check_json(json_path: str | None, *, may_replace: bool) -> None:
+def _check_target(path: Path, *, may_replace: bool) -> None:
     from hil.cli.publish import refuse_inside_run
 
-    if json_path is None or json_path == _STDOUT:
-        return
-    path = Path(json_path)
     refuse_inside_run(path)
     problem = ""
     if path.exists() and not may_replace:
@@ -187,7 +205,7 @@ def _check_json(json_path: str | None, *, may_replace: bool) -> None:
     elif not path.absolute().parent.is_dir():
         problem = f"the folder {path.parent} does not exist"
     if problem:
-        raise ConfigError(json_path, [Problem("", problem)])
+        raise ConfigError(str(path), [Problem("", problem)])
 
 
 def _draw(summary: EvaluationSummary, plot: Path) -> None:
@@ -210,9 +228,10 @@ def _write_json(summary: EvaluationSummary, json_path: str | None, *, may_replac
 
 def _print_tables(summary: EvaluationSummary, out: Path) -> None:
     from hil.cli.output import table_console
-    from hil.inference.store import RESULT_FILE
+    from hil.inference.findings.store import RESULT_FILE
     from hil.report.evaluation_table import print_evaluation
 
     console = table_console()
+    console.width = max(console.width, _NARROWEST)
     print_evaluation(summary, console)
     console.print(f"results: {out / RESULT_FILE}", highlight=False, markup=False, soft_wrap=True)

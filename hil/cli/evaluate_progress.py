@@ -2,19 +2,17 @@
 
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
 from rich.progress import TaskProgressColumn
 
-from hil.cli.progress import draw_bar
+from hil.cli.bars import ResumableBar
 from hil.core.legible import printable
 
 _BETWEEN_LINES_S = 10.0
 
 
-class EvaluationBar:
+class EvaluationBar(ResumableBar):
     """An `EvaluationObserver` that draws a bar with the time left on stderr.
 
     Parameters
@@ -26,10 +24,8 @@ class EvaluationBar:
     """
 
     def __init__(self, out: Path, *, is_quiet: bool) -> None:
-        self._out = out
+        super().__init__(out, TaskProgressColumn(), begins_with="loading", parts="conditions")
         self._is_quiet = is_quiet
-        self._progress = draw_bar(TaskProgressColumn())
-        self._task = self._progress.add_task("loading", total=None)
         self._stage = "loading"
         self._begun_s = self._said_s = time.monotonic()
         self._images = self._done = 0
@@ -62,20 +58,3 @@ class EvaluationBar:
             left_s = (now_s - self._begun_s) * (self._images / self._done - 1)
             share = self._done / self._images
             click.echo(f"{self._stage}: {share:.0%}, {left_s:.0f} s left", err=True)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-        if isinstance(error, KeyboardInterrupt):
-            click.echo(
-                f"stopped early; finished conditions are in {self._out}: the same command goes on",
-                err=True,
-            )

@@ -44,7 +44,8 @@ def network_options(function: Callable[..., None]) -> Callable[..., None]:
                      help="Labelled images: .npz, CIFAR folder, or a folder for each class."),
         click.option("--weights", type=path, help="File of weights: torch.save or safetensors."),
         click.option("--model", metavar="M",
-                     help="resnet20 and the like, package.module:factory, or a .pt2 file."),
+                     help="resnet20 and the like, package.module:factory, FILE.py:factory, or a "
+                     ".pt2 file."),
         click.option("--demo", is_flag=True,
                      help="A small network that is trained on the spot, and its images."),
     ):  # fmt: skip

@@ -2,7 +2,8 @@
 
 The images are 8 x 8 grey levels of handwritten digits, part of scikit-learn itself. The network is
 trained on the spot, in seconds, with a fixed seed, and is then evaluated like any other: from a
-file of weights and a file of images.
+file of weights and a file of images. It judges by one mean for each channel, so that the gains of
+single columns are seen: with means of quarters, a chip that nobody calibrated is right as often.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
 Repository, 1998; the test part, as scikit-learn's `load_digits` has it.
@@ -51,7 +52,7 @@ def make_network() -> "torch.nn.Module":
     for inputs, outputs, stride in ((1, 16, 1), (16, 32, 2), (32, 32, 1)):
         convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 10))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
 
 def demo_files(folder: Path) -> DemoFiles:

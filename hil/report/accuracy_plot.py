@@ -9,28 +9,32 @@ are paired. Right, a bar for each layer and correction.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.core.errors import ConfigError, Problem
-from hil.inference.summary import ConditionSummary, EvaluationSummary
-from hil.inference.treatment import Treatment
-from hil.report.evaluation_table import CORRECTION_NAMES, age_words
-from hil.report.precision_plot import check_plot
-from hil_datasets.durable import finished_file
+from hil.inference.age_words import age_words
+from hil.inference.conditions.treatment import Treatment
+from hil.inference.findings.summary import ConditionSummary, EvaluationSummary
+from hil.report.evaluation_table import CORRECTION_NAMES
+from hil.report.figure_file import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    write_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _LOOKS = {
-    "none": ("#d55e00", "v"),
-    "global": ("#e69f00", "^"),
-    "float": ("#000000", "o"),
-    "fp16": ("#009e73", "s"),
-    "nmpu": ("#0072b2", "D"),
+    "none": (VERMILLION, "v"),
+    "global": (ORANGE, "^"),
+    "float": (BLACK, "o"),
+    "fp16": (GREEN, "s"),
+    "nmpu": (BLUE, "D"),
 }
-"""Correction to colour and marker, distinct to the colour-blind.
-
-Source: Okabe and Ito, "Color Universal Design", 2008.
-"""
+"""Correction to colour and marker."""
 _LINES = {
     Treatment.RECALIBRATED: "solid",
     Treatment.ADABS: (0, (6, 2, 1, 2)),
@@ -41,15 +45,6 @@ _LINE_WORDS = {
     Treatment.RECALIBRATED: "solid: calibrated again",
     Treatment.KEPT: "dashed: kept",
     Treatment.ADABS: "dash-dotted: adabs",
-}
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "savefig.dpi": 300,
-    "svg.hashsalt": "aimc-hil",  # the same evaluation gives the same bytes
 }
 _FRESH_S = 20.0
 """Where a fresh chip stands on the logarithmic axis of ages, seconds, if none is younger."""
@@ -70,21 +65,9 @@ def plot_evaluation(summary: EvaluationSummary, path: Path) -> None:
     Raises
     ------
     ConfigError
-        If the file cannot be made; see `hil.report.precision_plot.check_plot`.
+        If the file cannot be made; see `hil.report.figure_file.check_plot`.
     """
-    check_plot(path)
-    kind = path.suffix.lower().removeprefix(".")
-    from matplotlib import rc_context  # noqa: PLC0415 - an extra, and slow to import
-
-    with rc_context(_STYLE):
-        figure = _draw(summary)
-        try:
-            with finished_file(path) as part:
-                metadata = {"Date": None} if kind == "svg" else {}
-                figure.savefig(part, format=kind, metadata=metadata)
-        except OSError as error:
-            problem = Problem("", f"cannot be written: {error.strerror or error}")
-            raise ConfigError(str(path), [problem]) from error
+    write_figure(lambda: _draw(summary), path)
 
 
 def _draw(summary: EvaluationSummary) -> "Figure":
@@ -110,17 +93,24 @@ def _draw_ages(panel: "Axes", summary: EvaluationSummary) -> None:
     for number, (correction, (colour, marker)) in enumerate(_LOOKS.items()):
         aside = spread ** (number - len(_LOOKS) // 2)
         mine = [one for one in summary.conditions if one.correction == correction]
-        fresh = [one for one in mine if one.age_s == 0]
+        kept = [one for one in mine if one.age_s == 0 and one.treatment is Treatment.KEPT]
         look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1}
         look["aside"] = aside
         label = CORRECTION_NAMES[correction]
         for treatment, style in _LINES.items():
             aged = [one for one in mine if one.age_s > 0 and one.treatment is treatment]
-            if aged or (fresh and label and treatment is Treatment.KEPT):
-                _draw_line(panel, fresh + aged, label=label or None, linestyle=style, **look)
+            # Stored coefficients are treated on the fresh chip, too: a line begins with its own.
+            own = [one for one in mine if one.age_s == 0 and one.treatment is treatment]
+            is_stored = summary.has_stored and correction != "none"
+            is_stored = is_stored and treatment is not Treatment.RECALIBRATED
+            fill = {"markerfacecolor": "none"} if is_stored else {}
+            is_alone = kept and label and treatment is Treatment.KEPT
+            if aged or is_alone or (own and summary.has_stored):
+                points = (own or kept) + aged
+                _draw_line(panel, points, label=label or None, linestyle=style, **look | fill)
                 label = ""
     reference = 100 * summary.float_accuracy.value
-    panel.axhline(reference, color="#8c8c8c", linewidth=0.9, linestyle=":", label="float32")
+    panel.axhline(reference, color=GREY, linewidth=0.9, linestyle=":", label="float32")
     _scale_ages(panel, summary)
     panel.set_ylabel("accuracy (%)")
 
@@ -142,8 +132,9 @@ def _scale_ages(panel: "Axes", summary: EvaluationSummary) -> None:
     panel.set_xscale("log")
     panel.set_xticks([max(age_s, _FRESH_S) for age_s in ages], [age_words(age_s) for age_s in ages])
     panel.xaxis.set_minor_locator(NullLocator())
-    drawn = {one.treatment for one in summary.conditions if one.age_s > 0}
+    drawn = {one.treatment for one in summary.conditions if one.age_s > 0 or summary.has_stored}
     words = "; ".join(words for treatment, words in _LINE_WORDS.items() if treatment in drawn)
+    words += "\nhollow: stored coefficients" if summary.has_stored else ""
     if not drawn:
         panel.set_xlim(_FRESH_S / 4, _FRESH_S * 4)  # nothing to be read from places apart
     else:
@@ -151,7 +142,7 @@ def _scale_ages(panel: "Axes", summary: EvaluationSummary) -> None:
 
 
 def _draw_layers(panel: "Axes", summary: EvaluationSummary) -> None:
-    fresh = [one for one in summary.conditions if one.age_s == 0]
+    fresh = summary.fresh
     width = 0.8 / max(1, len(fresh))
     for number, one in enumerate(fresh):
         places = [

@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.core.legible import printable
-from hil.inference.comparing import PairedDifference, Share
-from hil.inference.outcome import age_name
-from hil.inference.summary import ConditionSummary, EvaluationSummary
-from hil.inference.treatment import Treatment
+from hil.inference.age_words import age_words
+from hil.inference.conditions.comparing import PairedDifference, Share
+from hil.inference.conditions.treatment import Treatment
+from hil.inference.findings.summary import ConditionSummary, EvaluationSummary
 
 CORRECTION_NAMES = {
     "none": "none",
@@ -28,10 +28,9 @@ _TREATMENT_NAMES = {
     Treatment.ADABS: ", adabs",
 }
 _TREATMENT_LEGENDS = {
-    Treatment.RECALIBRATED: "; again: calibrated again then",
-    Treatment.ADABS: "; adabs: batch norm estimated again then",
+    Treatment.RECALIBRATED: "again: calibrated again then",
+    Treatment.ADABS: "adabs: batch norm estimated again then",
 }
-_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _MOST_LAYERS = 24
 """Layers shown; all of them are in the files and in ``--json``."""
 
@@ -41,28 +40,13 @@ def print_evaluation(summary: EvaluationSummary, console: Console) -> None:
     console.print(Group(*_parts(summary)))
 
 
-def age_words(age_s: float) -> str:
-    """Return an age in the largest unit that leaves at least one, and no digit behind.
-
-    Examples
-    --------
-    >>> age_words(0.0), age_words(5400.0), age_words(2592000.0), age_words(1000001.0)
-    ('fresh', '1.5 h', '30 d', '1000001 s')
-    """
-    if age_s == 0:
-        return "fresh"
-    for unit_s, unit in _UNITS:
-        words = f"{age_s / unit_s:g}"
-        if age_s >= unit_s and math.isclose(float(words) * unit_s, age_s, rel_tol=1e-12):
-            return f"{words} {unit}"
-    return f"{age_name(age_s).removesuffix('s')} s"
-
-
 def _parts(summary: EvaluationSummary) -> Iterator[RenderableType]:
     mode = summary.read_mode.replace("_", "-")
     yield Text(f"{printable(summary.model)}: {summary.images} images", style="bold")
     yield Text(f"{printable(summary.chip)}, {mode}")
     yield _accuracy_table(summary)
+    if summary.has_stored and any(one.against_recalibrated for one in summary.conditions):
+        yield _stored_table(summary)
     yield _source_table(summary)
     if summary.switched_off:
         yield _switched_table(summary)
@@ -73,7 +57,7 @@ def _parts(summary: EvaluationSummary) -> Iterator[RenderableType]:
 
 def _plain_table(*headings: str) -> Table:
     """Return a table of numbers behind a column of words."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column(headings[0])
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -87,39 +71,71 @@ def _titled(title: str, table: Table, caption: str = "") -> Group:
 
 
 def _accuracy_table(summary: EvaluationSummary) -> Group:
-    table = _plain_table(
-        "correction", "age", "accuracy", "95 %", "drop", "95 %, paired", "p", "same"
-    )
+    has_reference = any(one.against_fp16 for one in summary.conditions)
+    paired = ("drop", "95 %, paired", "p", "same") if has_reference else ()
+    table = _plain_table("correction", "age", "accuracy", "95 %", *paired)
     table.columns[0].no_wrap = True
     table.columns[1].justify = "left"
     for words, share in (
         ("float32, no chip", summary.float_accuracy),
         ("int8, exact", summary.int8_accuracy),
     ):
-        table.add_row(words, "", *_share_cells(share), "", "", "", "")
+        table.add_row(words, "", *_share_cells(share))
     age_s = -1.0
     for condition in summary.conditions:
         if condition.age_s != age_s:
             table.add_section()
             age_s = condition.age_s
-        table.add_row(*_condition_row(condition))
+        table.add_row(*_condition_row(condition, has_stored=summary.has_stored))
+    title = "Accuracy in %, and what is lost against FP16, in points"
+    return _titled(title if has_reference else "Accuracy in %", table, _legend(summary))
+
+
+def _legend(summary: EvaluationSummary) -> str:
     treatments = {condition.treatment for condition in summary.conditions}
-    legend = "".join(words for one, words in _TREATMENT_LEGENDS.items() if one in treatments)
-    return _titled(
-        "Accuracy in %, and what is lost against FP16, in points",
-        table,
+    words = [words for one, words in _TREATMENT_LEGENDS.items() if one in treatments]
+    if summary.has_stored:
+        words.insert(0, "stored: with the coefficients of the run")
+    paired = (
         "drop: accuracy of FP16 less this one, on the same images; p: exact McNemar; same: % of "
-        "images with the same class" + legend,
+        "images with the same class"
+        if any(one.against_fp16 for one in summary.conditions)
+        else "what is lost against FP16 is not known: add fp16 to --corrections"
     )
+    return "; ".join([paired, *words])
 
 
-def _condition_row(condition: ConditionSummary) -> list[str]:
-    age = age_words(condition.age_s)
-    age += _TREATMENT_NAMES[condition.treatment]
+def _condition_row(condition: ConditionSummary, *, has_stored: bool) -> list[str]:
+    age = age_words(condition.age_s) + _treated(condition, has_stored=has_stored)
     paired = condition.against_fp16
-    cells = _paired_cells(paired) if paired and condition.correction != "fp16" else [""] * 4
-    name = CORRECTION_NAMES.get(condition.correction, condition.correction)
-    return [name, age, *_share_cells(condition.accuracy), *cells]
+    cells = _paired_cells(paired) if paired and condition.correction != "fp16" else []
+    return [_name(condition), age, *_share_cells(condition.accuracy), *cells]
+
+
+def _treated(condition: ConditionSummary, *, has_stored: bool) -> str:
+    # A gain that was never fitted is no stored one either.
+    is_stored = has_stored and condition.correction != "none"
+    if is_stored and condition.treatment is Treatment.KEPT:
+        return ", stored"
+    return _TREATMENT_NAMES[condition.treatment]
+
+
+def _name(condition: ConditionSummary) -> str:
+    return CORRECTION_NAMES.get(condition.correction, condition.correction)
+
+
+def _stored_table(summary: EvaluationSummary) -> Group:
+    table = _plain_table("correction", "age", "loses", "95 %, paired", "p", "same")
+    table.columns[1].justify = "left"
+    for one in summary.conditions:
+        if one.against_recalibrated is not None and one.treatment is Treatment.KEPT:
+            age = age_words(one.age_s) + _treated(one, has_stored=True)
+            table.add_row(_name(one), age, *_paired_cells(one.against_recalibrated))
+    return _titled(
+        "What stored coefficients lose against calibrating again, in points",
+        table,
+        "loses: accuracy after calibrating again at that age less this one, on the same images",
+    )
 
 
 def _source_table(summary: EvaluationSummary) -> Group:
@@ -144,8 +160,8 @@ def _switched_table(summary: EvaluationSummary) -> Group:
 
 
 def _layer_table(summary: EvaluationSummary) -> Group:
-    fresh = [one for one in summary.conditions if one.age_s == 0]
-    names = [CORRECTION_NAMES.get(one.correction, one.correction) for one in fresh]
+    fresh = summary.fresh
+    names = [_name(one) for one in fresh]
     table = _plain_table("layer", *names, "clipped %")
     for number, layer in enumerate(summary.layers[:_MOST_LAYERS]):
         errors = [_percent(one.layer_errors[number]) for one in fresh]

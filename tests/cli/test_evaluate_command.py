@@ -56,7 +56,7 @@ def test_mapping_and_folding_are_printed_before_the_tables(
         for part in (
             "layer  matrix    groups  tiles  cores    in use",
             "6      288 x 32  1       2 x 1  2-3      7.0%",
-            "all                             5 cores  4.7%",
+            "all                             5 cores  4.4%",
             "normalised by the chip's units:",
             "digital, partial sums of several cores come first: 6",
             "Accuracy in %",
@@ -167,7 +167,14 @@ def test_folder_of_another_evaluation_is_refused(
     ended = evaluate("--demo", *FEW, "--device", small_chip(tmp_path), "--read-mode", "one_phase",
                      "--out", evaluated[0])  # fmt: skip
     assert ended.exit_code == CONFIG
-    assert "holds an evaluation with another read mode (four_phase, now one_phase)" in ended.stderr
+    assert "holds another evaluation: read mode: four_phase there, one_phase asked;" in ended.stderr
+    ended = evaluate("--demo", *FEW, "--images", 20, "--device", small_chip(tmp_path),
+                     "--out", evaluated[0])  # fmt: skip
+    assert ended.exit_code == CONFIG
+    assert (
+        f"{evaluated[0]}: holds another evaluation: images: 30 there, 20 asked; choose another "
+        "folder with --out"
+    ) in ended.stderr
 
 
 def test_device_in_the_loop_predicts_what_the_model_predicts(tmp_path: Path) -> None:
@@ -314,7 +321,7 @@ def test_adabs_needs_batch_normalisation(tmp_path: Path) -> None:
         "--drift", "1h", "--treatments", "kept,adabs", code=CONFIG,
     )  # fmt: skip
     assert "--treatments: adabs: the network has no batch normalisation" in errors
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -375,7 +382,7 @@ def test_run_without_calibration_is_refused(tmp_path: Path) -> None:
         (("--demo", "--drift", "1h", "--treatments", "adaps"),
          "'adaps' is no treatment: did you mean 'adabs'?", CONFIG),
         (("--demo", "--treatments", "adabs"),
-         "--treatments: are of a chip that has become older: give its ages with --drift", CONFIG),
+         "--treatments: are of a chip that has become older, or of stored coefficients", CONFIG),
         (("--demo", "--backend", "ideal", "--drift", "1h"), "exact arithmetic does not age",
          CONFIG),
         (("--demo", "--backend", "ideal", "--device", "mock://quickstart"),
@@ -420,6 +427,9 @@ def test_files_that_exist_are_kept(tmp_path: Path) -> None:
     (tmp_path / "there.json").write_text("mine")
     errors = _refusal("--demo", "--json", tmp_path / "there.json", code=CONFIG)
     assert "exists; use --force to replace it" in errors
+    (tmp_path / "there.svg").write_text("mine")
+    errors = _refusal("--demo", "--plot", tmp_path / "there.svg", code=CONFIG)
+    assert f"{tmp_path / 'there.svg'}: exists; use --force to replace it" in errors
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.tex").write_text("mine")

@@ -25,7 +25,7 @@ def test_device_of_an_edited_profile_is_another_subject(tmp_path: Path) -> None:
     profile.write_text(profile.read_text() + "[read_noise]\nfactor = 3.0\n")
     ended = evaluate(*arguments)
     assert ended.exit_code == CONFIG
-    assert "holds an evaluation with another profile sha256" in ended.stderr
+    assert "holds another evaluation: other profile of the chip: " in ended.stderr
 
 
 def test_changed_network_of_the_same_name_is_another_subject(
@@ -57,7 +57,7 @@ def test_changed_network_of_the_same_name_is_another_subject(
             "--backend", "ideal", "--corrections", "float", "--out", tmp_path / "turned",
         )  # fmt: skip
         assert ended.exit_code == code, ended.output
-    assert "holds an evaluation with another network sha256" in ended.stderr
+    assert "holds another evaluation: other network: " in ended.stderr
 
 
 def test_ages_that_differ_in_the_seventh_digit_are_two(tmp_path: Path) -> None:

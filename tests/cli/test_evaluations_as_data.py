@@ -1,7 +1,11 @@
 """What `hil data` says of the result of `hil evaluate`."""
 
+import hashlib
 import json
+import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hil.cli import command_line
-from hil.inference.outcome import Condition, ConditionResult, Evaluation
-from hil.inference.result_file import write_evaluation
+from hil.inference.conditions.outcome import Condition, ConditionResult, Evaluation
+from hil.inference.findings.result_file import read_evaluation, write_evaluation
+from hil.inference.findings.summary import summarize_evaluation
 
 DONE, PROBLEMS, CONFIG, DATA = 0, 1, 3, 5
 """Exit codes."""
@@ -42,6 +47,13 @@ def folder(tmp_path: Path) -> Path:
             software={"torch": "2"},
         ),
         out / "evaluation.h5",
+        calibrations={
+            3600.0: {
+                "core": np.array([4]),
+                "is_used": np.array([[1, 0]], np.uint8),
+                "scale_p_codes": np.array([[7, 0]], np.uint8),
+            }
+        },
     )  # fmt: skip
     return out
 
@@ -70,6 +82,103 @@ def test_verify_computes_the_id_again(folder: Path) -> None:
     found = json.loads(changed.stdout)
     assert not found["is_whole"]
     assert found["problems"][0].startswith("evaluation_id: stored ")
+
+
+_EDITS: dict[str, Callable[[h5py.File], Any]] = {
+    "predictions": lambda file: _add(file["predictions"], 1),
+    "labels": lambda file: _add(file["labels"], 1),
+    "float_predictions": lambda file: _add(file["float_predictions"], 1),
+    "int8_predictions": lambda file: _add(file["int8_predictions"], 1),
+    "layer_errors": lambda file: _add(file["layer_errors"], 0.125),
+    "layer_saturation": lambda file: _add(file["layer_saturation"], 0.125),
+    "age": lambda file: _add(file["age_s"], 1.0),
+    "treatment": lambda file: file["treatment"].write_direct(np.array([b"adabs"], object)),
+    "layer_name": lambda file: file["layer_name"].write_direct(np.array([b"other"], object)),
+    "register": lambda file: _add(file["calibrations/3600s/scale_p_codes"], 1),
+    "age of a calibration": lambda file: file["calibrations/3600s"].attrs.modify("age_s", 2.0),
+    "unit": lambda file: file["age_s"].attrs.modify("units", "h"),
+    "notes": lambda file: file.attrs.modify("notes", '["forged"]'),
+    "chip": lambda file: file.attrs.modify("chip", "chip 8"),
+    "software": lambda file: file.attrs.modify("software", '{"torch": "9"}'),
+    "new dataset": lambda file: file.create_dataset("more", data=1),
+    "removed dataset": lambda file: file.pop("calibrations/3600s/core"),
+    "no hash": lambda file: file.attrs.pop("content_sha256"),
+}
+
+
+def _add(dataset: h5py.Dataset, value: float) -> None:
+    dataset[...] = dataset[...] + value
+
+
+@pytest.mark.parametrize("edit", _EDITS.values(), ids=_EDITS.keys())
+def test_every_edit_is_found(edit: Callable[[h5py.File], Any], folder: Path) -> None:
+    with h5py.File(folder / "evaluation.h5", "r+") as file:
+        edit(file)
+    changed = _hil_data("verify", folder, "--json")
+    assert changed.exit_code == PROBLEMS, changed.output
+    assert json.loads(changed.stdout)["problems"][-1].startswith("content_sha256: stored ")
+
+
+def test_labels_and_baselines_are_in_the_id(folder: Path) -> None:
+    with h5py.File(folder / "evaluation.h5", "r+") as file:
+        _add(file["labels"], 1)
+    found = json.loads(_hil_data("verify", folder, "--json").stdout)
+    assert found["problems"][0].startswith("evaluation_id: stored ")
+
+
+def test_file_of_version_1_is_whole_as_far_as_anybody_knows(folder: Path) -> None:
+    with h5py.File(folder / "evaluation.h5", "r+") as file:
+        file.attrs["format_version"] = 1
+        del file.attrs["content_sha256"]
+        # As version 1 had it: of the identity, and of name and predictions of each condition.
+        identity = b'hil evaluation 1\n{"chip": "chip 7", "weights_sha256": "ab"}\n'
+        predictions = struct.pack("<2q", 1, 0)
+        of_version_1 = hashlib.sha256(identity + b"nmpu_3600s\n" + predictions).hexdigest()
+        file.attrs["evaluation_id"] = of_version_1
+    (folder / "evaluation.json").write_text("{}")
+    ended = _hil_data("verify", folder)
+    assert ended.exit_code == DONE, ended.output
+    assert "note: a file of format version 1 has no hash of its content: labels, " in ended.stdout
+    assert "evaluation.json are not covered\n" in ended.stdout
+    info = json.loads(_hil_data("info", folder, "--json").stdout)
+    assert info["evaluation_id"] == of_version_1
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (("conditions", 0, "accuracy", "value"), 0.999,
+         "conditions.0.accuracy.value: says 0.999, the evaluation gives 1.0"),
+        (("conditions", 0, "layer_errors", 0), None,
+         "conditions.0.layer_errors.0: says None, the evaluation gives 0.5"),
+        (("seed",), 1, "seed: says 1, the evaluation gives 0"),
+        (("more",), 1, "more: says 1, the evaluation gives nothing"),
+        (("layers",), [], "layers: says [], the evaluation gives ['fc']"),
+    ],
+)  # fmt: skip
+def test_edited_document_is_found(
+    keys: tuple[Any, ...], value: object, words: str, folder: Path
+) -> None:
+    document = summarize_evaluation(read_evaluation(folder / "evaluation.h5")).to_dict()
+    path = folder / "evaluation.json"
+    path.write_text(json.dumps(document))
+    assert _hil_data("verify", folder).exit_code == DONE
+    changed = json.loads(path.read_text())
+    at = changed
+    for key in keys[:-1]:
+        at = at[key]
+    at[keys[-1]] = value
+    path.write_text(json.dumps(changed))
+    ended = _hil_data("verify", folder)
+    assert ended.exit_code == PROBLEMS
+    assert f"evaluation.json: {words}\n" in ended.stdout
+
+
+def test_document_that_is_none_is_told(folder: Path) -> None:
+    (folder / "evaluation.json").write_text("{")
+    ended = _hil_data("verify", folder)
+    assert ended.exit_code == PROBLEMS
+    assert "evaluation.json: cannot be compared: " in ended.stdout
 
 
 def test_damaged_evaluation_is_told(folder: Path) -> None:

@@ -7,15 +7,15 @@ import pytest
 
 from hil.core.errors import ConfigError
 from hil.core.nmpu_format import NmpuFormat
-from hil.inference.adabs import adapt_batch_norms
-from hil.inference.calibrating import CalibrationTerms, calibrate_tiles, sample_inputs
-from hil.inference.execution import Execution
-from hil.inference.folding import fold_layers
-from hil.inference.mapping import map_layers
-from hil.inference.multiplying import ChipLayers, ExactLayers
-from hil.inference.network import trace_network
-from hil.inference.quantised import program_tiles, quantise_layers
-from hil.inference.ranges import measure_ranges
+from hil.inference.computing.execution import Execution
+from hil.inference.computing.multiplying import ChipLayers, ExactLayers
+from hil.inference.conditions.adabs import adapt_batch_norms
+from hil.inference.corrections.calibrating import CalibrationTerms, calibrate_tiles, sample_inputs
+from hil.inference.networks.network import trace_network
+from hil.inference.placing.folding import fold_layers
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import program_tiles, quantise_layers
+from hil.inference.placing.ranges import measure_ranges
 from inference_chip import KnownCores, Subtraction
 
 torch = pytest.importorskip(
@@ -163,7 +163,7 @@ def test_adapted_layers_are_folded_with_the_new_statistics(bench: _Bench) -> Non
 def test_only_so_many_images_are_taken_at_once(
     bench: _Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hil.inference.adabs.MOST_IMAGES", 10)
+    monkeypatch.setattr("hil.inference.conditions.adabs.MOST_IMAGES", 10)
     few = bench.adapt(images=bench.images[:10]).batch_norms
     for name, norm in bench.adapt().batch_norms.items():
         assert norm.mean.tolist() == few[name].mean.tolist()

@@ -16,8 +16,8 @@ import contract_chip
 from hil.core.errors import ConfigError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
-from hil.inference.readings import CoreReadings
-from hil.inference.tiles import ProgrammedTile, Tile
+from hil.inference.computing.readings import CoreReadings
+from hil.inference.placing.tiles import ProgrammedTile, Tile
 from hil_datasets.opened import open_source
 from hil_mock_device.profile import load_profile
 from inference_chip import measured_run
@@ -27,10 +27,10 @@ torch = pytest.importorskip(
 )
 torch.set_num_threads(1)
 
-from hil.inference.backends.device import open_readings  # noqa: E402 - torch may be absent
-from hil.inference.backends.ideal import IdealReadings  # noqa: E402
-from hil.inference.backends.profile import ProfileReadings  # noqa: E402
-from hil.inference.backends.transfer import TransferReadings  # noqa: E402
+from hil.inference.computing.backends.device import open_readings  # noqa: E402 - torch may be absent
+from hil.inference.computing.backends.ideal import IdealReadings  # noqa: E402
+from hil.inference.computing.backends.profile import ProfileReadings  # noqa: E402
+from hil.inference.computing.backends.transfer import TransferReadings  # noqa: E402
 
 ROWS, COLUMNS = 16, 8
 Opened = AbstractContextManager[CoreReadings]

@@ -12,11 +12,11 @@ import pytest
 import contract_chip
 from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
-from hil.inference.backends.measured_cores import MeasuredChip, measure_run
-from hil.inference.backends.transfer_fit import CoreTransfer, fit_transfer
-from hil.inference.backends.vector_noise import VectorNoise, chosen_rows
-from hil.inference.readings import ChipFacts
-from hil.inference.tiles import ProgrammedTile, Tile
+from hil.inference.computing.backends.measured_cores import MeasuredChip, measure_run
+from hil.inference.computing.backends.transfer_fit import CoreTransfer, fit_transfer
+from hil.inference.computing.backends.vector_noise import VectorNoise, chosen_rows
+from hil.inference.computing.readings import ChipFacts
+from hil.inference.placing.tiles import ProgrammedTile, Tile
 from hil_datasets.opened import open_source
 from hil_mock_device.profile import load_profile
 from inference_chip import measured_run
@@ -26,8 +26,8 @@ torch = pytest.importorskip(
 )
 torch.set_num_threads(1)
 
-from hil.inference.backends.profile import ProfileReadings  # noqa: E402 - torch may be absent
-from hil.inference.backends.transfer import TransferReadings  # noqa: E402
+from hil.inference.computing.backends.profile import ProfileReadings  # noqa: E402 - torch may be absent
+from hil.inference.computing.backends.transfer import TransferReadings  # noqa: E402
 
 CPU = torch.device("cpu")
 ROWS, COLUMNS = 24, 6

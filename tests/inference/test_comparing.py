@@ -7,7 +7,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import xlogy
 
 from hil.core.errors import ConfigError
-from hil.inference.comparing import accuracy, compare_paired, mcnemar_exact, relative_error
+from hil.inference.conditions.comparing import (
+    accuracy,
+    compare_paired,
+    mcnemar_exact,
+    relative_error,
+)
 
 
 @pytest.mark.parametrize("lost", [0, 1, 4, 11, 40, 700])

@@ -12,7 +12,7 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.inference.corrections.calibrated import CalibratedCores
 from hil.inference.corrections.kinds import CorrectionKind
 from hil.inference.corrections.making import load_corrections, make_corrections
-from hil.inference.folding import FoldedTile, LayerFolding
+from hil.inference.placing.folding import FoldedTile, LayerFolding
 from hil_calibration.calibrate import CoreCalibration
 from hil_calibration.fold import FoldedBatchNorm
 from hil_calibration.ldpu import LdpuCoefficients

@@ -11,20 +11,20 @@ from faulty_device import script
 from hil.core.errors import ConfigError, TransportError
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
-from hil.inference.calibrating import (
+from hil.inference.computing.execution import Execution
+from hil.inference.computing.multiplying import ChipLayers
+from hil.inference.computing.readings import CoreReadings
+from hil.inference.corrections.calibrating import (
     CalibrationTerms,
     calibrate_tiles,
     sample_inputs,
     vectors_used,
 )
-from hil.inference.execution import Execution
-from hil.inference.folding import fold_layers, folded_layers
-from hil.inference.mapping import map_layers
-from hil.inference.multiplying import ChipLayers
-from hil.inference.network import trace_network
-from hil.inference.quantised import program_tiles, quantise_layers
-from hil.inference.ranges import measure_ranges
-from hil.inference.readings import CoreReadings
+from hil.inference.networks.network import trace_network
+from hil.inference.placing.folding import fold_layers, folded_layers
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import program_tiles, quantise_layers
+from hil.inference.placing.ranges import measure_ranges
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.faults.faulty_device import FaultyDevice
 from hil_mock_device.launch import MockProcess
@@ -35,8 +35,8 @@ torch = pytest.importorskip(
 )
 torch.set_num_threads(1)
 
-from hil.inference.backends.device import open_readings  # noqa: E402 - torch may be absent
-from hil.inference.backends.profile import ProfileReadings  # noqa: E402
+from hil.inference.computing.backends.device import open_readings  # noqa: E402 - torch may be absent
+from hil.inference.computing.backends.profile import ProfileReadings  # noqa: E402
 from hil.inference.corrections.calibrated import CalibratedCores  # noqa: E402
 from hil.inference.corrections.kinds import CorrectionKind  # noqa: E402
 from hil.inference.corrections.making import load_corrections, make_corrections  # noqa: E402

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from hil.core.nmpu_format import NmpuFormat
-from hil.inference.baselines import predict_baselines
-from hil.inference.calibrating import CalibrationTerms
+from hil.inference.conditions.baselines import predict_baselines
+from hil.inference.conditions.plan import EvaluationPlan
+from hil.inference.conditions.treatment import Treatment
+from hil.inference.corrections.calibrating import CalibrationTerms
 from hil.inference.corrections.kinds import CorrectionKind
-from hil.inference.evaluation import evaluate_conditions
-from hil.inference.mapping import map_layers
-from hil.inference.network import trace_network
-from hil.inference.plan import EvaluationPlan
-from hil.inference.prepared import PreparedNetwork, prepare_network
-from hil.inference.store import open_folder
-from hil.inference.tiles import ProgrammedTile
-from hil.inference.treatment import Treatment
-from hil.inference.value_range import RangeRule
+from hil.inference.corrections.prepared import PreparedNetwork, prepare_network
+from hil.inference.evaluations.evaluation import evaluate_conditions
+from hil.inference.findings.store import open_folder
+from hil.inference.networks.network import trace_network
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.tiles import ProgrammedTile
+from hil.inference.placing.value_range import RangeRule
 from inference_chip import KnownCores, torch
 
 TERMS = CalibrationTerms(fmt=NmpuFormat())

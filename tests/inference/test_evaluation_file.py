@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'aimc-h
 from pydantic import BaseModel
 
 from evaluation_bench import demo_out, evaluate, small_chip, trained_demo
-from hil.inference.request_file import EvaluationFile
+from hil.inference.evaluations.request_file import EvaluationFile
 from network_files import real_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from hil.core.errors import ConfigError, DatasetError
-from hil.inference.outcome import Condition, ConditionResult, Evaluation
-from hil.inference.result_file import read_evaluation, write_evaluation
-from hil.inference.store import make_folder, open_folder
-from hil.inference.summary import summarize_evaluation
-from hil.inference.treatment import Treatment
+from hil.inference.conditions.outcome import Condition, ConditionResult, Evaluation
+from hil.inference.conditions.treatment import Treatment
+from hil.inference.findings.result_file import read_evaluation, write_evaluation
+from hil.inference.findings.store import make_folder, open_folder
+from hil.inference.findings.summary import summarize_evaluation
 
 LABELS = [0, 1, 2, 3]
 
@@ -195,7 +195,7 @@ def test_damaged_condition_is_named(content: bytes, tmp_path: Path) -> None:
 
 def test_folder_of_another_subject_is_refused(tmp_path: Path) -> None:
     open_folder(tmp_path / "out", {"read_mode": "four_phase", "seed": "0"})
-    with pytest.raises(ConfigError, match=r"another read mode \(four_phase, now one_phase\)"):
+    with pytest.raises(ConfigError, match="read mode: four_phase there, one_phase asked; choose"):
         open_folder(tmp_path / "out", {"read_mode": "one_phase", "seed": "0"})
     (tmp_path / "out" / "subject.json").write_text("[]")
     with pytest.raises(DatasetError, match="is no evaluation"):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from hil.core.errors import ConfigError
-from hil.inference.execution import Execution, SumArithmetic
-from hil.inference.graph_walk import walk_graph
-from hil.inference.mapping import map_layers
-from hil.inference.multiplying import ChipLayers, ExactLayers
-from hil.inference.network import trace_network
-from hil.inference.quantised import program_tiles, quantise_layers
-from hil.inference.ranges import Ranges, measure_ranges, sum_nodes
-from hil.inference.tally import LayerTally
-from hil.inference.value_range import RangeRule
+from hil.inference.computing.execution import Execution, SumArithmetic
+from hil.inference.computing.multiplying import ChipLayers, ExactLayers
+from hil.inference.computing.tally import LayerTally
+from hil.inference.networks.graph_walk import walk_graph
+from hil.inference.networks.network import trace_network
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import program_tiles, quantise_layers
+from hil.inference.placing.ranges import Ranges, measure_ranges, sum_nodes
+from hil.inference.placing.value_range import RangeRule
 from inference_chip import KnownCores, Subtraction
 
 torch = pytest.importorskip(

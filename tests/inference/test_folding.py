@@ -8,24 +8,24 @@ import pytest
 
 from hil.core.errors import CalibrationError, ConfigError
 from hil.core.nmpu_format import NmpuFormat
-from hil.inference.calibrating import (
+from hil.inference.corrections.calibrating import (
     CalibrationTerms,
     calibrate_tiles,
     sample_inputs,
     search_counts,
     vectors_used,
 )
-from hil.inference.folding import (
+from hil.inference.networks.layers import AnalogLayer
+from hil.inference.networks.network import trace_network
+from hil.inference.placing.folding import (
     describe_folding,
     fold_layers,
     folded_layers,
     output_affine,
 )
-from hil.inference.layers import AnalogLayer
-from hil.inference.mapping import map_layers
-from hil.inference.network import trace_network
-from hil.inference.quantised import program_tiles, quantise_layer, quantise_layers
-from hil.inference.ranges import last_node, measure_ranges
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import program_tiles, quantise_layer, quantise_layers
+from hil.inference.placing.ranges import last_node, measure_ranges
 from hil_calibration.fold import BatchNorm
 from hil_calibration.ldpu import apply_ldpu
 from hil_calibration.nmpu import apply_nmpu

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from hil.core.errors import ConfigError, DatasetError
-from hil.inference.images import Normalisation, load_images
+from hil.inference.image_data.images import Normalisation, load_images
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hil.inference.layers import AnalogLayer
-from hil.inference.mapping import map_layers
-from hil.inference.multiplying import ChipLayers, ExactLayers
-from hil.inference.quantised import program_tiles, quantise_layer
+from hil.inference.computing.multiplying import ChipLayers, ExactLayers
+from hil.inference.networks.layers import AnalogLayer
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import program_tiles, quantise_layer
 from inference_chip import KnownCores, Subtraction, integer_convolution
 
 torch = pytest.importorskip(

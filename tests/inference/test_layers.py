@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hil.core.errors import ConfigError, DatasetError
-from hil.inference.network import Network, load_network, trace_network
+from hil.inference.networks.network import Network, load_network, trace_network
 from network_files import real_file
 
 torch = pytest.importorskip(

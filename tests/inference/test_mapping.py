@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.core.errors import ConfigError
-from hil.inference.layers import AnalogLayer
-from hil.inference.mapping import describe_mapping, map_layers, placements
+from hil.inference.networks.layers import AnalogLayer
+from hil.inference.placing.mapping import describe_mapping, map_layers, placements
 
 
 def _layer(outputs: int, inputs: int, *, kernel: int = 1, groups: int = 1) -> AnalogLayer:

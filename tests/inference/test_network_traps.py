@@ -14,17 +14,17 @@ torch = pytest.importorskip(
     "torch", reason="torch is not installed: pip install 'aimc-hil[inference]'"
 )
 
-from hil.inference.backends.ideal import IdealReadings  # noqa: E402 - after the skip
-from hil.inference.calibrating import CalibrationTerms, calibrate_tiles  # noqa: E402
-from hil.inference.execution import Execution, SumArithmetic  # noqa: E402
-from hil.inference.graph_walk import walk_graph  # noqa: E402
-from hil.inference.mapping import map_layers  # noqa: E402
-from hil.inference.multiplying import ExactLayers  # noqa: E402
-from hil.inference.network import Network, load_network, trace_network  # noqa: E402
-from hil.inference.predicting import classes_of  # noqa: E402
-from hil.inference.prepared import prepare_network  # noqa: E402
-from hil.inference.quantised import program_tiles, quantise_layers  # noqa: E402
-from hil.inference.ranges import measure_ranges, sum_nodes  # noqa: E402
+from hil.inference.computing.backends.ideal import IdealReadings  # noqa: E402 - after the skip
+from hil.inference.computing.execution import Execution, SumArithmetic  # noqa: E402
+from hil.inference.computing.multiplying import ExactLayers  # noqa: E402
+from hil.inference.conditions.predicting import classes_of  # noqa: E402
+from hil.inference.corrections.calibrating import CalibrationTerms, calibrate_tiles  # noqa: E402
+from hil.inference.corrections.prepared import prepare_network  # noqa: E402
+from hil.inference.networks.graph_walk import walk_graph  # noqa: E402
+from hil.inference.networks.network import Network, load_network, trace_network  # noqa: E402
+from hil.inference.placing.mapping import map_layers  # noqa: E402
+from hil.inference.placing.quantised import program_tiles, quantise_layers  # noqa: E402
+from hil.inference.placing.ranges import measure_ranges, sum_nodes  # noqa: E402
 
 nn = torch.nn
 SHAPE = (1, 4, 4)

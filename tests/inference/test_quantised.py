@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from hil.core.errors import ConfigError
-from hil.inference.layers import AnalogLayer
-from hil.inference.quantised import quantise_inputs, quantise_layer
-from hil.inference.value_range import RangeRule, ValueRange
+from hil.inference.networks.layers import AnalogLayer
+from hil.inference.placing.quantised import quantise_inputs, quantise_layer
+from hil.inference.placing.value_range import RangeRule, ValueRange
 
 torch = pytest.importorskip(
     "torch", reason="torch is not installed: pip install 'aimc-hil[inference]'"

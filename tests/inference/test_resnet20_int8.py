@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hil.inference.execution import Execution
-from hil.inference.graph_walk import walk_graph
-from hil.inference.mapping import map_layers
-from hil.inference.multiplying import ExactLayers
-from hil.inference.network import load_network
-from hil.inference.quantised import quantise_layers
-from hil.inference.ranges import measure_ranges
+from hil.inference.computing.execution import Execution
+from hil.inference.computing.multiplying import ExactLayers
+from hil.inference.networks.graph_walk import walk_graph
+from hil.inference.networks.network import load_network
+from hil.inference.placing.mapping import map_layers
+from hil.inference.placing.quantised import quantise_layers
+from hil.inference.placing.ranges import measure_ranges
 
 torch = pytest.importorskip(
     "torch", reason="torch is not installed: pip install 'aimc-hil[inference]'"

@@ -10,14 +10,14 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'aimc-h
 
 from evaluation_bench import demo_out, evaluate, small_chip, trained_demo
 from hil.core.errors import ConfigError
+from hil.inference.conditions.observing import Unheard
 from hil.inference.corrections.kinds import CorrectionKind
-from hil.inference.images import Normalisation
-from hil.inference.observing import Unheard
-from hil.inference.request import ChipChoice, EvaluationRequest, NetworkChoice
-from hil.inference.spreading import spread_conditions
-from hil.inference.store import EvaluationFolder, open_folder
-from hil.inference.subject import located, open_subject
-from hil.inference.tasks import SpanTask, predict_span
+from hil.inference.evaluations.request import ChipChoice, EvaluationRequest, NetworkChoice
+from hil.inference.evaluations.spreading import spread_conditions
+from hil.inference.evaluations.subject import located, open_subject
+from hil.inference.evaluations.tasks import SpanTask, predict_span
+from hil.inference.findings.store import open_folder
+from hil.inference.image_data.images import Normalisation
 from hil.scale.processes import ThisProcess
 
 CONFIG = 3
@@ -30,7 +30,9 @@ def _arrays(out: Path) -> dict[str, dict[str, bytes]]:
     for path in sorted(out.glob("c*/*.npz")):
         with np.load(path) as stored:
             found[path.name] = {
-                name: stored[name].tobytes() for name in stored.files if name != "seconds"
+                name: stored[name].tobytes()
+                for name in stored.files
+                if name not in ("seconds", "content_sha256")
             }
     return found
 
@@ -87,9 +89,8 @@ def test_conditions_that_were_answered_are_stored_before_the_next(tmp_path: Path
         ]
         calibrations = tmp_path / "out" / "calibrations" / "0s.npz"
         assert calibrations.exists()
-        again, second = spread_conditions(
-            subject, ThisProcess(), folder=EvaluationFolder(tmp_path / "out"), observer=Unheard()
-        )
+        folder = open_folder(tmp_path / "out", {})
+        again, second = spread_conditions(subject, ThisProcess(), folder=folder, observer=Unheard())
     assert again.seconds == first.seconds  # nothing was computed again
     assert second.condition.correction == "global"
     assert len(second.predictions) == IMAGES
@@ -102,7 +103,7 @@ def test_worker_with_other_files_does_not_answer(tmp_path: Path) -> None:
         task = SpanTask(
             request=subject.request, identity=identity, condition=condition, span=slice(0, 2)
         )
-        assert str(task) == "none_0s, images 0 to 1"
+        assert str(task) == "none, fresh, images 0 to 1"
         with pytest.raises(ConfigError, match=r"a worker has another images sha256: .*, here 0000"):
             predict_span(task)
 

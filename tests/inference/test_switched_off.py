@@ -13,18 +13,18 @@ torch.set_num_threads(1)
 
 from hil.core.nmpu_format import NmpuFormat  # noqa: E402 - torch first, or no test at all
 from hil.core.readout import ReadMode  # noqa: E402
-from hil.inference.backends.profile import ProfileReadings  # noqa: E402
-from hil.inference.calibrating import CalibrationTerms  # noqa: E402
-from hil.inference.mapping import map_layers  # noqa: E402
-from hil.inference.network import trace_network  # noqa: E402
-from hil.inference.prepared import prepare_network  # noqa: E402
-from hil.inference.switched_off import (  # noqa: E402
+from hil.inference.computing.backends.profile import ProfileReadings  # noqa: E402
+from hil.inference.conditions.switched_off import (  # noqa: E402
     CORRECTION,
     PROFILE_FLAWS,
     SUMS,
     switch_off_each,
     without_flaw,
 )
+from hil.inference.corrections.calibrating import CalibrationTerms  # noqa: E402
+from hil.inference.corrections.prepared import prepare_network  # noqa: E402
+from hil.inference.networks.network import trace_network  # noqa: E402
+from hil.inference.placing.mapping import map_layers  # noqa: E402
 from hil_mock_device.profile import MockProfile, load_profile  # noqa: E402
 
 HERMES = load_profile("hermes-like", base=Path())

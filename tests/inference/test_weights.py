@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hil.core.errors import DatasetError
-from hil.inference.weights import read_weights
+from hil.inference.networks.weights import read_weights
 
 torch = pytest.importorskip(
     "torch", reason="torch is not installed: pip install 'aimc-hil[inference]'"

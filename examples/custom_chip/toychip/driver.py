@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 import time
+import zlib
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ from hil_drivers.chip_driver import ChipOptions
 from toychip.wire import (
     GEOMETRY,
     HEADER,
+    HELD,
     TEMPERATURE,
     WHERE,
     Message,
@@ -97,6 +99,16 @@ class ToyChip:
         """Program a core's weights, shape (row, column)."""
         self._check_shape("weights", weights, (self._geometry.rows, self._geometry.columns))
         self._exchange(Operation.PROGRAM, WHERE.pack(core, 0, 0) + weights.tobytes())
+
+    def holds(self, core: int, weights: npt.NDArray[np.int8]) -> bool:
+        """Tell whether a core was programmed with these weights last, and has kept them."""
+        self._check_shape("weights", weights, (self._geometry.rows, self._geometry.columns))
+        _, held = self._held(core)
+        return bool(held == zlib.crc32(weights.tobytes()) != 0)
+
+    def times_programmed(self, core: int) -> int:
+        """Return how often a core was programmed in its life, by whomever."""
+        return int(self._held(core)[0])
 
     def read_counts(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]
@@ -175,6 +187,9 @@ class ToyChip:
     def _ask_geometry(self) -> ChipGeometry:
         numbers = map(int, self._unpack(GEOMETRY, self._exchange(Operation.MEASURE_SIZE)))
         return ChipGeometry(**dict(zip(_GEOMETRY, numbers, strict=True)))
+
+    def _held(self, core: int) -> tuple[int | float, ...]:
+        return self._unpack(HELD, self._exchange(Operation.HELD, WHERE.pack(core, 0, 0)))
 
     def _drive(self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]) -> bytes:
         self._check_shape("inputs", inputs, (len(inputs), self._geometry.rows))

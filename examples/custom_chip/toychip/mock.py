@@ -3,6 +3,7 @@
 import argparse
 import socketserver
 import threading
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from hil_calibration.nmpu import apply_nmpu
 from toychip.wire import (
     GEOMETRY,
     HEADER,
+    HELD,
     TEMPERATURE,
     WHERE,
     Message,
@@ -45,6 +47,7 @@ class Silicon:
         self._offset = self._rng.normal(12.0, 2.0, size)
         self._weights: dict[int, npt.NDArray[np.int64]] = {}
         self._nmpu: dict[tuple[int, int], tuple[NmpuFormat, NmpuRegisters]] = {}
+        self._programmings: dict[int, tuple[int, int]] = {}
         self._latched: npt.NDArray[np.uint16] | None = None
 
     def do(self, operation: int, payload: bytes) -> bytes:
@@ -62,6 +65,7 @@ class Silicon:
             Operation.WRITE_NMPU: self._write_nmpu,
             Operation.READ_NMPU: self._read_nmpu,
             Operation.TEMPERATURE: self._measure_temperature,
+            Operation.HELD: self._tell_what_is_held,
             Operation.SAFE: lambda _: b"",  # it drives inputs only while it multiplies
         }
         if operation not in actions:
@@ -75,7 +79,13 @@ class Silicon:
     def _program(self, payload: bytes) -> bytes:
         core, _, _, rest = _where(payload)
         self._weights[core] = _codes(rest, (ROWS, COLUMNS)).astype(np.int64)
+        times, _ = self._programmings.get(core, (0, 0))
+        self._programmings[core] = (times + 1, zlib.crc32(rest))
         return b""
+
+    def _tell_what_is_held(self, payload: bytes) -> bytes:
+        core, _, _, _ = _where(payload)
+        return HELD.pack(*self._programmings.get(core, (0, 0)))
 
     def _read(self, payload: bytes) -> bytes:
         core, read_mode, vectors, rest = _where(payload)

@@ -15,6 +15,8 @@ WHERE = struct.Struct(">iBI")
 """Core, read mode (0 one phase, 1 four phases), number of vectors; begins most payloads."""
 GEOMETRY = struct.Struct(">5I")
 """Cores, rows, columns, counter bits, most vectors."""
+HELD = struct.Struct(">II")
+"""How often the core was programmed in its life, CRC-32 of the weights it holds (0 for none)."""
 TEMPERATURE = struct.Struct(">d")
 """Degrees Celsius."""
 LONGEST = 1 << 24
@@ -35,6 +37,7 @@ class Operation(IntEnum):
     READ_NMPU = 9
     TEMPERATURE = 10
     SAFE = 11
+    HELD = 12
 
 
 class Status(IntEnum):

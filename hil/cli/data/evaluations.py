@@ -26,7 +26,7 @@ def only_evaluations(paths: Sequence[Path]) -> tuple[Path, ...]:
     DatasetError
         If one has not finished, or cannot be read.
     """
-    from hil.inference.stored_evaluation import find_evaluation
+    from hil.inference.findings.stored_evaluation import find_evaluation
 
     files = [find_evaluation(path) for path in paths]
     found = tuple(file for file in files if file is not None)
@@ -38,7 +38,7 @@ def only_evaluations(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def verify_evaluations(files: Sequence[Path], *, as_json: bool) -> ExitCode:
-    """Recompute the id of every evaluation from what it holds, and say what is wrong."""
+    """Recompute ids and hashes of every evaluation from what it holds, and say what is wrong."""
     worst = ExitCode.DONE
     documents = []
     for file in files:
@@ -47,8 +47,9 @@ def verify_evaluations(files: Sequence[Path], *, as_json: bool) -> ExitCode:
         documents.append(document)
         if as_json:
             continue
-        problems = document["problems"]
-        for problem in problems:
+        for note in document["notes"]:
+            click.echo(printable(f"note: {note}"))
+        for problem in document["problems"]:
             click.echo(printable(problem))
         what = "whole" if document["is_whole"] else "not whole"
         count = document["conditions"]
@@ -60,17 +61,26 @@ def verify_evaluations(files: Sequence[Path], *, as_json: bool) -> ExitCode:
 
 
 def _verified(file: Path) -> tuple[ExitCode, dict[str, Any]]:
-    from hil.inference.stored_evaluation import check_evaluation
+    from hil.inference.findings.document_check import check_document
+    from hil.inference.findings.stored_evaluation import check_evaluation
 
     document: dict[str, Any] = {"evaluation": str(file), "conditions": 0}
     try:
-        found, problem = check_evaluation(file)
+        checked = check_evaluation(file)
     except DatasetError as error:
-        return ExitCode.DATA, document | {"is_whole": False, "problems": [str(error)]}
-    problems = [] if problem is None else [problem]
+        problems = [str(error)]
+        return ExitCode.DATA, document | {"is_whole": False, "problems": problems, "notes": []}
+    found, problems = checked.evaluation, list(checked.problems)
+    # What was changed, or of an older version, is nothing to compare with.
+    if not problems and not checked.notes and (differing := check_document(file, found)):
+        problems.append(differing)
     code = ExitCode.SOME_FAILED if problems else ExitCode.DONE
-    document |= {"conditions": len(found.results), "is_whole": not problems, "problems": problems}
-    return code, document
+    return code, document | {
+        "conditions": len(found.results),
+        "is_whole": not problems,
+        "problems": problems,
+        "notes": list(checked.notes),
+    }
 
 
 def trace_evaluation(file: Path, among: Sequence[Path], *, as_json: bool) -> bool:
@@ -81,19 +91,22 @@ def trace_evaluation(file: Path, among: Sequence[Path], *, as_json: bool) -> boo
     ConfigError
         If it was made with no run, or nobody said where runs are.
     DatasetError
-        If its predictions give another id than it has.
+        If it was changed since it was written.
     """
     from hil.cli.data.trace_found import show_found
-    from hil.inference.stored_evaluation import check_evaluation
+    from hil.inference.findings.stored_evaluation import check_evaluation
 
-    found, problem = check_evaluation(file)
-    if problem is not None:
-        raise DatasetError(str(file), [Problem("", problem)])
-    set_id = found.identity.get("run_coefficient_set_id")
+    checked = check_evaluation(file)
+    if checked.problems:
+        raise DatasetError(str(file), [Problem("", one) for one in checked.problems])
+    found = checked.evaluation
+    # A chip that began with stored coefficients is told by those, whoever multiplied.
+    is_stored = "coefficients_set_id" in found.identity
+    set_id = found.identity.get("coefficients_set_id" if is_stored else "run_coefficient_set_id")
     if set_id is None:
         message = f"was made with no run, but with {found.chip}: hil data info shows its identity"
         raise ConfigError(str(file), [Problem("", message)])
-    run = found.identity.get("run", "")
+    run = found.identity.get("coefficients_run" if is_stored else "run", "")
     if not among:
         message = f"was made with the run {run}: say with --among where that is"
         raise ConfigError(str(file), [Problem("", message)])

@@ -61,7 +61,7 @@ class AffineCorrection:
         )
 
     def outputs(self, counts: "torch.Tensor") -> "torch.Tensor":
-        """Correct counts: see `hil.inference.multiplying.TileCorrection`."""
+        """Correct counts: see `hil.inference.computing.multiplying.TileCorrection`."""
         import torch  # noqa: PLC0415 - the extra `inference`
 
         return correct_in_blocks(counts, self._products, dtype=torch.float32)

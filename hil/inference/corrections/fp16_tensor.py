@@ -68,7 +68,7 @@ class Fp16Correction:
         return correct_in_blocks(counts, self._codes, dtype=torch.int8)
 
     def outputs(self, counts: "torch.Tensor") -> "torch.Tensor":
-        """Correct counts: see `hil.inference.multiplying.TileCorrection`."""
+        """Correct counts: see `hil.inference.computing.multiplying.TileCorrection`."""
         import torch  # noqa: PLC0415 - the extra `inference`
 
         return correct_in_blocks(counts, self._codes, dtype=torch.float32, factor=self._output_lsb)

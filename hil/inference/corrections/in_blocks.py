@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hil.inference.blockwise import for_each_block
+from hil.inference.computing.blockwise import for_each_block
 
 if TYPE_CHECKING:
     import torch

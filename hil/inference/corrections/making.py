@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hil.core.errors import CalibrationError
+from hil.inference.computing.multiplying import TileCorrection
+from hil.inference.computing.readings import CoreReadings
 from hil.inference.corrections.affine import AffineCorrection
 from hil.inference.corrections.calibrated import CalibratedCores
 from hil.inference.corrections.fp16_tensor import Fp16Correction
 from hil.inference.corrections.kinds import CorrectionKind
 from hil.inference.corrections.nmpu_tensor import NmpuCorrection
-from hil.inference.multiplying import TileCorrection
-from hil.inference.readings import CoreReadings
 from hil_calibration.calibrate import CoreCalibration
 from hil_calibration.ldpu import LdpuCoefficients
 
@@ -49,10 +49,10 @@ def make_corrections(
             core: AffineCorrection.of_gain(gain, one.flags.size, device)
             for core, one in cores.calibrations.items()
         }
-    folded = cores.folded_tiles
+    units = cores.own_units
     found: dict[int, TileCorrection] = {}
     for core, one in cores.calibrations.items():
-        tile = folded.get(core)
+        tile = units.get(core)
         if kind is CorrectionKind.GLOBAL:
             gain = one.global_gain * one.output_lsb
             found[core] = AffineCorrection.of_gain(gain, one.flags.size, device)

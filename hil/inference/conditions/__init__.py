@@ -1,0 +1,1 @@
+"""What a network predicts under one condition: correction, age, treatment."""

@@ -1,0 +1,1 @@
+"""Labelled images, and the files and folders that keep them."""
