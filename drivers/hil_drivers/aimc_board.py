@@ -14,16 +14,12 @@ import numpy.typing as npt
 from hil.core.errors import DeviceError, HilError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
-from hil_drivers.board_answers import Programmings, crc_of_weights
+from hil_drivers.board_answers import crc_of_weights
+from hil_drivers.board_programming import program_once
 from hil_drivers.board_requests import PROTOCOL_VERSION, READ_MODE_WORDS, BoardRequests
 from hil_drivers.chip import CorrectedReadout
 from hil_drivers.exactly_once import ExactlyOnce
-from hil_drivers.link_fault import (
-    FaultKind,
-    LinkFault,
-    LinkHealth,
-    UnknownOutcomeError,
-)
+from hil_drivers.link_fault import FaultKind, LinkFault, LinkHealth
 from hil_drivers.recognition import Recognition
 from hil_drivers.recovery import RecoveryPolicy
 from hil_drivers.scpi import ScpiError
@@ -119,26 +115,17 @@ class AimcBoard:
         """
         size = self.geometry()
         _check_shape("weights", weights, (size.rows, size.columns))
-        due = crc_of_weights(weights)
-        before: list[Programmings] = []
-
-        def operation() -> bool:
-            before[:] = [self._requests.programmings(core)]
-            self._requests.program(core, weights)
-            return True
-
-        def settle() -> bool | None:
-            if not before:
-                return None
-            return self._was_programmed(core, before[0], self._requests.programmings(core), due)
-
-        self._once.run(operation, settle=settle)
+        program_once(self._session, self._requests, self._once, core, weights)
 
     def holds(self, core: int, weights: npt.NDArray[np.int8]) -> bool:
         """Tell whether a core was programmed with these weights last, shape (row, column)."""
         due = crc_of_weights(weights)  # 0 stands for none
         held = self._once.run(lambda: self._requests.programmings(core)).weights_crc
         return held == due != 0
+
+    def times_programmed(self, core: int) -> int:
+        """Return how often programming of a core was begun in its life."""
+        return self._once.run(lambda: self._requests.programmings(core)).times
 
     def continue_at(self, core: int, read_mode: ReadMode, vector: int) -> bool:
         """Have a simulated chip go on with its noise from a place in the sequence.
@@ -275,9 +262,8 @@ class AimcBoard:
         self, core: int, read_mode: ReadMode, fmt: NmpuFormat, registers: NmpuRegisters
     ) -> None:
         """Load NMPU registers and format for a core in a read mode."""
-        self._recognition.loaded.pop(
-            (core, read_mode), None
-        )  # a new format makes the device forget them
+        # A new format makes the device forget them.
+        self._recognition.loaded.pop((core, read_mode), None)
         self._once.run(lambda: self._requests.load_nmpu(core, read_mode, fmt, registers))
         self._recognition.loaded[core, read_mode] = (fmt, registers)
 
@@ -342,25 +328,6 @@ class AimcBoard:
             raise ValueError(
                 f"{len(inputs)} input vectors: must be 1 to {size.max_vectors} at once"
             )
-
-    def _was_programmed(
-        self, core: int, before: Programmings, after: Programmings, due: int
-    ) -> bool | None:
-        """Tell whether a programming happened: True, or None where it has to begin again."""
-        if after == before:
-            return None
-        if after == Programmings(before.times + 1, due):
-            return True
-        if after == Programmings(before.times + 1, 0):
-            detail = f"core {core}: programming began and did not end"
-            self._once.tell(FaultKind.HALF_PROGRAMMED, detail)
-            return None
-        raise UnknownOutcomeError(
-            f"{self._session.resource}: core {core}: it cannot be told whether it was programmed: "
-            f"{before.times} times before and {after.times} times now, weights of CRC "
-            f"{after.weights_crc:#010x} where {due:#010x} is due; program it again if its wear "
-            "allows that"
-        )
 
 
 def _check_shape(name: str, array: npt.NDArray[np.int8], shape: tuple[int, ...]) -> None:

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 
+HARDWARE_MISSING = -241
+"""With this number a chip refuses what needs an NMPU, if it has none (SCPI-99, chapter 21)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectedReadout:
@@ -109,6 +112,28 @@ class Chip(Protocol):
 
     def close(self) -> None:
         """Close the link."""
+        ...
+
+
+class ChipThatTells(Chip, Protocol):
+    """A chip that tells what became of its weights; each method may be missing.
+
+    Without `holds` a campaign that goes on programs again, and begins its step anew.
+    """
+
+    def holds(self, core: int, weights: npt.NDArray[np.int8]) -> bool:
+        """Tell whether a core still has its last programming, and that was of these weights.
+
+        The weights have the shape (row, column). False where programming did not end, or the device
+        has lost them; it asks the device, and does not remember.
+        """
+        ...
+
+    def times_programmed(self, core: int) -> int:
+        """Return how often programming of a core was begun in its life, by whomever.
+
+        The same weights that somebody else has programmed meanwhile are another programming.
+        """
         ...
 
 

@@ -161,6 +161,31 @@ def decode_frame(data: bytes | bytearray | memoryview) -> Frame:
             f"frame version at offset 4 is {version}: this software reads {VERSION}",
         )
     _check_crc(data)
+    kind, dtype = _checked_kind(kind_code, mode_code, dtype_code, axes, reserved)
+    payload_bytes = math.prod(shape) * dtype.itemsize
+    if len(data) != HEADER_BYTES + payload_bytes + CRC_BYTES or any(
+        size != 1 for size in shape[axes:]
+    ):
+        raise FrameFault(
+            FaultKind.WRONG_FRAME,
+            f"frame shape at offset 16 is {tuple(shape)} of {dtype}, {payload_bytes} bytes: the "
+            f"frame holds {len(data) - HEADER_BYTES - CRC_BYTES}",
+        )
+    flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=HEADER_BYTES)
+    return Frame(
+        kind=kind,
+        sequence=sequence,
+        core=core,
+        read_mode=_READ_MODES[mode_code],
+        payload=flat.reshape(shape[:axes]),
+        first_vector=first_vector,
+    )
+
+
+def _checked_kind(
+    kind_code: int, mode_code: int, dtype_code: int, axes: int, reserved: int
+) -> tuple[FrameKind, np.dtype[Any]]:
+    """Return the kind of a frame, and the type of its values."""
     if kind_code not in _KINDS:
         raise FrameFault(
             FaultKind.WRONG_FRAME, f"frame kind at offset 5 is {kind_code}: must be 1 to 5"
@@ -183,24 +208,7 @@ def decode_frame(data: bytes | bytearray | memoryview) -> Frame:
             f"frame dimensions at offset 14 are {axes} (then {reserved}): a "
             f"{kind.name.lower()} frame has {expected_axes} (then 0)",
         )
-    payload_bytes = math.prod(shape) * dtype.itemsize
-    if len(data) != HEADER_BYTES + payload_bytes + CRC_BYTES or any(
-        size != 1 for size in shape[axes:]
-    ):
-        raise FrameFault(
-            FaultKind.WRONG_FRAME,
-            f"frame shape at offset 16 is {tuple(shape)} of {dtype}, {payload_bytes} bytes: the "
-            f"frame holds {len(data) - HEADER_BYTES - CRC_BYTES}",
-        )
-    flat = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=HEADER_BYTES)
-    return Frame(
-        kind=kind,
-        sequence=sequence,
-        core=core,
-        read_mode=_READ_MODES[mode_code],
-        payload=flat.reshape(shape[:axes]),
-        first_vector=first_vector,
-    )
+    return kind, dtype
 
 
 def _check_crc(data: bytes | bytearray | memoryview) -> None:

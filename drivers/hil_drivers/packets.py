@@ -131,11 +131,6 @@ class PacketReader:
         self.faults: Counter[LineFault] = Counter()
         """How often each fault was seen."""
 
-    @property
-    def is_between_packets(self) -> bool:
-        """Whether nothing has come since the last delimiter."""
-        return not self._begun
-
     def receive(self, data: bytes) -> list[bytes]:
         """Take bytes of the line; return the content of each undamaged packet, CRC included."""
         *whole, begun = data.split(DELIMITER)

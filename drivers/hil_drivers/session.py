@@ -14,7 +14,6 @@ takes them, whatever is asked meanwhile; how many there can be is up to who lend
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -24,7 +23,8 @@ from hil_drivers.answer_checks import check_not_refused, check_ok, fault_error, 
 from hil_drivers.frames import Frame, FrameKind, decode_frame
 from hil_drivers.link import Answer, HostLink, encode_request, next_tag
 from hil_drivers.link_fault import FaultKind, FrameFault, LinkClosedError, TruncatedAnswerError
-from hil_drivers.ring import NO_ROOM, Lender
+from hil_drivers.pushed_frames import PushedFrames
+from hil_drivers.ring import Lender
 from hil_drivers.transport import Transport, is_duplex
 
 _DROPPED = {FaultKind.STALE_TAG, FaultKind.REPEATED_TAG}
@@ -62,8 +62,7 @@ class Session:
         self._timeout_s = timeout_s
         self._clock = clock
         self._link = HostLink()
-        self._listening: tuple[int, Lender] | None = None
-        self._pushed: deque[bytearray | memoryview] = deque()
+        self._pushed = PushedFrames()
         self._is_posted = False
         self.on_dropped = on_dropped
         """Called when an answer was dropped; see above."""
@@ -145,19 +144,11 @@ class Session:
 
     def listen(self, tag: int, lender: Lender) -> None:
         """Keep the frames that the device pushes under the number `tag`, in memory lent."""
-        self._listening = tag, lender
-        self._link.listen(tag, lender)
+        self._pushed.listen(self._link, tag, lender)
 
     def stop_listening(self) -> None:
         """Drop the pushed frames that are kept; those to come are dropped, too."""
-        if self._listening is not None:
-            tag, lender = self._listening
-            self._listening = None
-            for block in self._pushed:
-                if isinstance(block, memoryview):
-                    lender.take_back(block)
-            self._link.listen(tag, NO_ROOM)
-        self._pushed.clear()
+        self._pushed.stop(self._link)
 
     def next_pushed(self) -> bytearray | memoryview | None:
         """Wait for the next frame that the device pushes; return its bytes.
@@ -177,8 +168,8 @@ class Session:
             self.is_in_step = True
             if answer is not None:
                 self._end_post(answer)
-                return self._pushed.popleft() if self._pushed else None
-        return self._pushed.popleft()
+                return self._pushed.take() if self._pushed else None
+        return self._pushed.take()
 
     def has_pushed(self) -> bool:
         """Tell whether a pushed frame is kept that nobody has taken."""
@@ -215,8 +206,7 @@ class Session:
         self._link.abandon()
         self._link = HostLink()
         self._is_posted = False
-        if self._listening is not None:
-            self._link.listen(*self._listening)
+        self._pushed.go_on(self._link)
         self.resynchronisations += 1
         self.is_in_step = True
 
@@ -312,10 +302,7 @@ class Session:
             answers = self._receive(left_s)
         except TransportTimeoutError as error:
             raise self._too_late(timeout_s) from error
-        if self._listening is not None:  # first of all: what is not kept is never given back
-            self._pushed.extend(
-                answer.block for answer in answers if answer.is_pushed and answer.block is not None
-            )
+        self._pushed.keep(answers)  # first of all: what is not kept is never given back
         for answer in answers:
             if answer.is_pushed:
                 continue

@@ -16,6 +16,7 @@ from hil.core.correction import ColumnQuality
 from hil.core.nmpu_format import NmpuFormat
 from hil_calibration.calibrate import CoreCalibration, calibrate_core
 from hil_calibration.exact_moments import ExactMoments
+from hil_calibration.moments import ColumnMoments
 from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.noise import find_repeats, measure_noise
 from hil_calibration.quality import QualityLimits, is_calibrated, measure_quality
@@ -120,6 +121,8 @@ def fit_sums(
     sample_counts: npt.NDArray[np.uint16],
     sample_expected: npt.NDArray[np.int32],
     terms: FitTerms,
+    *,
+    moments: ColumnMoments | None = None,
 ) -> Calibrated:
     """Fit a core in a read mode.
 
@@ -132,6 +135,8 @@ def fit_sums(
         (vector, column).
     terms
         How to fit.
+    moments
+        Sums of the same vectors that weigh them; their own where None, each counting the same.
 
     Raises
     ------
@@ -139,7 +144,7 @@ def fit_sums(
         If the readouts allow no calibration.
     """
     calibration = calibrate_core(
-        sums.moments.to_moments(),
+        sums.moments.to_moments() if moments is None else moments,
         fmt=terms.fmt,
         saturated_counts=sums.saturated_counts,
         sample_counts=sample_counts,

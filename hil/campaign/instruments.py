@@ -12,12 +12,12 @@ from typing import cast
 from hil.campaign.bench_time import bench_clock
 from hil.campaign.config.instruments import MOCK, InstrumentSection
 from hil.campaign.instrument_driver import InstrumentDriver
+from hil.core.ending_signals import ending_signals_heard
 from hil.core.errors import ConfigError, HilError, Problem
 from hil_datasets.step_conditions import Condition
 from hil_drivers.instruments.instrument import Instrument, Quantity
 from hil_drivers.plugins import PluginGroup, load_plugin
 
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNALS_TO_FORCE = 3
 """How many signals it takes to break off making an instrument safe."""
 
@@ -274,9 +274,6 @@ def _make_safe(name: str, instrument: Instrument, on_unsafe: Callable[[str], Non
 @contextmanager
 def _signals_answered(name: str, on_unsafe: Callable[[str], None]) -> Iterator[None]:
     """Let signals break off the body only when there were many; each one before gets a line."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
     count = 0
 
     def hear(number: int, _: FrameType | None) -> None:
@@ -292,16 +289,8 @@ def _signals_answered(name: str, on_unsafe: Callable[[str], None]) -> Iterator[N
         # Whoever is told takes locks that the interrupted code may hold.
         threading.Thread(target=on_unsafe, args=(line,), daemon=True).start()
 
-    before = {
-        number: signal.signal(number, hear)
-        for number in _ENDING_SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
-    }
-    try:
+    with ending_signals_heard(hear):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _close(name: str, instrument: Instrument, on_unsafe: Callable[[str], None]) -> None:

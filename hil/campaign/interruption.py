@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from hil.campaign.control import StopKind, StopRequests
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from hil.core.ending_signals import ending_signals_heard
 
 
 class RunInterruptedError(KeyboardInterrupt):
@@ -43,19 +42,8 @@ class StopSwitch:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hear signals for the length of the body; only the main thread can."""
-        if threading.current_thread() is not threading.main_thread():
+        with ending_signals_heard(self._hear):
             yield
-            return
-        before = {
-            number: signal.signal(number, self._hear)
-            for number in _SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @contextmanager
     def whole(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from hil.campaign.run_events import (
     StepFailed,
     StopAsked,
     VectorsRead,
+    Warned,
 )
 
 LOG_FILE = "log.jsonl"
@@ -32,7 +33,7 @@ _PIECE_BYTES = 4 << 20
 _KEPT_PIECES = 4
 _LONGEST_TEXT = 8192
 _PACKAGES = ("hil", "hil_drivers", "hil_calibration", "hil_datasets", "hil_mock_device")
-_WARNINGS = (LeftUnsafe, FaultMet, RunPaused, StepFailed, StopAsked)
+_WARNINGS = (LeftUnsafe, FaultMet, RunPaused, StepFailed, StopAsked, Warned)
 
 
 class LogFile:

@@ -25,7 +25,7 @@ from hil_calibration.calibrate import SEARCH_VECTORS
 from hil_calibration.expected import expected_outputs
 from hil_datasets.step import StepConclusion
 from hil_datasets.step_files.writer import StepWriter, StoredBlock
-from hil_drivers.chip import Chip
+from hil_drivers.chip import HARDWARE_MISSING, Chip
 from hil_drivers.scpi import ScpiError
 
 IntArray8 = npt.NDArray[np.int8]
@@ -101,7 +101,13 @@ def load_registers(
         If what is read back differs, or the device refuses.
     """
     key = step.key
-    bench.chip.write_nmpu(key.core, key.read_mode, fmt, registers)
+    try:
+        bench.chip.write_nmpu(key.core, key.read_mode, fmt, registers)
+    except DeviceError as error:
+        if error.code != HARDWARE_MISSING:
+            raise
+        hint = f"{error.words}; where the chip has no NMPU, [device] must say has_nmpu = false"
+        raise DeviceError(error.code, hint, request=error.request) from error
     if bench.chip.read_nmpu(key.core, key.read_mode) != (fmt, registers):
         raise DeviceError(
             ScpiError.DATA_CORRUPT_OR_STALE,

@@ -73,6 +73,7 @@ resource = {resource}           # mock://PROFILE is a simulated chip
 calibration = 512               # vectors that the fit sees, for each step
 verification = 256              # vectors held out
 # zeros = 0.3                   # share of zeros among the campaign's own vectors
+# amplitudes = "full"           # or "spread": each vector has an amplitude of its own
 # block = 128                   # vectors sent, read and stored at a time
 
 [nmpu]                          # widths and roundings; left out, a parameter is the paper's

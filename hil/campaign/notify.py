@@ -21,7 +21,8 @@ from typing import Any, Self
 
 from hil.campaign.config.notify import NotifySection, Occasion
 from hil.campaign.run_events import RunEnded, RunEvent, RunPaused, RunState
-from hil.campaign.run_progress import RunTally, utc_text
+from hil.campaign.run_progress import utc_text
+from hil.campaign.run_tally import RunTally
 from hil.core.legible import cut_short, printable
 
 _LOGGER = logging.getLogger(__name__)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from hil.campaign.config.load import Campaign
 from hil.campaign.config.sections import CampaignConfig
+from hil.campaign.own_inputs import own_inputs
 from hil.campaign.visits import ScheduledStep, schedule
 from hil.campaign.workload import Tile, Workload, cut_into_tiles, load_workload
 from hil.core.errors import ConfigError, Problem
 from hil.core.readout import ChipGeometry, ReadMode
-from hil_calibration.stimulus import gaussian_weights, uniform_inputs
+from hil_calibration.stimulus import gaussian_weights
 from hil_datasets.circumstance import Circumstance
 from hil_datasets.recording import Recording
 from hil_datasets.step import StepKey, StepKind
@@ -221,20 +222,13 @@ def keep_what_was_recorded(plan: Sequence[PlannedStep], recording: Recording) ->
 def _own_works(
     config: CampaignConfig, cores: Sequence[int], geometry: ChipGeometry
 ) -> list[tuple[int, CoreWork]]:
-    vectors = config.vectors
     whole = Tile(rows=slice(0, geometry.rows), columns=slice(0, geometry.columns))
     works = []
     for core in cores:
-        # A stream for each, so that changing one number of vectors leaves the rest as it was.
-        rngs = [np.random.default_rng([config.campaign.seed, core, stream]) for stream in range(3)]
-        weights = gaussian_weights(rngs[0], rows=geometry.rows, columns=geometry.columns)
-        inputs = [
-            uniform_inputs(rng, vectors=count, rows=geometry.rows, zeros=vectors.zeros)
-            for rng, count in zip(
-                rngs[1:], (vectors.calibration, vectors.verification), strict=True
-            )
-        ]
-        work = CoreWork(weights=weights, inputs=np.concatenate(inputs), tile=whole)
+        rng = np.random.default_rng([config.campaign.seed, core, 0])
+        weights = gaussian_weights(rng, rows=geometry.rows, columns=geometry.columns)
+        inputs = own_inputs(config, core=core, rows=geometry.rows)
+        work = CoreWork(weights=weights, inputs=inputs, tile=whole)
         works.append((core, work))
     return works
 
@@ -267,42 +261,50 @@ def _workload_works(
                 )
             ],
         )
-    vectors = _choose_vectors(config, workload, path)
+    inputs = _inputs(config, workload, path)
     return [
-        (core, _tile_work(workload, vectors, tile, geometry))
+        (core, _tile_work(workload.weights, inputs, tile, geometry))
         for core, tile in zip(cores, tiles, strict=False)
     ]
 
 
-def _choose_vectors(
-    config: CampaignConfig, workload: Workload, path: Path
-) -> npt.NDArray[np.int64]:
+def _inputs(config: CampaignConfig, workload: Workload, path: Path) -> npt.NDArray[np.int8]:
+    """Return the vectors of the whole matrix, shape (vector, row): chosen, or drawn."""
+    if workload.inputs is None:
+        return own_inputs(config, core=0, rows=len(workload.weights))
+    return workload.inputs[_choose_vectors(config, len(workload.inputs), path)]
+
+
+def _choose_vectors(config: CampaignConfig, has: int, path: Path) -> npt.NDArray[np.int64]:
     wanted = config.vectors.calibration + config.vectors.verification
-    if wanted > len(workload.inputs):
+    if wanted > has:
         raise ConfigError(
             str(path),
             [
                 Problem(
                     "inputs",
-                    f"hold {len(workload.inputs)} vectors: vectors.calibration + "
+                    f"hold {has} vectors: vectors.calibration + "
                     f"vectors.verification ask for {wanted}; lower them in the campaign file",
                 )
             ],
         )
-    order = np.random.default_rng(config.campaign.seed).permutation(len(workload.inputs))
+    order = np.random.default_rng(config.campaign.seed).permutation(has)
     # From both ends, so that changing one number of vectors leaves the others as they were.
     held_out = order[len(order) - config.vectors.verification :]
     return np.concatenate([order[: config.vectors.calibration], held_out])
 
 
 def _tile_work(
-    workload: Workload, vectors: npt.NDArray[np.int64], tile: Tile, geometry: ChipGeometry
+    whole_weights: npt.NDArray[np.int8],
+    whole_inputs: npt.NDArray[np.int8],
+    tile: Tile,
+    geometry: ChipGeometry,
 ) -> CoreWork:
-    part = workload.weights[tile.rows, tile.columns]
+    part = whole_weights[tile.rows, tile.columns]
     weights = np.zeros((geometry.rows, geometry.columns), dtype=np.int8)
     weights[: part.shape[0], : part.shape[1]] = part
-    inputs = np.zeros((len(vectors), geometry.rows), dtype=np.int8)
-    inputs[:, : part.shape[0]] = workload.inputs[vectors, tile.rows]
+    inputs = np.zeros((len(whole_inputs), geometry.rows), dtype=np.int8)
+    inputs[:, : part.shape[0]] = whole_inputs[:, tile.rows]
     return CoreWork(weights=weights, inputs=inputs, tile=tile)
 
 

@@ -10,13 +10,8 @@ from typing import Any
 from hil.campaign.pause_tally import CurrentPause
 from hil.campaign.process_identity import ProcessIdentity
 from hil.campaign.run_events import RunEnded, RunEvent, RunStarted, RunState
-from hil.campaign.run_progress import (
-    CurrentStep,
-    CurrentWait,
-    RunProgress,
-    RunTally,
-    utc_text,
-)
+from hil.campaign.run_progress import CurrentStep, CurrentWait, RunProgress, utc_text
+from hil.campaign.run_tally import RunTally
 from hil_datasets.durable import PART_SUFFIX
 
 PROGRESS_FILE = "progress.json"

@@ -54,17 +54,6 @@ class ReplayResource:
         return Recording(open_directory(base / self.folder).read_steps())
 
 
-def recording_of(resource: str, base: Path) -> Recording | None:
-    """Return the recording that a resource string names; None if it names another device.
-
-    Raises
-    ------
-    DatasetError
-        If the folder is no run, or one of its steps is damaged.
-    """
-    return ReplayResource.parse(resource).load(base) if resource.startswith(REPLAY) else None
-
-
 def board_of_recording(
     recording: Recording,
     tempo: Tempo,

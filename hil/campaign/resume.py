@@ -9,7 +9,13 @@ from typing import Any
 from hil.campaign.config.load import Campaign, load_stored_campaign
 from hil.campaign.config.resolved import FIRST_CONFIG, resolved_document, store_resolved
 from hil.campaign.plan_fit import terms_of
-from hil.campaign.run_job import ProgramAttempts, Programming, attempts_in, programmings_in
+from hil.campaign.run_job import (
+    ProgramAttempts,
+    Programming,
+    attempts_in,
+    begun_in,
+    programmings_in,
+)
 from hil.core.errors import ConfigError, DatasetError, Problem
 from hil.core.readout import ChipGeometry, ChipIdentity
 from hil_datasets.durable import MAKING_SUFFIX, finished_file, names_failed_writes
@@ -40,6 +46,8 @@ class RunHistory:
     """Steps that a drift watch has found need not be taken."""
     programmed: Mapping[int, Programming]
     """Cores that it has programmed, and what they got last."""
+    begun: Mapping[str, int]
+    """Number of the programming that each step was read under last, by its name."""
     attempts: Mapping[str, ProgramAttempts]
     """What became of its program steps, by their names."""
     beginnings: int
@@ -81,6 +89,7 @@ class RunHistory:
             finished=skipped.union(run.finished_steps()),
             skipped=skipped,
             programmed=programmings_in(events),
+            begun=begun_in(events),
             attempts=attempts_in(events),
             beginnings=sum(event["event"] in BEGINNINGS for event in events),
         )

@@ -198,6 +198,14 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something that whoever runs it should know at once, though the run goes on."""
+
+    words: str
+    """What."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """A run has ended."""
 
@@ -223,6 +231,7 @@ RunEvent = (
     | StopAsked
     | LeftUnsafe
     | Noted
+    | Warned
     | RunEnded
 )
 """Anything that happens in a run."""

@@ -44,6 +44,11 @@ class Programming:
     """When, ISO 8601."""
     step: str
     """Name of the program step that did it; empty if the core was to be programmed anyway."""
+    number: int = 0
+    """Which programming of the core in this run it is, from 1."""
+    chip_count: int | None = None
+    """How often the core was programmed in its life, this time included; None if the chip does not
+    say, or was not asked before the process ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +76,29 @@ def attempts_in(events: Iterable[Mapping[str, Any]]) -> dict[str, ProgramAttempt
 
 def programmings_in(events: Iterable[Mapping[str, Any]]) -> dict[int, Programming]:
     """Return the last programming of each core among the events of a journal."""
+    found: dict[int, Programming] = {}
+    for event in events:
+        what, core = event["event"], event.get("core")
+        if what == "program" and {"core", "weights"} <= event.keys():
+            before = found.get(event["core"])
+            found[event["core"]] = Programming(
+                weights=event["weights"],
+                utc=str(event.get("utc", "")),
+                step=str(event.get("step", "")),
+                # Older software has not numbered them.
+                number=event.get("number", 1 if before is None else before.number + 1),
+            )
+        elif what == "begin" and core in found and event.get("programming") == found[core].number:
+            found[core] = replace(found[core], chip_count=event.get("chip_count"))
+    return found
+
+
+def begun_in(events: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of the programming that each step was read under last, by its name."""
     return {
-        event["core"]: Programming(
-            weights=event["weights"],
-            utc=str(event.get("utc", "")),
-            step=str(event.get("step", "")),
-        )
+        event["step"]: event["programming"]
         for event in events
-        if event["event"] == "program" and {"core", "weights"} <= event.keys()
+        if event["event"] == "begin" and {"step", "programming"} <= event.keys()
     }
 
 
@@ -118,6 +138,8 @@ class RunJob:
     """Those that need not be taken, of this process and those before."""
     programmed: Mapping[int, Programming] = field(default_factory=dict)
     """Cores that the run has programmed before, and what they got last."""
+    begun: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of the programmings that its steps were read under before, by their names."""
     attempts: Mapping[str, ProgramAttempts] = field(default_factory=dict)
     """What became of its program steps before, by their names."""
     recorded_skips: Mapping[StepKey, str] = field(default_factory=dict)

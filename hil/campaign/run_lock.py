@@ -13,7 +13,6 @@ system (flock) on it, which ends with the process however that ends. The rules:
 - Readers only read.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -26,15 +25,13 @@ from types import TracebackType
 from typing import Self
 
 from hil.campaign.process_identity import ProcessIdentity, ProcessTable, Whereabouts
+from hil.campaign.run_lock_file import is_file_at, place_new, replace_file, take_system_lock
 from hil.core.errors import ConfigError, Problem
-from hil_datasets.durable import PART_SUFFIX
 
 LOCK_FILE = "lock.json"
 _TRIES, _BETWEEN_TRIES_S = 50, 0.02
 """How long to wait for another process that is about to take or give back the lock: a second."""
 _LARGEST_BYTES = 65536
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-_NO_SYSTEM_LOCKS = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,7 @@ class RunLock:
     @property
     def is_held(self) -> bool:
         """Whether the lock is still this process's own, and nobody has broken it."""
-        return self._descriptor >= 0 and _is_file_at(self._descriptor, self._path)
+        return self._descriptor >= 0 and is_file_at(self._descriptor, self._path)
 
     def release(self) -> None:
         """Give the lock back, unless somebody has broken it."""
@@ -126,7 +123,7 @@ def acquire_run_lock(
     refusal = "changes hands all the time"
     try:
         for _ in range(_TRIES):
-            descriptor = _place_new(path, content)
+            descriptor = place_new(path, content)
             if descriptor is not None:
                 return RunLock(path, descriptor, owner, "")
             found = _Found.at(path)
@@ -136,7 +133,7 @@ def acquire_run_lock(
                 refusal, may_change = found.judge(table, breaks_lock=breaks_lock)
                 if not refusal:
                     note = f"took over the lock of {found.who}: {found.why_over(table)}"
-                    return RunLock(path, _replace(path, content), owner, note)
+                    return RunLock(path, replace_file(path, content), owner, note)
             if not may_change:
                 break
             sleep(_BETWEEN_TRIES_S)
@@ -192,7 +189,7 @@ class _Found:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.is_free = _take_system_lock(descriptor)
+        self.is_free = take_system_lock(descriptor)
         try:
             self.owner: LockOwner | None = _parse(os.pread(descriptor, _LARGEST_BYTES, 0))
         except ValueError:
@@ -206,7 +203,7 @@ class _Found:
         except FileNotFoundError:
             return None
         found = cls(descriptor)
-        if _is_file_at(descriptor, path):
+        if is_file_at(descriptor, path):
             return found
         os.close(descriptor)
         return None
@@ -258,84 +255,6 @@ class _Found:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
-
-
-def _place_new(path: Path, content: bytes) -> int | None:
-    """Make the lock file; return its descriptor, locked, or None if there is one."""
-    if path.is_symlink() or path.exists():
-        return None
-    part, descriptor = _write_part(path, content)
-    try:
-        os.link(part, path)
-    except (FileExistsError, FileNotFoundError):  # not found: another process tidied it away
-        os.close(descriptor)
-        return None
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno not in _NO_LINKS:
-            raise
-        return _place_without_links(path, content)
-    finally:
-        part.unlink(missing_ok=True)
-    return descriptor
-
-
-def _place_without_links(path: Path, content: bytes) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return None
-    _fill(descriptor, content)
-    return descriptor
-
-
-def _replace(path: Path, content: bytes) -> int:
-    """Put another lock file in the place of one whose system's lock is held."""
-    part, descriptor = _write_part(path, content)
-    try:
-        part.replace(path)
-    except OSError:
-        os.close(descriptor)
-        part.unlink(missing_ok=True)
-        raise
-    return descriptor
-
-
-def _write_part(path: Path, content: bytes) -> tuple[Path, int]:
-    part = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}{PART_SUFFIX}")
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        _fill(descriptor, content)
-    except OSError:
-        os.close(descriptor)
-        part.unlink(missing_ok=True)
-        raise
-    return part, descriptor
-
-
-def _fill(descriptor: int, content: bytes) -> None:
-    _take_system_lock(descriptor)
-    os.write(descriptor, content)
-    os.fsync(descriptor)
-
-
-def _take_system_lock(descriptor: int) -> bool:
-    """Say whether nobody else has the system's lock; where there are none, nobody has."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_SYSTEM_LOCKS:
-            raise
-    return True
-
-
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def _parse(content: bytes) -> LockOwner:

@@ -330,6 +330,7 @@ def _job_on_device(
         finished=frozenset() if history is None else history.finished,
         skipped=set() if history is None else set(history.skipped),
         programmed={} if history is None else history.programmed,
+        begun={} if history is None else history.begun,
         attempts={} if history is None else history.attempts,
         recorded_skips=played_skips(campaign),
         time=device.time,

@@ -1,6 +1,7 @@
 """What an earlier process has left of a step: its whole file, or the first part of one."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -36,7 +37,6 @@ def find_part(
     """Return what is there of a step that was begun; a recording is always played whole."""
     if not job.is_resumed or job.plays_recording:
         return None
-    path = job.run.step_path(step.key)
     wanted = WantedStep(
         key=step.key,
         chip=job.identity,
@@ -46,7 +46,7 @@ def find_part(
         layout=step_layout(job, step),
         correction_of=correction_of,
     )
-    return read_part(path.with_name(path.name + PART_SUFFIX), wanted)
+    return read_part(part_path(job, step), wanted)
 
 
 def find_whole(
@@ -93,5 +93,10 @@ def forget_unfit(
 
 def forget_part(job: RunJob, step: PlannedStep) -> None:
     """Remove what is there of a step that has to begin again."""
+    part_path(job, step).unlink(missing_ok=True)
+
+
+def part_path(job: RunJob, step: PlannedStep) -> Path:
+    """Return where the first part of a step is, if there is one."""
     path = job.run.step_path(step.key)
-    path.with_name(path.name + PART_SUFFIX).unlink(missing_ok=True)
+    return path.with_name(path.name + PART_SUFFIX)

@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass
 
+from hil.campaign.begun_anew import begin_anew, is_of_former_programming
 from hil.campaign.corrections_in_use import CorrectionInUse, CorrectionsInUse
-from hil.campaign.drift_watch import (
-    wait_until_due,
-    what_remains,
-    why_needed,
-    why_not_needed,
-    why_too_late,
-)
+from hil.campaign.drift_watch import wait_until_due, why_not_needed, why_too_late
 from hil.campaign.guards.step_guard import guard_step
 from hil.campaign.instruments import InstrumentReading, conditions_between
 from hil.campaign.judge import judge_step
@@ -18,7 +13,6 @@ from hil.campaign.plan import PlannedStep
 from hil.campaign.programming import Programmer
 from hil.campaign.run_clock import StepWatch
 from hil.campaign.run_events import (
-    Noted,
     StepFailed,
     StepFinished,
     StepSkipped,
@@ -28,11 +22,14 @@ from hil.campaign.run_events import (
 from hil.campaign.run_job import RunJob
 from hil.campaign.step_origin import note_in_book, step_origin
 from hil.campaign.step_remains import find_part, find_whole, forget_part, step_layout
+from hil.campaign.step_remarks import remarks_on
 from hil.core.errors import CalibrationError
 from hil_datasets.journal_plan import event_of
-from hil_datasets.step import StepConclusion, StepKind, StepOrigin
+from hil_datasets.run_source import StepFacts
+from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.part import StepPart
+from hil_datasets.step_files.told_facts import facts_sha256
 from hil_datasets.step_files.writer import StepWriter
 
 
@@ -63,6 +60,7 @@ class StepTaker:
         self._programmer = Programmer(job)
         self._corrections = CorrectionsInUse(job.run, job.plan, job.finished - job.skipped)
         self._refused: dict[int, str] = {}
+        self._read_under = dict(job.begun)
 
     def take(self, step: PlannedStep) -> str | None:
         """Take a step; return what is wrong with it, if anything is.
@@ -84,10 +82,12 @@ class StepTaker:
         source = None if in_use is None else in_use.source
         whole = find_whole(self._job, step, source)
         if whole is not None:
-            self.pass_by(step)
             started = StepStarted(step=step.key.name, vectors_done=len(whole.inputs))
             self._job.events.tell(started)
-            return self._conclude(step, whole.conclusion, whole.raw_sha256, whole.origin)
+            # First, since passing by may program the core: the step is of what it held before.
+            problem = self._conclude(step, StepFacts.of(whole))
+            self.pass_by(step)
+            return problem
         kind, refused = step.key.kind, self._refused.get(step.key.core)
         if refused is not None and kind is not StepKind.PROGRAM:
             return self._fail(step, refused)
@@ -187,12 +187,26 @@ class StepTaker:
         job.events.tell(StepStarted(step=step.key.name, vectors_done=done))
         self._prepare(step)
         self._programmer.program(step)
+        if part is not None and is_of_former_programming(job, self._programmer, step, part):
+            begin_anew(job, step, part)
+            part, watch = None, job.clock.begin_step()
+        self._note_begin(step, part)
         job.play(step.key)
         age_s = self._programmer.age_s(step.key.core)
         origin = step_origin(job, step, part, in_use, age_s=age_s)
         return self._measure(
             _Begun(step=step, in_use=in_use, origin=origin, watch=watch, part=part)
         )
+
+    def _note_begin(self, step: PlannedStep, part: StepPart | None) -> None:
+        """Write down under which programming of its core a step is read from now on."""
+        job, key = self._job, step.key
+        if job.plays_recording:
+            return
+        self._read_under[key.name] = self._programmer.number(key.core)
+        vectors = 0 if part is None else part.extent.vectors
+        told = self._programmer.told(key.core)
+        job.note("begin", step=key.name, core=key.core, vectors=vectors, **told)
 
     def _measure(self, begun: _Begun) -> str | None:
         """Read what is missing of a step, conclude from it and store both."""
@@ -228,7 +242,7 @@ class StepTaker:
             )
             before = job.instruments.read()
             done = 0 if part is None else part.extent.vectors
-            if step.noise_place + done:
+            if step.noise_place + done or job.is_resumed:
                 continue_noise(job, step, done)
             try:
                 conclusion = guard.run(lambda: _measured(begun, bench))
@@ -248,12 +262,16 @@ class StepTaker:
         is_replayed = step.measured_utc is not None
         conditions = conditions_between(before, job.instruments.read())
         with job.switch.whole():
-            raw_sha256 = writer.finish(
-                conclusion,
-                step.timing if is_replayed else begun.watch.timing(),
-                step.conditions if is_replayed else conditions,
+            conditions = step.conditions if is_replayed else conditions
+            timing = step.timing if is_replayed else begun.watch.timing()
+            stored = StepFacts(
+                key=step.key,
+                origin=begun.origin,
+                conclusion=conclusion,
+                raw_sha256=writer.finish(conclusion, timing, conditions),
+                conditions=conditions,
             )
-            return self._conclude(step, conclusion, raw_sha256, begun.origin)
+            return self._conclude(step, stored)
 
     def _fail(self, step: PlannedStep, reason: str) -> str:
         job = self._job
@@ -262,11 +280,10 @@ class StepTaker:
         job.events.tell(StepFailed(step=step.key.name, reason=reason))
         return reason
 
-    def _conclude(
-        self, step: PlannedStep, conclusion: StepConclusion, raw_sha256: str, origin: StepOrigin
-    ) -> str | None:
+    def _conclude(self, step: PlannedStep, stored: StepFacts) -> str | None:
         """Write a stored step into journal and chip's book; return what is wrong with it."""
         job, key = self._job, step.key
+        conclusion, raw_sha256, origin = stored.conclusion, stored.raw_sha256, stored.origin
         job.note_faults(key.name)
         job.note(
             "step",
@@ -274,8 +291,17 @@ class StepTaker:
             file=str(job.run.step_path(key).relative_to(job.run.path)),
             raw_sha256=raw_sha256,
             concluded_sha256=concluded_sha256(conclusion),
+            facts_sha256=facts_sha256(key, origin, stored.conditions),
             errors=conclusion.errors,
-            **self._watched(step, conclusion),
+            **self._programming_of(key),
+            **remarks_on(
+                job,
+                step,
+                conclusion,
+                origin,
+                corrections=self._corrections,
+                read_under=self._read_under,
+            ),
         )
         self._corrections.note(key, conclusion, raw_sha256)
         if key.kind is StepKind.CALIBRATE:
@@ -290,17 +316,9 @@ class StepTaker:
         job.events.tell(StepFailed(step=key.name, reason=problem))
         return problem
 
-    def _watched(self, step: PlannedStep, conclusion: StepConclusion) -> dict[str, str]:
-        """Return why a drift watch had a step calibrated, and what did not help; log both."""
-        job = self._job
-        said = {
-            "reason": why_needed(job, step, self._corrections),
-            "remark": what_remains(job, step, conclusion.errors),
-        }
-        told = {name: words for name, words in said.items() if words}
-        for words in told.values():
-            job.events.tell(Noted(words=f"{step.key.name}: {words}"))
-        return told
+    def _programming_of(self, key: StepKey) -> dict[str, int]:
+        number = self._read_under.get(key.name)
+        return {} if number is None else {"programming": number}
 
 
 def continue_noise(job: RunJob, step: PlannedStep, vector: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import ConfigError, Problem
-from hil.core.npz_file import read_npz
+from hil.core.npz_file import read_npy, read_npz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +17,8 @@ class Workload:
 
     weights: npt.NDArray[np.int8]
     """Shape (row, column)."""
-    inputs: npt.NDArray[np.int8]
-    """Shape (vector, row)."""
+    inputs: npt.NDArray[np.int8] | None
+    """Shape (vector, row); None where the campaign draws its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +32,25 @@ class Tile:
 
 
 def load_workload(path: Path) -> Workload:
-    """Read an ``.npz`` with ``weights`` int8 (row, column) and ``inputs`` int8 (vector, row).
+    """Read weights int8 (row, column), and input vectors int8 (vector, row) where there are any.
+
+    Parameters
+    ----------
+    path
+        An ``.npz`` with ``weights`` and perhaps ``inputs``, or an ``.npy`` of the weights.
 
     Raises
     ------
     ConfigError
         If it is missing or damaged, or the arrays are not those; every problem is listed.
     """
-    names = ("weights", "inputs")
-    arrays = read_npz(path, names)
-    problems = [Problem(name, "this array is missing") for name in names if name not in arrays]
+    if path.suffix == ".npy":
+        arrays = {"weights": read_npy(path)}
+    else:
+        arrays = read_npz(path, ("weights", "inputs"))
+    problems = []
+    if "weights" not in arrays:
+        problems.append(Problem("weights", "this array is missing"))
     for name, array in arrays.items():
         if array.dtype != np.int8 or array.ndim != 2 or 0 in array.shape:
             problems.append(
@@ -53,12 +62,13 @@ def load_workload(path: Path) -> Workload:
             )
         elif array.min() < -127:
             problems.append(Problem(name, "holds -128: sign and magnitude reach -127 to 127"))
-    if not problems and arrays["weights"].shape[0] != arrays["inputs"].shape[1]:
-        rows, inputs = arrays["weights"].shape[0], arrays["inputs"].shape[1]
-        problems.append(Problem("inputs", f"have {inputs} rows, the weights {rows}"))
+    inputs = arrays.get("inputs")
+    if not problems and inputs is not None and len(arrays["weights"]) != inputs.shape[1]:
+        rows = len(arrays["weights"])
+        problems.append(Problem("inputs", f"have {inputs.shape[1]} rows, the weights {rows}"))
     if problems:
         raise ConfigError(str(path), problems)
-    return Workload(weights=arrays["weights"], inputs=arrays["inputs"])
+    return Workload(weights=arrays["weights"], inputs=inputs)
 
 
 def cut_into_tiles(shape: tuple[int, int], *, rows: int, columns: int) -> list[Tile]:

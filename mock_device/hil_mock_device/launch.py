@@ -6,10 +6,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from hil.core.errors import ConfigError, Problem, TransportError
 
+# -P: a signal.py in the user's folder must not become the standard library's.
+SERVER = (sys.executable, "-P", "-m", "hil_mock_device")
+"""Words that start a server process."""
 _START_S = 60.0
 """How long the process may take to listen; importing on a cold disk takes seconds."""
 
@@ -28,8 +31,7 @@ class MockProcess:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, our own module
-            # -P: a signal.py in the user's folder must not become the standard library's.
-            [sys.executable, "-P", "-m", "hil_mock_device", *arguments],
+            [*SERVER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Ctrl-C at the terminal reaches this process only, which then ends the mock in order.
@@ -56,7 +58,10 @@ class MockProcess:
         if process.stdin:
             process.stdin.close()
         try:
-            process.wait(timeout=wait_s)
+            # The end of its output is noticed at once; `wait` with a timeout looks every 50 ms.
+            stdout = process.stdout
+            if not stdout or stdout.closed or _await_readable(stdout, wait_s):
+                process.wait(timeout=wait_s)
         except subprocess.TimeoutExpired:
             pass
         finally:  # after Ctrl-C in the wait, too
@@ -80,10 +85,8 @@ class MockProcess:
         stdout = self._process.stdout
         if stdout is None:
             raise TransportError("the mock server has no standard output")
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            if not selector.select(_START_S):
-                raise TransportError(f"the mock server did not start within {_START_S:g} s")
+        if not _await_readable(stdout, _START_S):
+            raise TransportError(f"the mock server did not start within {_START_S:g} s")
         line = stdout.readline()
         if not line:
             raise TransportError("the mock server ended before it listened")
@@ -91,3 +94,10 @@ class MockProcess:
         if "error" in announcement:
             raise ConfigError("mock device", [Problem("", announcement["error"])])
         return announcement
+
+
+def _await_readable(stream: IO[bytes], timeout_s: float) -> bool:
+    """Wait until there is something to read, or its end; tell whether that came in time."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))

@@ -211,6 +211,17 @@ def test_hash_of_what_is_said_does_not_depend_on_the_words(tmp_path: Path) -> No
     assert load(tmp_path, "campaign.seed=1").resolved_sha256 != whole.resolved_sha256
 
 
+def test_hash_of_a_campaign_is_that_of_earlier_versions(tmp_path: Path) -> None:
+    """Runs hold this hash: a new key with a default would keep them from being replayed."""
+    path = tmp_path / "old.toml"
+    path.write_text(
+        'schema_version = 1\n[campaign]\ntitle = "Old"\n[device]\nresource = "mock://quickstart"\n'
+    )
+    assert load_campaign(path).resolved_sha256 == (
+        "7bbfef44d7b9b8511fa8b2a156929ab010e7bd4ab80d131d17bd4815da72f888"
+    )
+
+
 def test_canonical_json_is_sorted_and_without_blanks(tmp_path: Path) -> None:
     text = canonical_json(load(tmp_path).config).decode()
     assert text.startswith('{"calibration":{"dead_r_squared":0.1,"glitch_share":0.005,')

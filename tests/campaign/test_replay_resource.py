@@ -7,7 +7,7 @@ import pytest
 
 import example_steps as example
 from hil.campaign.bench import check_resource, open_device
-from hil.campaign.replay_resource import ReplayResource, recording_of
+from hil.campaign.replay_resource import ReplayResource
 from hil.core.errors import DatasetError
 from hil.core.readout import ReadMode
 from hil_drivers.aimc_board import AimcBoard
@@ -49,11 +49,7 @@ def test_wrong_resource_is_refused(resource: str, words: str) -> None:
 
 def test_folder_that_is_no_run_is_a_dataset_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
-        recording_of("replay://absent", tmp_path)
-
-
-def test_other_resources_are_no_recording(tmp_path: Path) -> None:
-    assert recording_of("mock://quickstart", tmp_path) is None
+        ReplayResource.parse("replay://absent").load(tmp_path)
 
 
 def test_recording_opens_as_a_chip_with_its_faults(tmp_path: Path) -> None:

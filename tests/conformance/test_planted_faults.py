@@ -51,6 +51,7 @@ WHEN_SAFE = "it measures on request when safe"
 CLOSE_TWICE = "closing twice is no error"
 CLOSED = "a closed chip raises TransportError"
 AGAIN = "it can be connected to again and again"
+TELLS = "it tells whether a core still holds its weights"
 LEFT_SAFE = "the chip is left safe"
 
 
@@ -376,17 +377,17 @@ FAULTS: dict[type[Wrapped], tuple[str, ...]] = {
     CorrectsOneMeasurementAndShowsAnother: (TOGETHER,),
     RegistersHaveSevenBits: (REGISTERS, MODES),
     ModesShareRegisters: (MODES,),
-    ProgramsCore0Only: (CORES,),
+    ProgramsCore0Only: (CORES, TELLS),
     MissingCoresAreTheLastOne: (BAD_CORE,),
     RefusalsHaveNoNumber: (BAD_CORE,),
     RefusalsAreKeyErrors: (BAD_CORE,),
     CropsInputs: (BAD_SHAPE,),
-    TurnsWeights: (BAD_SHAPE, AFTER_REFUSAL),
-    TakesMinus128: (LOWEST,),
+    TurnsWeights: (BAD_SHAPE, AFTER_REFUSAL, TELLS),
+    TakesMinus128: (LOWEST, TELLS),
     CutsRegisters: (UNFIT,),
     ForgetsInputsAfterARefusal: (AFTER_REFUSAL,),
-    ResetForgetsWeights: (RESET,),
-    ConnectingForgetsWeights: (RECONNECT,),
+    ResetForgetsWeights: (RESET, TELLS),
+    ConnectingForgetsWeights: (RECONNECT, TELLS),
     SafeOnlyOnce: (SAFE, CLOSED),
     SafeIsForgottenAfterReading: (SAFE, LEFT_SAFE),
     SafeLocksForGood: (SAFE, WHEN_SAFE, CLOSED),

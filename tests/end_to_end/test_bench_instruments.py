@@ -86,8 +86,8 @@ def served_bench(speed: float) -> Iterator[ServedBench]:
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
-        assert all(" at " in line for line in lines), lines
-        yield ServedBench(process, *(line.split(" at ")[1].split()[0] for line in lines))
+        assert all("::" in line for line in lines), lines
+        yield ServedBench(process, *(line.strip() for line in lines))
     finally:
         process.kill()
         process.communicate(timeout=20)

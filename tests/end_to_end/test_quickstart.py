@@ -41,6 +41,12 @@ def exported(run: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
+def without_circumstance(tiles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return tiles without when they were calibrated, how old and how warm the chip was then."""
+    told = {"visit", "calibrated_utc", "age_s", "temperature_c", "setpoints"}
+    return [{name: tile[name] for name in tile if name not in told} for tile in tiles]
+
+
 def test_every_planned_step_is_finished(summary: dict[str, Any]) -> None:
     assert summary["status"] == "complete"
     assert [(step["core"], step["read_mode"]) for step in summary["steps"]] == [
@@ -146,7 +152,7 @@ def test_recording_served_as_a_device_gives_the_same_coefficients(folder: Path, 
         assert ended.code == 0, ended.stderr
     original = json.loads(exported(run, "json"))
     again = json.loads(exported(folder / "from-device", "json"))
-    assert again["cores"] == original["cores"]
+    assert without_circumstance(again["cores"]) == without_circumstance(original["cores"])
     assert again["source"]["chip"] == original["source"]["chip"]
 
 
@@ -193,7 +199,8 @@ def test_visa_gives_the_same_coefficients_as_the_raw_socket(folder: Path, run: P
     ended = hil("run", campaign, "--out", folder / "visa")
     assert ended.code == 0, ended.stderr
     original = json.loads(exported(run, "json"))["cores"]
-    assert json.loads(exported(folder / "visa", "json"))["cores"] == original[-2:]
+    again = json.loads(exported(folder / "visa", "json"))["cores"]
+    assert without_circumstance(again) == without_circumstance(original[-2:])
 
 
 def test_same_seed_gives_the_same_data_in_another_process(folder: Path, run: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 from benchmarks.run_differences import differences
 from benchmarks.served_chip import ServedChip
 from command_line import HIL, campaign_file, hil, start_hil
+from forked_hil import forked_hil
 
 PROFILE = """schema_version = 1
 name = "small"
@@ -63,9 +65,11 @@ def holds_durable_vectors(run: Path) -> bool:
     return False
 
 
-def start_and_reach_part(campaign: Path, run: Path, *, steps: int = 1) -> subprocess.Popen[str]:
+def start_and_reach_part(
+    campaign: Path, run: Path, *, steps: int = 1, script: Path = HIL
+) -> subprocess.Popen[str]:
     """Start a run, and wait until so many steps are finished and another one is being taken."""
-    process = start_hil("run", campaign, "--out", run)
+    process = start_hil("run", campaign, "--out", run, script=script)
     wait_until(lambda: len(events_of(run, "step")) >= steps and has_part(run))
     return process
 
@@ -80,7 +84,7 @@ def killed_run(campaign: Path, folder: Path, *, steps: int = 1) -> Path:
 
 def interrupted_run(campaign: Path, folder: Path) -> Path:
     """Return a run that somebody has stopped in a step."""
-    process = start_and_reach_part(campaign, folder / "run")
+    process = start_and_reach_part(campaign, folder / "run", script=forked_hil())
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     return folder / "run"
@@ -99,6 +103,12 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     done = hil("run", campaign, "--out", folder / "quiet")
     assert done.code == 0, done.stderr
     return campaign, folder / "quiet"
+
+
+@pytest.fixture(scope="module")
+def killed(quiet: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the same campaign that was killed in its second step or later, to be copied."""
+    return killed_run(quiet[0], tmp_path_factory.mktemp("killed"))
 
 
 @pytest.fixture
@@ -146,7 +156,7 @@ def test_abort_from_another_terminal_ends_the_run_and_it_goes_on(
     check_complete(run, reference)
 
 
-def test_killed_run_goes_on_after_its_last_whole_block(
+def test_killed_step_whose_chip_ended_with_it_begins_anew_and_has_the_same_bits(
     quiet: tuple[Path, Path], tmp_path: Path
 ) -> None:
     campaign, reference = quiet
@@ -160,17 +170,18 @@ def test_killed_run_goes_on_after_its_last_whole_block(
     after = [event["file"] for event in events_of(run, "step")]
     assert before <= set(after)
     assert len(after) == len(set(after)) == 4
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    went_on = [line for line in lines if line["event"] == "step_started" and line["vectors_done"]]
-    assert went_on
+    (aside,) = events_of(run, "suspect")
+    assert aside["vectors"] >= 64
+    assert "was programmed again: read under its former programming" in aside["reason"]
+    assert "was begun anew, since its core was programmed again" in hil("info", run).stdout
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "cut off", "no head"])
 def test_damaged_part_is_measured_again(
-    quiet: tuple[Path, Path], tmp_path: Path, damage: str
+    quiet: tuple[Path, Path], killed: Path, tmp_path: Path, damage: str
 ) -> None:
-    campaign, reference = quiet
-    run = killed_run(campaign, tmp_path)
+    _, reference = quiet
+    run = shutil.copytree(killed, tmp_path / "run")
     for part in run.glob("steps/*.part"):
         content = bytearray(part.read_bytes())
         if damage == "flipped bit":
@@ -313,10 +324,10 @@ def test_changed_campaign_is_refused_unless_it_is_accepted(
 
 
 def test_same_campaign_in_other_words_is_no_change(
-    quiet: tuple[Path, Path], tmp_path: Path
+    quiet: tuple[Path, Path], killed: Path, tmp_path: Path
 ) -> None:
     campaign, reference = quiet
-    run = killed_run(campaign, tmp_path)
+    run = shutil.copytree(killed, tmp_path / "run")
     same = campaign.with_name("same.toml")
     same.write_text("# a remark\n" + campaign.read_text())
     assert hil("resume", run, "--campaign", same).code == 0
@@ -331,10 +342,10 @@ def test_complete_run_is_printed(quiet: tuple[Path, Path]) -> None:
 
 
 def test_run_into_the_folder_of_one_that_was_killed_says_how_it_goes_on(
-    quiet: tuple[Path, Path], tmp_path: Path
+    quiet: tuple[Path, Path], killed: Path, tmp_path: Path
 ) -> None:
     campaign, _ = quiet
-    run = killed_run(campaign, tmp_path)
+    run = shutil.copytree(killed, tmp_path / "run")
     refused = hil("run", campaign, "--out", run)
     assert refused.code == 3
     assert f"hil resume {run} goes on" in refused.stderr
@@ -345,7 +356,7 @@ def test_second_process_cannot_go_on_with_a_run_that_is_being_written(
 ) -> None:
     campaign, reference = quiet
     run = tmp_path / "run"
-    process = start_and_reach_part(campaign, run)
+    process = start_and_reach_part(campaign, run, script=forked_hil())
     refused = hil("resume", run)
     process.communicate(timeout=60)
     assert refused.code == 3

@@ -39,7 +39,7 @@ def logged(run: Path, event: str) -> list[dict[str, Any]]:
 
 def asked(place: str, message: str) -> str:
     """Ask at a place that `hil mock serve` has announced."""
-    host, port = place.split(" at ")[1].split("::")[1:3]
+    host, port = place.split("::")[1:3]
     with socket.create_connection((host, int(port)), timeout=10) as client:
         client.sendall(f"{message}\n".encode())
         return client.makefile().readline().strip()
@@ -91,9 +91,7 @@ def test_time_of_a_served_mock_moves_chip_and_chamber_by_its_control_channel() -
     arguments = [part for way in ways for part in (way, "127.0.0.1:0")]
     process = start_hil("mock", "serve", *arguments, "--bench-speed", "0")
     assert process.stdout is not None
-    places = [process.stdout.readline() for _ in ways]
-    control = next(place for place in places if "control channel" in place)
-    chamber = next(place for place in places if "mock chamber" in place)
+    _, control, chamber = (process.stdout.readline() for _ in ways)
     assert asked(chamber, "TEMP:SETP 45;SIM:TIME?") == "0.0"
     assert asked(control, "MOCK:TIME:ADV 86400;MOCK:TIME?") == "86400"
     assert asked(chamber, "SIM:TIME?") == "86400.0"

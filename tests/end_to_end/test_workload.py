@@ -1,8 +1,11 @@
 """Weights and inputs of the user's own: spread over cores, one-sided, inverted, real."""
 
+import io
 import json
 import os
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +150,11 @@ def test_swap_bit_holds_the_sign_of_a_negative_gain(
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        pytest.param({"weights": np.zeros((4, 4), np.int8)}, "inputs: this array is missing",
+        pytest.param({"inputs": np.zeros((9, 4), np.int8)}, "weights: this array is missing",
                      id="array missing"),
         pytest.param({"weights": np.zeros((4, 4)), "inputs": np.zeros((9, 4), np.int8)},
-                     "float64 of shape (4, 4): must be int8", id="floats"),
+                     "float64 of shape (4, 4): must be int8, two axes; integers of -127 to 127 "
+                     "convert with .astype(np.int8)", id="floats"),
         pytest.param({"weights": np.zeros((4, 4), np.int8), "inputs": np.zeros((9, 5), np.int8)},
                      "inputs: have 5 rows, the weights 4", id="rows differ"),
         pytest.param({"weights": np.full((4, 4), -128, np.int8),
@@ -188,11 +192,120 @@ def test_workload_with_a_raw_member_is_refused(tmp_path: Path) -> None:
     assert "layer.npz: weights: is no array" in ended.stderr
 
 
-def test_single_array_as_workload_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "layer.npy", np.ones((4, 4), np.int8))
-    ended = hil("run", campaign_file(tmp_path, campaign='workload = "layer.npy"'))
-    assert ended.code == 3
-    assert "layer.npy: cannot be read as .npz: must be an .npz archive" in ended.stderr
+@pytest.fixture(scope="module")
+def weights_only(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, npt.NDArray[np.int8]]:
+    """Return a run of 300 x 20 weights without inputs, on cores of 256 x 32, and the weights."""
+    folder = tmp_path_factory.mktemp("weights")
+    weights = codes(np.random.default_rng(6), 300, 20)
+    np.save(folder / "layer.npy", weights)
+    profile = SMALL_CHIP.replace("rows = 32\ncolumns = 16", "rows = 256\ncolumns = 32")
+    (folder / "small.toml").write_text(
+        profile.replace("full_scale_products = 100000.0", "full_scale_products = 1000000.0")
+    )
+    path = campaign_file(
+        folder,
+        resource="mock://small.toml",
+        campaign='workload = "layer.npy"\nread_modes = ["one_phase"]',
+        vectors='calibration = 64\nverification = 32\namplitudes = "spread"',
+    )
+    ended = hil("run", path)
+    assert ended.code == 0, ended.stderr
+    return folder, weights
+
+
+def test_weights_alone_are_spread_over_cores_and_calibrated(
+    weights_only: tuple[Path, npt.NDArray[np.int8]],
+) -> None:
+    folder, weights = weights_only
+    summary = hil("info", folder / "run", "--json").json
+    steps = [(step["core"], step["columns_calibrated"]) for step in summary["steps"]]
+    assert steps == [(0, 20), (1, 20)]
+    layer = summary["layer"]["one_phase"]
+    assert layer["nmpu"] < 0.8 * layer["uncorrected"]
+    parts = []
+    for core in range(2):
+        with h5py.File(folder / f"run/steps/core0{core}_one_phase.h5") as step:
+            parts.append(step["weights"][:150, :20])
+    assert np.array_equal(np.concatenate(parts), weights)
+
+
+def test_vectors_of_weights_alone_are_drawn_for_the_whole_layer(
+    weights_only: tuple[Path, npt.NDArray[np.int8]],
+) -> None:
+    folder, _ = weights_only
+    inputs = []
+    for core in range(2):
+        with h5py.File(folder / f"run/steps/core0{core}_one_phase.h5") as step:
+            inputs.append(step["inputs"][...])
+            assert not inputs[-1][:, 150:].any(), "beyond the rows of the tile nothing is driven"
+    upper, lower = (part[:, :150].astype(float) for part in inputs)
+    assert upper.shape == (96, 150)
+    assert not np.array_equal(upper, lower)
+    # One amplitude for both halves of a vector: their lengths go together.
+    lengths = np.corrcoef(np.linalg.norm(upper, axis=1), np.linalg.norm(lower, axis=1))
+    assert lengths[0, 1] > 0.95
+
+
+def test_repaired_run_that_has_lost_no_part_keeps_the_sum_over_its_layer(
+    weights_only: tuple[Path, npt.NDArray[np.int8]], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(weights_only[0] / "run", broken)
+    lines = (broken / "journal.jsonl").read_text().splitlines(keepends=True)
+    (broken / "journal.jsonl").write_text("".join(lines[:-1]))  # the stop event
+    ended = hil("data", "repair", broken, "--out", tmp_path / "saved")
+    assert ended.code == 0, ended.stderr
+    before = hil("info", weights_only[0] / "run", "--json").json
+    after = hil("info", tmp_path / "saved", "--json").json
+    assert (before["status"], after["status"]) == ("complete", "incomplete")
+    assert after["layer"] == before["layer"] != {}
+
+
+def test_archive_without_inputs_is_weights_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "layer.npz", weights=np.ones((300, 20), np.int8))
+    campaign = campaign_file(tmp_path, campaign='workload = "layer.npz"')
+    ended = hil("plan", campaign, "--no-device")
+    assert ended.code == 0, ended.stderr
+    ended = hil("config", "check", campaign)
+    assert ended.code == 0, ended.stderr
+
+
+def weights_file(folder: Path, content: bytes) -> Path:
+    (folder / "layer.npy").write_bytes(content)
+    return campaign_file(folder, campaign='workload = "layer.npy"')
+
+
+def stored(save: Callable[..., None], **arrays: npt.NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    if save is np.save:
+        save(stream, *arrays.values())
+    else:
+        save(stream, **arrays)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(stored(np.save, w=np.ones((300, 20), np.int8))[:-7],
+                     "layer.npy: cannot be read as .npy", id="cut short"),
+        pytest.param(b"weights", "layer.npy: cannot be read as .npy", id="no array"),
+        pytest.param(stored(np.savez, weights=np.ones((300, 20), np.int8)),
+                     "cannot be read as .npy: is an .npz archive: name it .npz", id="archive"),
+        pytest.param(stored(np.save, w=np.ones((300, 20))),
+                     "weights: is float64 of shape (300, 20): must be int8, two axes; integers of "
+                     "-127 to 127 convert with .astype(np.int8)", id="floats"),
+        pytest.param(stored(np.save, w=np.ones(300, np.int8)),
+                     "weights: is int8 of shape (300,): must be int8, two axes", id="one axis"),
+        pytest.param(stored(np.save, w=np.full((4, 4), -128, np.int8)),
+                     "weights: holds -128", id="-128"),
+    ],
+)  # fmt: skip
+def test_bad_weights_alone_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    ended = hil("run", weights_file(tmp_path, content))
+    assert ended.code == 3, ended.stderr
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("name", ["layer.npz", "campaign.toml"])

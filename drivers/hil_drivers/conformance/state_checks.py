@@ -10,10 +10,10 @@ from hil.core.errors import DeviceError, TransportError
 from hil.core.nmpu_format import NmpuFormat
 from hil.core.readout import ReadMode
 from hil_drivers.chip_driver import ChipOptions
-from hil_drivers.conformance.check import Check, FailedError, expect, shown
+from hil_drivers.conformance.check import Check, FailedError, SkippedError, expect, shown
 from hil_drivers.conformance.nmpu_checks import registers_of
 from hil_drivers.conformance.readout_checks import check_counts, require_readable, require_weights
-from hil_drivers.conformance.workbench import Workbench
+from hil_drivers.conformance.workbench import Workbench, lacks_hardware
 
 _FOUR = ReadMode.FOUR_PHASE
 _CONNECTIONS = 10
@@ -39,6 +39,39 @@ def _reconnecting_keeps_weights(bench: Workbench) -> str:
     bench.let_go()
     found = _likeness(before, _net(bench, inputs))
     return f"readouts of two connections correlate by {found:.3f}"
+
+
+def _tells_what_it_holds(bench: Workbench) -> str:
+    weights = require_weights(bench)
+    if getattr(bench.chip, "holds", None) is None:
+        raise SkippedError("the driver has no holds: hil resume will program again")
+    others = weights.copy()
+    others[-1, -1] = -1 if others[-1, -1] == 1 else 1
+    for connection in ("that programmed it", "made anew"):
+        ask = bench.chip.holds  # type: ignore[attr-defined]  # a driver need not have it
+        for held, due in ((weights, True), (others, False)):
+            told = ask(bench.core, held)
+            what = "the weights it was given" if due else "weights that differ in one cell"
+            expect(
+                holds=isinstance(told, bool | np.bool_) and bool(told) is due,
+                otherwise=f"holds by the connection {connection}: {told!r} of {what}, {due} is due",
+            )
+        bench.let_go()
+    return f"true of its own weights, false of others, by two connections; {_count(bench)}"
+
+
+def _count(bench: Workbench) -> str:
+    ask = getattr(bench.chip, "times_programmed", None)
+    if ask is None:
+        return "the driver has no times_programmed"
+    before = ask(bench.core)
+    bench.program(bench.weights_to_work_with())
+    after = ask(bench.core)
+    expect(
+        holds=after == before + 1,
+        otherwise=f"times_programmed is {before} before programming once, {after} after it",
+    )
+    return f"times_programmed counts: {after}"
 
 
 def _is_safe_in_every_state(bench: Workbench) -> str:
@@ -104,6 +137,10 @@ def _is_closed_for_good(bench: Workbench) -> str:
         start = time.monotonic()
         try:
             ask()
+        except DeviceError as error:
+            if not lacks_hardware(error):
+                message = f"{name} after close: must be a TransportError, got {shown(error)}"
+                raise FailedError(message) from error
         except TransportError:
             slowest = max(slowest, time.monotonic() - start)
         except Exception as error:
@@ -165,4 +202,5 @@ STATE_CHECKS = (
     Check("closing twice is no error", _closes_twice),
     Check("a closed chip raises TransportError", _is_closed_for_good),
     Check("it can be connected to again and again", _connects_again_and_again),
+    Check("it tells whether a core still holds its weights", _tells_what_it_holds),
 )

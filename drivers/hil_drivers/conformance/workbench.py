@@ -12,11 +12,8 @@ import numpy.typing as npt
 from hil.core.errors import DeviceError
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ReadMode
-from hil_drivers.chip import Chip
+from hil_drivers.chip import HARDWARE_MISSING, Chip
 from hil_drivers.chip_driver import ChipDriver, ChipOptions
-
-HARDWARE_MISSING = -241
-"""With this number a chip refuses what needs an NMPU, if it has none (SCPI-99, chapter 21)."""
 
 _UNDEFINED_HEADER = -113
 _LARGEST_CODE = 127

@@ -7,7 +7,6 @@ passes it on. If that one is killed, they go on.
 
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from hil.core.ending_signals import ending_signals_heard
+
 _LOOK_EVERY_S = 0.1
 _SECOND_WISH_S = 10.0
 _LONGEST_WORDS = 2000
 _INTERRUPTED = 130
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,20 +179,9 @@ def _stop(processes: Iterable[ChipProcess]) -> None:
 def _heard() -> Iterator[list[int]]:
     """Collect the signals that ask to stop, for the length of the body."""
     asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # only that one hears any
-        yield asked
-        return
 
     def hear(number: int, _: FrameType | None) -> None:
         asked.append(number)
 
-    before = {
-        number: signal.signal(number, hear)
-        for number in _SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
-    }
-    try:
+    with ending_signals_heard(hear):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

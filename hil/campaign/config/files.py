@@ -109,11 +109,11 @@ def _check_workload(campaign: Campaign) -> None:
     if config.campaign.workload is None:
         return
     path = campaign.path.parent / config.campaign.workload
-    has = len(load_workload(path).inputs)
+    inputs = load_workload(path).inputs
     wanted = config.vectors.calibration + config.vectors.verification
-    if wanted > has:
+    if inputs is not None and wanted > len(inputs):
         message = (
-            f"hold {has} vectors: vectors.calibration + vectors.verification ask for {wanted}; "
-            "lower them in the campaign file"
+            f"hold {len(inputs)} vectors: vectors.calibration + vectors.verification ask for "
+            f"{wanted}; lower them in the campaign file"
         )
         raise ConfigError(str(path), [Problem("inputs", message)])

@@ -167,16 +167,21 @@ def guard_problems(
                     "campaign at once, so the guard would never pause it"
                 )
                 yield (*path, key), message
-        set_to = [quantities[name].value] if quantities[name].value is not None else []
-        swept = [value for sweep in sweeps if sweep.quantity == name for value in sweep.values]
-        refused = [value for value in swept or set_to if not limits.holds(value or 0.0)]
-        if refused:
-            values = ", ".join(f"{value:g}" for value in refused)
-            yield (
-                path,
-                (
-                    f"allows {limits}, but the campaign sets {name} to {values}: the guard would "
-                    "stop it there, and again whenever it is resumed; widen the limits or leave "
-                    "the value out"
-                ),
+        values = _values_beyond(limits, name, quantities[name].value, sweeps)
+        if values:
+            message = (
+                f"allows {limits}, but the campaign sets {name} to {values}: the guard would "
+                "stop it there, and again whenever it is resumed; widen the limits or leave "
+                "the value out"
             )
+            yield path, message
+
+
+def _values_beyond(
+    limits: LimitsOfReading, name: str, value: float | None, sweeps: Sequence[SweepSection]
+) -> str:
+    """Return the values that the campaign sets a quantity to although its guard refuses them."""
+    set_to = [] if value is None else [value]
+    swept = [value for sweep in sweeps if sweep.quantity == name for value in sweep.values]
+    refused = [value for value in swept or set_to if not limits.holds(value)]
+    return ", ".join(f"{value:g}" for value in refused)

@@ -109,6 +109,10 @@ class VectorsSection(BaseModel):
     """Vectors held out."""
     zeros: float = Field(default=0.3, ge=0, lt=1)
     """Share of zero inputs among the campaign's own vectors."""
+    # None is "full", and is no part of the resolved configuration: the hashes of runs from before
+    # there was this key stay, and they can be replayed and resumed.
+    amplitudes: Literal["full", "spread"] | None = None
+    """Whether the campaign's own vectors all reach full scale, or each an amplitude of its own."""
     block: int = Field(default=128, ge=1, le=4096)
     """Vectors sent, read and stored at a time."""
 

@@ -160,6 +160,8 @@ def _cores(
 
 
 def _vector_problems(campaign: Campaign, workload: Workload) -> list[Problem]:
+    if workload.inputs is None:
+        return []
     vectors = campaign.config.vectors
     wanted, has = vectors.calibration + vectors.verification, len(workload.inputs)
     if wanted <= has:

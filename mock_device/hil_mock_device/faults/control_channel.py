@@ -10,7 +10,8 @@ from hil_drivers.link import DeviceLink
 from hil_drivers.scpi import ScpiError, matches
 from hil_mock_device.bench_instruments.plain_instrument import PlainInstrument, number, only
 from hil_mock_device.environment import Environment
-from hil_mock_device.faults.fault_script import FaultRule, MockFault, parse_fault_script
+from hil_mock_device.faults.fault_kinds import MockFault
+from hil_mock_device.faults.fault_script import FaultRule, parse_fault_script
 from hil_mock_device.faults.injector import FaultInjector
 from hil_mock_device.firmware.call import refusal
 from hil_mock_device.silicon import Silicon

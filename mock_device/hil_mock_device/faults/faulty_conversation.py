@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from hil_drivers.scpi import ScpiError
 from hil_mock_device.conversation import Conversation, Disconnect, Outgoing, Wait
-from hil_mock_device.faults.fault_script import Aftermath, Direction, FaultRule, MockFault
+from hil_mock_device.faults.fault_kinds import Aftermath, Direction, MockFault
+from hil_mock_device.faults.fault_script import FaultRule
 from hil_mock_device.faults.injector import SLOWING, ArmedRule, FaultInjector
 from hil_mock_device.faults.message_splitter import MessageSplitter
 from hil_mock_device.faults.spoiling import (

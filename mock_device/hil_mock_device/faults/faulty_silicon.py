@@ -11,7 +11,8 @@ from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_drivers.scpi import ScpiError
 from hil_mock_device.environment import Environment
-from hil_mock_device.faults.fault_script import Event, FaultRule, MockFault
+from hil_mock_device.faults.fault_kinds import Event, MockFault
+from hil_mock_device.faults.fault_script import FaultRule
 from hil_mock_device.faults.injector import ArmedRule, FaultInjector
 from hil_mock_device.firmware.call import refusal
 from hil_mock_device.silicon import Silicon

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hil_mock_device.faults.fault_script import Event, FaultRule, FaultScript, MockFault
+from hil_mock_device.faults.fault_kinds import Event, MockFault
+from hil_mock_device.faults.fault_script import FaultRule, FaultScript
 
 SLOWING = frozenset({MockFault.LATENCY, MockFault.BANDWIDTH, MockFault.BAUD})
 """Faults that strike beside others."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from hil_drivers.link import encode_answer
 from hil_drivers.message_bytes import Checksum, checksum_of, split_tag
 from hil_mock_device.conversation import Disconnect, Outgoing, Piece, Wait
-from hil_mock_device.faults.fault_script import MockFault
+from hil_mock_device.faults.fault_kinds import MockFault
 from hil_mock_device.faults.injector import ArmedRule
 from hil_mock_device.faults.message_splitter import block_span
 
