@@ -156,7 +156,21 @@ def _nothing_left(found: Sequence[FoundCalibration], choice: CalibrationChoice) 
 
 
 def _error(run: RunSource, message: str, found: Sequence[FoundCalibration]) -> ConfigError:
-    lines = [str(each) for each in found[:_MOST_LISTED]]
-    if len(found) > _MOST_LISTED:
-        lines.append(f"{len(found) - _MOST_LISTED} more, see hil info")
-    return ConfigError(str(run.path), [Problem("", f"{message}; there are: {'; '.join(lines)}")])
+    # Of many, some of each visit: those of the first one alone would not say what can be chosen.
+    shown = _some_of_each_visit(found) if len(found) > _MOST_LISTED else list(found)
+    lines = [str(each) for each in shown]
+    if len(found) > len(shown):
+        lines.append(f"{len(found) - len(shown)} more, see hil info")
+    listed = "".join(f"\n  {line}" for line in lines)
+    return ConfigError(str(run.path), [Problem("", f"{message}; there are:{listed}")])
+
+
+def _some_of_each_visit(found: Sequence[FoundCalibration]) -> list[FoundCalibration]:
+    """Return as many as are listed: the first of each visit, the second, and so on, sorted."""
+    turns: dict[int, int] = defaultdict(int)
+    ranked: list[tuple[int, int, int]] = []
+    for each in found:
+        ranked.append((turns[each.key.visit], each.key.visit, len(ranked)))
+        turns[each.key.visit] += 1
+    places = sorted(place for _, _, place in sorted(ranked)[:_MOST_LISTED])
+    return [found[place] for place in places]

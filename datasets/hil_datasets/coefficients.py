@@ -1,7 +1,8 @@
 """A run's coefficients as one value: what the exporters write."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,14 @@ class TileCoefficients:
     """Outputs of the device's NMPU that differ from the integer model; None if not compared."""
     quality: ColumnQuality | None
     """How good each column is in numbers; None where the step file has none."""
-    setpoints: Mapping[str, float] | None = None
-    """What the campaign had set, by name; None where the run has one calibration of each tile."""
+    setpoints: Mapping[str, float] = field(default_factory=dict)
+    """What the campaign had set while it was calibrated, by name."""
+    temperature_c: float = math.nan
+    """Chip temperature when the calibration began, degrees Celsius; NaN if that is not known."""
+    age_s: float = math.nan
+    """Seconds since the core was programmed, when it began; NaN if that is not known."""
+    calibrated_utc: str = ""
+    """When it began, ISO 8601, UTC; empty if that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,6 @@ def collect_coefficients(
     source: str,
     steps: Iterable[StepRecord | StepFacts],
     *,
-    tells_circumstance: bool = False,
     campaigns: Collection[str] = (),
 ) -> CoefficientSet:
     """Gather the coefficients of finished calibrations.
@@ -89,8 +95,6 @@ def collect_coefficients(
         Name of the run, for messages.
     steps
         Its finished calibrations.
-    tells_circumstance
-        Whether each tile shall say under what it was calibrated, because the run has others.
     campaigns
         Hashes of the campaign files that the run went on with, or was merged of: its steps may
         have different ones of these. Without any they must have the same.
@@ -105,38 +109,9 @@ def collect_coefficients(
     common: list[dict[str, Any]] = []
     used: set[str] = set()
     for record in steps:
-        conclusion = record.conclusion
         used.add(record.origin.campaign_sha256)
-        ids = record.ids if isinstance(record, StepFacts) else StepFacts.of(record).ids
-        tiles.append(
-            TileCoefficients(
-                key=record.key,
-                shift=conclusion.fmt.shift,
-                output_lsb=conclusion.output_lsb,
-                registers=conclusion.registers,
-                flags=conclusion.flags,
-                first_row=record.origin.first_row,
-                rows_used=record.origin.rows_used,
-                first_column=record.origin.first_column,
-                columns_used=record.origin.columns_used,
-                raw_sha256=record.raw_sha256,
-                correction_id=ids.correction,
-                coefficients_id=ids.coefficients,
-                nmpu_mismatches=conclusion.nmpu_mismatches,
-                quality=conclusion.quality,
-                setpoints=setpoints_of(record) if tells_circumstance else None,
-            )
-        )
-        common.append(
-            {
-                "chip": record.origin.chip,
-                "campaign": _campaign(record.origin.campaign_sha256, campaigns),
-                # By name: a format need not be legal with another shift than its own.
-                "NMPU format": conclusion.fmt.to_dict() | {"shift": None},
-                "software": f"aimc-hil {record.origin.software.get('aimc-hil', 'unknown')}",
-                "number of columns": len(conclusion.flags),
-            }
-        )
+        tiles.append(_tile(record))
+        common.append(_common(record, campaigns))
     _check_one_run(source, tiles, common)
     return CoefficientSet(
         nmpu=common[0]["NMPU format"],
@@ -147,9 +122,43 @@ def collect_coefficients(
     )
 
 
-def _campaign(sha256: str, campaigns: Collection[str]) -> str | None:
-    """Return the campaign file that all steps must have; None if any of several will do."""
-    return None if sha256 in campaigns else sha256
+def _tile(record: StepRecord | StepFacts) -> TileCoefficients:
+    conclusion, origin = record.conclusion, record.origin
+    ids = record.ids if isinstance(record, StepFacts) else StepFacts.of(record).ids
+    return TileCoefficients(
+        key=record.key,
+        shift=conclusion.fmt.shift,
+        output_lsb=conclusion.output_lsb,
+        registers=conclusion.registers,
+        flags=conclusion.flags,
+        first_row=origin.first_row,
+        rows_used=origin.rows_used,
+        first_column=origin.first_column,
+        columns_used=origin.columns_used,
+        raw_sha256=record.raw_sha256,
+        correction_id=ids.correction,
+        coefficients_id=ids.coefficients,
+        nmpu_mismatches=conclusion.nmpu_mismatches,
+        quality=conclusion.quality,
+        setpoints=setpoints_of(record),
+        temperature_c=origin.temperature_c,
+        age_s=origin.circumstance.age_s,
+        calibrated_utc=origin.measured_utc,
+    )
+
+
+def _common(record: StepRecord | StepFacts, campaigns: Collection[str]) -> dict[str, Any]:
+    """Return what all steps of a set must have alike, by its name."""
+    conclusion, origin = record.conclusion, record.origin
+    of_several = origin.campaign_sha256 in campaigns
+    return {
+        "chip": origin.chip,
+        "campaign": None if of_several else origin.campaign_sha256,
+        # By name: a format need not be legal with another shift than its own.
+        "NMPU format": conclusion.fmt.to_dict() | {"shift": None},
+        "software": f"aimc-hil {origin.software.get('aimc-hil', 'unknown')}",
+        "number of columns": len(conclusion.flags),
+    }
 
 
 def _check_one_run(

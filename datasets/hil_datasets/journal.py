@@ -3,20 +3,17 @@
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hil.core.errors import DatasetError, Problem
-from hil.core.readout import ReadMode
 from hil_datasets.durable import names_failed_writes, sync_file
+from hil_datasets.journal_fields import EVENT_FIELDS, REQUIRED_FIELDS
 from hil_datasets.regular_file import read_regular
-from hil_datasets.step_files.stored_errors import errors_from_json
-from hil_datasets.step_kind import StepKind
-from hil_datasets.visit_terms import terms_from_json
 
-_SHA256 = re.compile("[0-9a-f]{64}")
+BEGINNINGS = frozenset({"start", "resume"})
+"""Events with which a process begins to write a run."""
 
 
 class Journal:
@@ -118,10 +115,10 @@ def parse_event(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise DatasetError(str(path), [Problem(where, "is no event: it has no text `event`")])
     what = event["event"]
-    readers = _READERS.get(what, {})
+    readers = EVENT_FIELDS.get(what, {})
     problems = [
         Problem(where, f"{what} event: {name}: missing")
-        for name in _REQUIRED.get(what, ())
+        for name in REQUIRED_FIELDS.get(what, ())
         if name not in event
     ]
     for name, read in readers.items():
@@ -133,199 +130,6 @@ def parse_event(path: Path, number: int, line: bytes) -> dict[str, Any]:
     if problems:
         raise DatasetError(str(path), problems)
     return event
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"is {value!r}: must be text")  # noqa: TRY004 - one error for what is stored
-    value.encode()  # JSON's escapes can make half a character, which nothing prints
-    return value
-
-
-def _texts(value: object) -> list[str]:
-    if not isinstance(value, list):
-        raise ValueError(f"is {value!r}: must be a list of texts")  # noqa: TRY004
-    return [_text(item) for item in value]
-
-
-def _named_texts(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError(f"is {value!r}: must be an object of texts")  # noqa: TRY004
-    return {_text(name): _text(item) for name, item in value.items()}
-
-
-def _seconds(value: object) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"is {value!r}: must be seconds, 0 or more, or null")
-    return float(value)
-
-
-def _counts(value: object) -> dict[str, int]:
-    if not isinstance(value, dict) or not all(
-        type(count) is int and count >= 0 for count in value.values()
-    ):
-        raise ValueError(f"is {value!r}: must be an object of numbers, 0 or more")
-    return {_text(name): count for name, count in value.items()}
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"is {value!r}: must be a number, 0 or more")
-    return value
-
-
-def _sources(value: object) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(source, dict) for source in value):
-        raise ValueError(f"is {value!r}: must be a list of objects")
-    for source in value:
-        _text(source.get("journal_sha256"))
-        _texts(source.get("steps"))
-    return value
-
-
-def _read_mode(value: object) -> ReadMode:
-    return ReadMode(_text(value))
-
-
-def _kind(value: object) -> StepKind:
-    return StepKind(_text(value))
-
-
-def _sha256(value: object) -> str:
-    if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
-        raise ValueError(f"is {value!r}: must be a SHA-256, 64 digits of 0-9 and a-f")
-    return value
-
-
-def _named_hashes(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError(f"is {value!r}: must be an object of SHA-256 hashes")  # noqa: TRY004
-    return {_text(name): _sha256(item) for name, item in value.items()}
-
-
-def _yes_or_no(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"is {value!r}: must be true or false")  # noqa: TRY004
-    return value
-
-
-def _refit_options(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.keys() != {"set", "calibration_vectors"}:
-        raise ValueError(f"is {value!r}: must be an object of set and calibration_vectors")
-    vectors = value["calibration_vectors"]
-    vectors = None if vectors is None else _number(vectors)
-    return {"set": _texts(value["set"]), "calibration_vectors": vectors}
-
-
-_BEGINNING: dict[str, Callable[[object], Any]] = {
-    "refit_of": _named_hashes,
-    "converted_from": _named_hashes,
-    "mapping_sha256": _sha256,
-    "synthesised": _yes_or_no,
-    "options": _refit_options,
-    "utc": _text,
-    "campaign": _text,
-    "campaign_sha256": _text,
-    "resolved_sha256": _text,
-    "resource": _text,
-    "chip": _text,
-    "identity": _named_texts,
-    "geometry": _counts,
-    "software": _named_texts,
-    "planned": _texts,
-    "visits": terms_from_json,
-    "work": _named_texts,
-    "instruments": _named_texts,
-}
-_READERS: dict[str, dict[str, Callable[[object], Any]]] = {
-    "start": _BEGINNING | {"title": _text, "replay_of": _named_texts, "replayed_run": _text},
-    "resume": _BEGINNING | {"config": _text, "accepted": _texts},
-    "program": {
-        "utc": _text,
-        "core": _number,
-        "weights": _text,
-        "bench_s": _seconds,
-        "step": _text,
-    },
-    "step": {
-        "utc": _text,
-        "core": _number,
-        "read_mode": _read_mode,
-        "visit": _number,
-        "kind": _kind,
-        "file": _text,
-        "raw_sha256": _text,
-        "concluded_sha256": _sha256,
-        "errors": errors_from_json,
-        "reason": _text,
-        "remark": _text,
-        "synthesised": _yes_or_no,
-    },
-    "skip": {
-        "utc": _text,
-        "step": _text,
-        "core": _number,
-        "read_mode": _read_mode,
-        "visit": _number,
-        "kind": _kind,
-        "reason": _text,
-    },
-    "fault": {
-        "utc": _text,
-        "step": _text,
-        "kind": _text,
-        "request": _text,
-        "detail": _text,
-        "recovered_s": _seconds,
-    },
-    "failure": {"utc": _text, "step": _text, "reason": _text},
-    "suspect": {
-        "utc": _text,
-        "step": _text,
-        "first_vector": _number,
-        "vectors": _number,
-        "reason": _text,
-        "file": _text,
-    },
-    "pause": {"utc": _text, "step": _text, "reason": _text},
-    "continue": {"utc": _text, "step": _text},
-    "repair": {
-        "utc": _text,
-        "of": _text,
-        "step": _text,
-        "state": _text,
-        "proof": _text,
-        "vectors": _number,
-        "vectors_lost": _number,
-        "raw_sha256": _text,
-        "was_raw_sha256": _text,
-        "lines_lost": _number,
-        "file": _text,
-        "lost": _texts,
-    },
-    "merge": {"utc": _text, "sources": _sources},
-    "split": {
-        "utc": _text,
-        "by": _text,
-        "part": _text,
-        "steps": _texts,
-        "journal_sha256": _text,
-    },
-    "stop": {
-        "utc": _text,
-        "status": _text,
-        "reason": _text,
-        "failed": _texts,
-        "faults": _counts,
-    },
-}
-_REQUIRED = {"step": ("core", "read_mode", "raw_sha256"), "skip": ("core", "read_mode")}
-
-
-BEGINNINGS = frozenset({"start", "resume"})
-"""Events with which a process begins to write a run."""
 
 
 def last_beginning(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

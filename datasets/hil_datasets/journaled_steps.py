@@ -12,10 +12,12 @@ from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ChipIdentity
 from hil_datasets.journal import BEGINNINGS
 from hil_datasets.journal_plan import check_skips, key_of
+from hil_datasets.journal_sequence import check_sequence
 from hil_datasets.run_source import StepFacts, ToldStep
 from hil_datasets.step import StepKey, StepKind, StepRecord
 from hil_datasets.step_files.concluded import concluded_misfit, concluded_sha256
 from hil_datasets.step_files.stored_errors import errors_misfit
+from hil_datasets.step_files.told_facts import facts_misfit, facts_sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,20 +34,32 @@ class JournaledSteps:
     """Errors of each finished step whose event tells them."""
     concluded: Mapping[StepKey, str] = field(default_factory=dict)
     """Hash of what was concluded from each; empty where an older event does not tell it."""
+    facts: Mapping[StepKey, str] = field(default_factory=dict)
+    """Hash of what each says besides; empty where an older event does not tell it."""
 
     @classmethod
     def of(cls, source: str, events: Iterable[Mapping[str, Any]]) -> Self:
-        """Return what the events of a journal say."""
+        """Return what the events of a journal say.
+
+        Raises
+        ------
+        DatasetError
+            If they come in an order in which no run writes them: a step may be another run's then.
+        """
+        events = list(events)
+        check_sequence(source, events)
         finished: dict[StepKey, str] = {}
         hashes: dict[str, None] = {}
         errors: dict[StepKey, Mapping[str, float]] = {}
         concluded: dict[StepKey, str] = {}
+        facts: dict[StepKey, str] = {}
         for event in events:
             if event["event"] == "step":
                 key = key_of(event)
                 finished[key] = event["raw_sha256"]
                 errors[key] = event.get("errors", {})
                 concluded[key] = event.get("concluded_sha256", "")
+                facts[key] = event.get("facts_sha256", "")
             elif event["event"] in BEGINNINGS and event.get("campaign_sha256") is not None:
                 hashes[event["campaign_sha256"]] = None
         return cls(
@@ -54,6 +68,7 @@ class JournaledSteps:
             campaign_hashes=tuple(hashes),
             errors={key: told for key, told in errors.items() if told},
             concluded=concluded,
+            facts=facts,
         )
 
     def wanted(
@@ -97,7 +112,8 @@ class JournaledSteps:
         Raises
         ------
         DatasetError
-            If it is another step, or one of another run, or something else was concluded from it.
+            If it is another step, or one of another run, or something else was concluded from it,
+            or it says something else of where it comes from.
         """
         told = ToldStep(
             key=step.key,
@@ -109,6 +125,11 @@ class JournaledSteps:
         journaled = self.concluded.get(key)
         if journaled and (
             message := concluded_misfit(concluded_sha256(step.conclusion), journaled)
+        ):
+            raise DatasetError(place, [Problem("/", message)])
+        journaled = self.facts.get(key)
+        if journaled and (
+            message := facts_misfit(facts_sha256(key, step.origin, step.conditions), journaled)
         ):
             raise DatasetError(place, [Problem("/", message)])
 

@@ -1,6 +1,5 @@
 """Steps and runs as xarray datasets: named axes, units, coordinates. xarray is an extra."""
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -8,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.errors import Problem
+from hil.core.extras import load_extra
 from hil.core.readout import ReadMode
 from hil_datasets.content_id import set_id
-from hil_datasets.export.extras import MissingExtraError
 from hil_datasets.run_source import Readouts, StepFacts
 from hil_datasets.step_files.concluded import concluded_arrays
 from hil_datasets.step_files.schema import (
@@ -189,8 +187,4 @@ def _step_attributes(facts: StepFacts) -> dict[str, Any]:
 
 
 def _xarray() -> Any:
-    try:
-        return importlib.import_module("xarray")
-    except ImportError as error:
-        reason = "needs xarray: pip install 'aimc-hil[xarray]'"
-        raise MissingExtraError("to_xarray", [Problem("", reason)]) from error
+    return load_extra("xarray", purpose="to_xarray", library="xarray", extra="xarray")

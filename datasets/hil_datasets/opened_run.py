@@ -168,6 +168,23 @@ class OpenedRun:
         told = {"title": self.title, "path": str(self.path), "status": self.status}
         return dataset.assign_attrs(told)
 
+    def history(self) -> "xarray.Dataset":
+        """Return the errors of all steps over (core, read_mode, visit, kind), and their age.
+
+        Raises
+        ------
+        MissingExtraError
+            If xarray is not installed: ``pip install 'aimc-hil[xarray]'``.
+        DatasetError
+            If a step cannot be read, or there is none.
+        """
+        from hil_datasets.labelled_history import history_dataset  # noqa: PLC0415 - an extra
+
+        if not self.steps:
+            raise DatasetError(str(self.path), [Problem("", "has no finished step")])
+        dataset = history_dataset(self.source.read_facts(key) for key in self.steps)
+        return dataset.assign_attrs({"title": self.title, "path": str(self.path)})
+
     def __enter__(self) -> Self:
         return self
 

@@ -89,6 +89,16 @@ class OpenedStep:
         return self.facts.conditions
 
     @property
+    def age_s(self) -> float:
+        """Seconds since the core was programmed, when the step began; NaN if that is not known."""
+        return self.facts.origin.circumstance.age_s
+
+    @property
+    def setpoints(self) -> dict[str, float]:
+        """What the campaign had set of the bench, by ``INSTRUMENT.QUANTITY``, each in its unit."""
+        return {each.name: each.setpoint for each in self.conditions if each.setpoint is not None}
+
+    @property
     def ids(self) -> StepIds:
         """Content hashes of readouts, correction and coefficients, each the parent of the next."""
         return self.facts.ids

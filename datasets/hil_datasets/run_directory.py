@@ -299,7 +299,9 @@ def open_directory(path: Path) -> RunDirectory:
         if not run.journal_path.is_file():
             from hil_datasets.found_runs import words_of_runs_below  # noqa: PLC0415 - builds on this
 
-            what = "no such folder" if not path.exists() else "no run: it has no journal.jsonl"
+            kind = "file or folder" if path.suffix else "folder"  # the packed run.hil.h5, perhaps
+            missing = f"no such {kind}"
+            what = missing if not path.exists() else "no run: it has no journal.jsonl"
             if path.is_dir():
                 what += words_of_runs_below(path)
             if path.is_file():

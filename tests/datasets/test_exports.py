@@ -136,6 +136,11 @@ def test_json_is_exactly_this_document(one_tile: CoefficientSet) -> None:
                     "condition": [1.0, 1.5, None],
                     "glitch_share": [0.0, 0.0625, 0.0],
                 },
+                "visit": 0,
+                "calibrated_utc": "2026-01-02T03:04:05+00:00",
+                "age_s": 60.5,
+                "temperature_c": 25.5,
+                "setpoints": {"chamber.temperature": 45.0},
             }
         ],
     }
@@ -170,8 +175,12 @@ def test_csv_is_exactly_these_rows(one_tile: CoefficientSet) -> None:
         "raw_sha256", "correction_id", "coefficients_id",
         "effective_bits", "inl", "residual_rms", "noise_rms", "saturated_share", "outlier_share",
         "condition", "glitch_share",
+        "visit", "calibrated_utc", "age_s", "temperature_c", "setpoints",
     ]  # fmt: skip
-    assert [row[13:] for row in rows] == [
+    assert [row[21:] for row in rows] == [
+        ["0", "2026-01-02T03:04:05+00:00", "60.5", "25.5", "chamber.temperature=45.0"]
+    ] * 3
+    assert [row[13:21] for row in rows] == [
         ["6.5", "0.25", "0.75", "0.5", "0.0", "0.0", "1.0", "0.0"],
         ["", "0.5", "0.0", "", "0.25", "0.125", "1.5", "0.0625"],
         ["0.0", "9.0", "9.5", "0.0", "1.0", "0.5", "", "0.0"],
@@ -191,7 +200,7 @@ def test_step_without_quality_exports_unknown_numbers(tmp_path: Path) -> None:
     (tile,) = json.loads(JSON.export(old))["cores"]
     assert tile["quality"]["effective_bits"] == [None, None, None]
     _, first, *_ = CSV.export(old).decode().splitlines()
-    assert first.endswith(f"{RAW_SHA256},{CORRECTION_ID},{COEFFICIENTS_ID},,,,,,,,")
+    assert f"{RAW_SHA256},{CORRECTION_ID},{COEFFICIENTS_ID},,,,,,,,,0,2026-01-02" in first
 
 
 def test_csv_has_one_row_per_column_of_every_tile(coefficients: CoefficientSet) -> None:

@@ -119,3 +119,24 @@ def test_replay_of_it_is_of_format_2_with_what_is_known(run: RunDirectory, tmp_p
         assert file.attrs["raw_sha256"] == RAW_SHA256
         assert file["timing/sequence"][...].tolist() == [-1, -1, -1]
     assert verify_run(tmp_path / "again").findings == ()
+
+
+def test_replay_of_it_keeps_ids_times_and_conditions_and_is_traced_to_it(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    new = tmp_path / "again"
+    assert hil("replay", run.path, "--out", new, "--quiet").code == 0
+    old, again = run.read_facts(CORE), open_directory(new).read_facts(CORE)
+    assert again.ids == old.ids
+    assert old.timing is not None
+    assert again.timing is not None
+    assert again.timing.began_utc == "2026-11-23T08:34:40.358673+00:00"
+    assert again.timing.first_vector.tolist() == [0, 32, 48]
+    assert again.timing.began_s.tolist() == old.timing.began_s.tolist()
+    assert [(each.name, each.setpoint) for each in again.conditions] == [
+        ("chamber.temperature", 20.0)
+    ]
+    way = hil("data", "trace", new, "--core", 0, "--column", 1, "--among", run.path, "--json")
+    assert way.code == 0
+    (parent,) = way.json["made_from"]
+    assert parent["run"] == str(run.path)

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 
 import example_steps as example
 from hil.core.errors import ConfigError, DatasetError
+from hil_datasets import open_run
 from hil_datasets.run_directory import create_run, open_directory
 
 RAW_SHA256 = "45bb9b5270023fadde8a9450e2df859e1e75f2d180eb38736bc595ff30126a12"
@@ -234,6 +236,9 @@ def test_steps_of_two_chips_are_refused(tmp_path: Path) -> None:
     run = example.write_run(tmp_path / "run", example.ONE, example.OTHER_CORE)
     origin = replace(example.ORIGIN, chip=replace(example.CHIP, serial="43"))
     example.write_step(run.step_path(example.OTHER_CORE), example.OTHER_CORE, origin=origin)
+    lines = [json.loads(line) for line in run.journal_path.read_text().splitlines()]
+    older = [{key: line[key] for key in line if key != "facts_sha256"} for line in lines]
+    run.journal_path.write_text("".join(json.dumps(line) + "\n" for line in older))
     with pytest.raises(DatasetError) as caught:
         list(run.read_steps())
     assert str(caught.value) == (
@@ -302,3 +307,8 @@ def test_folder_with_something_else_beside_a_campaign_file_is_not_taken(tmp_path
     (tmp_path / "run" / "steps" / "core00_one_phase.h5").write_text("precious")
     with pytest.raises(ConfigError, match="is not empty"):
         create_run(tmp_path / "run", b"second")
+
+
+def test_name_that_may_be_a_files_is_told_of_both(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nothing\.h5: no such file or folder$"):
+        open_run(tmp_path / "nothing.h5")

@@ -12,7 +12,7 @@ import pytest
 import example_steps as example
 import visited_run
 from hil.core.errors import ConfigError, DatasetError
-from hil_datasets.export.extras import MissingExtraError
+from hil.core.extras import MissingExtraError
 from hil_datasets.integrity.run_check import verify_run
 from hil_datasets.packed.compression import COMPRESSIONS
 from hil_datasets.packed.pack import PackOptions, pack_run

@@ -16,6 +16,7 @@ from hil.core.readout import ReadMode
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
 from hil_datasets.export.exported import AffineTile, ExportedSet, format_of, identity_of
 from hil_datasets.export.origin import TILE_IDS, ids_of, source_of
+from hil_datasets.export.quality_fields import circumstance_of
 
 _FORMAT = "hil-aihwkit"
 LEFT_OUT = (
@@ -98,6 +99,7 @@ def _tile(tile: TileCoefficients, coefficients: CoefficientSet) -> dict[str, Any
         "core": tile.key.core,
         "read_mode": str(tile.key.read_mode),
         **ids_of(tile),
+        **circumstance_of(tile),
         "columns_used": tile.columns_used,
         "mapping_scales": scale.tolist(),
         "bias": offset.tolist(),

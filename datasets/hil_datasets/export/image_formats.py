@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hil.core.extras import load_extra
 from hil.core.readout import ReadMode
 from hil_datasets.coefficients import CoefficientSet
 from hil_datasets.export.exported import (
@@ -16,8 +17,8 @@ from hil_datasets.export.exported import (
     identity_of,
     registers_of,
 )
-from hil_datasets.export.extras import load_extra
 from hil_datasets.export.origin import TILE_IDS, ids_of, source_of
+from hil_datasets.export.quality_fields import circumstance_of
 from hil_datasets.export.register_image import (
     LARGEST_SPAN,
     MemoryImage,
@@ -59,10 +60,7 @@ def to_hex(image: MemoryImage) -> bytes:
     MissingExtraError
         If intelhex is not installed.
     """
-    whole, text = (
-        load_extra("intelhex", format_name="hex", library="intelhex").IntelHex(),
-        io.StringIO(),
-    )
+    whole, text = _intelhex().IntelHex(), io.StringIO()
     for address, content in image.runs():
         whole.frombytes(content, offset=address)
     whole.write_hex_file(text)
@@ -107,6 +105,7 @@ def make_manifest(
                 "read_mode": str(tile.key.read_mode),
                 "output_lsb": tile.output_lsb,
                 **ids_of(tile),
+                **circumstance_of(tile),
             }
             for tile in coefficients.tiles
         ],
@@ -124,7 +123,7 @@ def read_hex(content: bytes, manifest: bytes, map_file: MapFile) -> ExportedSet:
     ValueError
         If image, manifest and map do not belong together, or the image is damaged.
     """
-    module = load_extra("intelhex", format_name="hex", library="intelhex")
+    module = _intelhex()
     try:
         whole = module.IntelHex(io.StringIO(content.decode("ascii")))
     except module.IntelHexError as error:
@@ -173,6 +172,10 @@ def _read(image: MemoryImage, content: bytes, manifest: bytes, map_file: MapFile
         chip=identity_of(told["source"]["chip"]),
         coefficients_id=told["coefficients_id"],
     )
+
+
+def _intelhex() -> Any:
+    return load_extra("intelhex", purpose="format hex", library="intelhex", extra="exporters")
 
 
 def _tile(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hil_datasets.coefficients import CoefficientSet, TileCoefficients
+from hil_datasets.export.quality_fields import circumstance_of, setpoint_words
 from hil_datasets.step import StepKey
 
 TILE_IDS = ("raw_sha256", "correction_id", "coefficients_id")
@@ -66,7 +67,15 @@ def provenance_lines(coefficients: CoefficientSet) -> list[str]:
         f"NMPU coefficients of {_harmless(str(coefficients.chip))}",
         f"written by {_harmless(coefficients.software)}; do not edit",
         *origin_lines(coefficients),
+        *(_harmless(circumstance_line(tile)) for tile in coefficients.tiles),
     ]
+
+
+def circumstance_line(tile: TileCoefficients) -> str:
+    """Return under what a tile was calibrated: ``NAME=VALUE`` texts behind its name."""
+    known = circumstance_of(tile) | {"setpoints": None}
+    words = [f"{name}={value}" for name, value in known.items() if value is not None]
+    return " ".join(["calibrated", tile_name(tile), *words, *setpoint_words(tile)])
 
 
 _HARMLESS = frozenset(" +,-.:;=()")

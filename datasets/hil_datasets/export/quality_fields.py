@@ -26,8 +26,22 @@ def quality_by_field(tile: TileCoefficients) -> dict[str, list[float | None]]:
     }
 
 
+CIRCUMSTANCE_FIELDS = ("visit", "calibrated_utc", "age_s", "temperature_c", "setpoints")
+"""Names of what tells under what a tile was calibrated, in order."""
+
+
 def circumstance_of(tile: TileCoefficients) -> dict[str, Any]:
-    """Return under what a tile was calibrated; nothing where the run has no other calibration."""
-    if tile.setpoints is None:
-        return {}
-    return {"visit": tile.key.visit, "setpoints": dict(tile.setpoints)}
+    """Return under what a tile was calibrated, by name; None for what is not known."""
+    known = (
+        tile.key.visit,
+        tile.calibrated_utc or None,
+        tile.age_s if math.isfinite(tile.age_s) else None,
+        tile.temperature_c if math.isfinite(tile.temperature_c) else None,
+        dict(tile.setpoints),
+    )
+    return dict(zip(CIRCUMSTANCE_FIELDS, known, strict=True))
+
+
+def setpoint_words(tile: TileCoefficients) -> list[str]:
+    """Return what was set as ``NAME=VALUE`` texts; the values read back to the same numbers."""
+    return [f"{name}={value!r}" for name, value in tile.setpoints.items()]

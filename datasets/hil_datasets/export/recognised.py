@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.extras import MissingExtraError
 from hil.core.regular_file import read_regular_file
 from hil_datasets.export import exporter as formats
 from hil_datasets.export.exported import ExportedSet
 from hil_datasets.export.exporter import Exporter, ExportRequest
-from hil_datasets.export.extras import MissingExtraError
 from hil_datasets.export.image_formats import manifest_name
 from hil_datasets.export.readmemh_format import parameters_name
 from hil_datasets.export.register_map import MapFile

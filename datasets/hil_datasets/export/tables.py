@@ -70,10 +70,7 @@ def coefficient_texts(coefficients: CoefficientSet) -> dict[str, str]:
     source = source_of(coefficients)
     for name in TILE_IDS:
         source[name] = {tile_name(tile): ids_of(tile)[name] for tile in coefficients.tiles}
-    if any(tile.setpoints is not None for tile in coefficients.tiles):
-        source["circumstance"] = {
-            tile_name(tile): circumstance_of(tile) for tile in coefficients.tiles
-        }
+    source["circumstance"] = {tile_name(tile): circumstance_of(tile) for tile in coefficients.tiles}
     return {
         "nmpu": json_text(dict(coefficients.nmpu)),
         "source": json_text(source),

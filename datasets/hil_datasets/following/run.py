@@ -23,7 +23,7 @@ from hil_datasets.journal import BEGINNINGS, parse_event
 from hil_datasets.regular_file import LARGEST_LINES_BYTES, check_regular
 from hil_datasets.run_directory import RunDirectory, key_of, open_directory
 from hil_datasets.step import StepKey, StepRecord
-from hil_datasets.step_files.group import DAMAGE
+from hil_datasets.step_files.damage import DAMAGE
 
 _PART_ENDING = ".h5" + PART_SUFFIX
 

@@ -38,6 +38,8 @@ class Finding:
     """Line of a text file, or object in an HDF5 file."""
     message: str
     """What is wrong, with the value and what is allowed."""
+    step: str = ""
+    """Planned step that has no end; empty for any other problem."""
 
     def __str__(self) -> str:
         place = f"{self.path}: {self.where}" if self.where else self.path
@@ -60,8 +62,22 @@ class RunFindings:
     """Every problem; none where the run is whole."""
     notes: tuple[str, ...] = ()
     """What is no problem and still worth knowing: what a repair has lost."""
+    planned_steps: int = 0
+    """Steps that the run was to take; 0 where its journal does not say."""
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is wrong."""
         return not self.findings
+
+    @property
+    def unfinished_steps(self) -> int:
+        """How many planned steps have no end."""
+        return sum(bool(finding.step) for finding in self.findings)
+
+    @property
+    def is_only_unfinished(self) -> bool:
+        """Whether all that is wrong is that the run has not come to its end: nothing is damaged."""
+        return bool(self.findings) and all(
+            finding.kind is FindingKind.UNFINISHED for finding in self.findings
+        )

@@ -8,6 +8,7 @@ from typing import Any
 from hil.core.errors import DatasetError
 from hil_datasets.integrity.finding import Finding, FindingKind
 from hil_datasets.journal import BEGINNINGS, parse_event
+from hil_datasets.journal_sequence import order_problems, sequence_problems
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import key_of
 from hil_datasets.step import StepKey
@@ -103,28 +104,10 @@ def _finding(kind: FindingKind, where: str, message: str) -> Finding:
 
 def _sequence(lines: Sequence[JournalLine]) -> Iterator[Finding]:
     """Yield what comes in an order in which no run writes it."""
-    good = [line for line in lines if line.event]
-    if not good or good[0].event["event"] not in {"start", "repair"}:
+    good = [(line.number, line.event) for line in lines if line.event]
+    if not good or good[0][1]["event"] not in {"start", "repair"}:
         yield _finding(
             FindingKind.SEQUENCE, "line 1", "must be a start event: the beginning is gone"
         )
-    has_begun, has_stopped = False, False
-    finished: dict[StepKey, int] = {}
-    for line in good:
-        event, where = line.event, f"line {line.number}"
-        what = event["event"]
-        if what == "start" and has_begun:
-            yield _finding(FindingKind.SEQUENCE, where, "is a second start of the run")
-        if has_stopped and what not in {"resume", "repair", "merge", "split", "start", "stop"}:
-            message = f"a {what} event after the run stopped, without a resume between them"
-            yield _finding(FindingKind.SEQUENCE, where, message)
-        has_begun = has_begun or what == "start"
-        has_stopped = what == "stop" or (
-            has_stopped and what not in BEGINNINGS | {"repair", "merge", "split"}
-        )
-        if what == "step":
-            key = key_of(event)
-            if key in finished:
-                message = f"{key.name} is finished a second time, after line {finished[key]}"
-                yield _finding(FindingKind.SEQUENCE, where, message)
-            finished[key] = line.number
+    for problem in (*sequence_problems(good), *order_problems(good)):
+        yield _finding(FindingKind.SEQUENCE, problem.where, problem.message)

@@ -11,13 +11,18 @@ from hil_datasets.integrity.finding import Finding, FindingKind
 from hil_datasets.integrity.journal_check import JOURNAL, CheckedJournal
 from hil_datasets.integrity.repair_notes import RepairNotes
 from hil_datasets.journal import BEGINNINGS
+from hil_datasets.journal_sequence import file_of, file_problem
 from hil_datasets.regular_file import read_regular
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step_files.concluded import concluded_misfit
 from hil_datasets.step_files.stored_errors import errors_misfit
+from hil_datasets.step_files.told_facts import facts_misfit
+from hil_datasets.step_programming import StepProgrammings
 from hil_datasets.trace.beginning import MAPPING_FILE
 
 _REFERENCE, _FOREIGN = FindingKind.REFERENCE, FindingKind.FOREIGN
+_NAMING = frozenset({"skip", "fault", "failure", "suspect", "pause", "continue", "begin"})
+"""Events that name a step of the run."""
 
 Facts = Mapping[str, Mapping[str, Any]]
 """What each step file says of itself, by its name in the run."""
@@ -96,27 +101,23 @@ def check_references(
     yield from _facts_against_journal(journal, facts)
     yield from _chips(journal, facts)
     yield from _corrections(journal, facts, repairs)
+    yield from _programmings(journal, facts)
     yield from _names_in_events(journal)
     yield from _unfinished(journal, repairs)
 
 
-def _file_of(name: str) -> str:
-    return f"steps/{name}.h5"
-
-
 def _steps_of_journal(run: RunDirectory, journal: CheckedJournal) -> Iterator[Finding]:
     for key, event in journal.steps.items():
-        file = _file_of(key.name)
+        file = file_of(key.name)
         if not (run.path / file).exists():
             message = "no such file, and the journal calls the step finished"
             yield Finding(kind=_REFERENCE, path=file, message=message)
-        if event.get("file", file) != file:
-            message = f"the step event of {key.name} names {event['file']!r}: must be {file}"
+        if message := file_problem(event):
             yield Finding(kind=_REFERENCE, path=JOURNAL, message=message)
 
 
 def _unnamed_files(run: RunDirectory, journal: CheckedJournal) -> Iterator[Finding]:
-    named = {_file_of(key.name) for key in journal.steps}
+    named = {file_of(key.name) for key in journal.steps}
     suspect = {event["file"] for event in journal.of("suspect") if "file" in event}
     for folder, names in (("steps", named), ("suspect", suspect)):
         suffix = ".h5" if folder == "steps" else ".npz"
@@ -136,9 +137,9 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
     hashes = {
         event["campaign_sha256"] for event in journal.of(*BEGINNINGS) if "campaign_sha256" in event
     }
-    events = {_file_of(key.name): event for key, event in journal.steps.items()}
+    events = {file_of(key.name): event for key, event in journal.steps.items()}
     for file, said in facts.items():
-        if "name" in said and _file_of(said["name"]) != file:
+        if "name" in said and file_of(said["name"]) != file:
             yield Finding(kind=_FOREIGN, path=file, where="/", message=f"holds step {said['name']}")
         event = events.get(file, {})
         message = errors_misfit(_errors_of(said), event.get("errors", {}))
@@ -147,6 +148,10 @@ def _facts_against_journal(journal: CheckedJournal, facts: Facts) -> Iterator[Fi
         if "concluded_sha256" in said:
             journaled = event.get("concluded_sha256", "")
             if message := concluded_misfit(said["concluded_sha256"], journaled):
+                yield Finding(kind=FindingKind.HASH, path=file, where="/", message=message)
+        if "facts_sha256" in said:
+            journaled = event.get("facts_sha256", "")
+            if message := facts_misfit(said["facts_sha256"], journaled):
                 yield Finding(kind=FindingKind.HASH, path=file, where="/", message=message)
         wanted = event.get("raw_sha256")
         for name, allowed in (
@@ -169,6 +174,24 @@ def notes_of_journal(journal: CheckedJournal) -> Iterator[str]:
             f"{JOURNAL}: does not hold the conclusions of {len(untold)} of {len(journal.steps)} "
             "steps (older software wrote it): whether they were changed is not seen"
         )
+    unsaid = [
+        key
+        for key, event in journal.steps.items()
+        if "concluded_sha256" in event and "facts_sha256" not in event
+    ]
+    if unsaid:
+        yield (
+            f"{JOURNAL}: does not hold what {len(unsaid)} of {len(journal.steps)} steps say of "
+            "chip, tile and circumstance (older software wrote it): whether that was changed is "
+            "not seen"
+        )
+    for event in journal.of("suspect"):
+        if "programming" in event:
+            vectors, file = event.get("vectors", 0), event.get("file", "")
+            yield (
+                f"{event.get('step', '')} was begun anew: {vectors} vectors of a former "
+                f"programming are not used ({file})"
+            )
 
 
 def _errors_of(said: Mapping[str, Any]) -> dict[str, float]:
@@ -217,6 +240,17 @@ def _corrections(journal: CheckedJournal, facts: Facts, repairs: RepairNotes) ->
         yield Finding(kind=_REFERENCE, path=file, where="/circumstance", message=message)
 
 
+def _programmings(journal: CheckedJournal, facts: Facts) -> Iterator[Finding]:
+    """Yield steps whose readouts are of more than one programming of their core."""
+    lines = ((line.number, line.event) for line in journal.lines if line.event)
+    programmings = StepProgrammings(lines)
+    for key in journal.steps:
+        file = file_of(key.name)
+        read_s = facts.get(file, {}).get("first_read_s", math.nan)
+        if message := programmings.problem(key, read_s=read_s):
+            yield Finding(kind=FindingKind.SEQUENCE, path=file, where="/raw", message=message)
+
+
 def _names_in_events(journal: CheckedJournal) -> Iterator[Finding]:
     """Yield events of steps that the run does not have."""
     if not journal.planned:
@@ -227,7 +261,7 @@ def _names_in_events(journal: CheckedJournal) -> Iterator[Finding]:
     for line in journal.lines:
         event = line.event
         what = event.get("event", "")
-        if what not in {"skip", "fault", "failure", "suspect", "pause", "continue"}:
+        if what not in _NAMING:
             continue
         name = event.get("step", "")  # empty where a fault of the link was in none
         if name and name not in known:
@@ -244,7 +278,7 @@ def _unfinished(journal: CheckedJournal, repairs: RepairNotes) -> Iterator[Findi
     for name in journal.planned:
         if name not in done | failed | repairs.lost_steps:
             message = f"step {name} was planned and is not finished"
-            yield Finding(kind=FindingKind.UNFINISHED, path=JOURNAL, message=message)
+            yield Finding(kind=FindingKind.UNFINISHED, path=JOURNAL, message=message, step=name)
     last = journal.events[-1]["event"] if journal.events else ""
     if journal.events and last != "stop":
         message = f"has no stop after its last event, {last}: the run was killed, or is running"

@@ -14,7 +14,12 @@ from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedErro
 from hil_datasets.integrity.index_check import words_of
 from hil_datasets.integrity.journal_check import CheckedJournal, check_journal
 from hil_datasets.integrity.kept_files import copy_campaigns, copy_others
-from hil_datasets.integrity.repaired_journal import StepLoss, write_beginnings, write_journal
+from hil_datasets.integrity.repaired_journal import (
+    StepLoss,
+    doubted_steps,
+    write_beginnings,
+    write_journal,
+)
 from hil_datasets.integrity.run_check import verify_run
 from hil_datasets.integrity.salvaged_step import (
     Conclude,
@@ -23,17 +28,27 @@ from hil_datasets.integrity.salvaged_step import (
     read_salvaged,
     store_salvaged,
 )
+from hil_datasets.integrity.steps_left import (
+    PART,
+    STEP,
+    calibrations_first,
+    never_taken,
+    step_files,
+)
 from hil_datasets.integrity.superblock import HEAD_BYTES, mend_head
 from hil_datasets.new_folder import new_folder
 from hil_datasets.run_directory import RunDirectory, create_run
+from hil_datasets.run_source import StepFacts
 from hil_datasets.seal import check_seal
-from hil_datasets.step import StepConclusion, StepKey, StepKind
+from hil_datasets.step import StepConclusion, StepKey
 from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.told_facts import facts_sha256
 
 OnProgress = Callable[[int, int], None]
 ConcludeBy = Callable[[RunDirectory], Conclude]
-_STEP, _PART = ".h5", ".h5.part"
+_HASHES = ("raw_sha256", "concluded_sha256", "facts_sha256")
+_OTHER_FACTS = "what its file said of chip, tile, counters, circumstance, conditions or software"
 _INDEX_BYTES = 128 << 20
 """Room for an index, in the process that reads or makes it."""
 
@@ -94,7 +109,7 @@ def repair_run(
         If the folder `out` cannot be used.
     """
     run = RunDirectory(path)
-    files = _step_files(run)
+    files = step_files(run)
     journal = _journal_of(run, files)
     campaign = run.read_campaign() if run.campaign_path.is_file() else b""
     with (
@@ -114,13 +129,13 @@ def repair_run(
         )
         files_lost = copy_campaigns(run, repaired, journal)
         write_beginnings(repaired, journal)
-        for done, (name, file) in enumerate(sorted(files.items(), key=_order), start=1):
+        for done, (name, file) in enumerate(sorted(files.items(), key=calibrations_first), start=1):
             repair.take(name, file)
             on_progress(done, len(files))
         for key in sorted(journal.steps):
             if key.name not in files:
                 repair.lose(key.name, "its file is missing")
-        for name in _never_taken(journal, files):
+        for name in never_taken(journal, files):
             repair.lose(name, "it was planned and never begun")
         files_lost |= copy_others(run, repaired, journal, reader)
         lines_lost = write_journal(
@@ -135,29 +150,6 @@ def repair_run(
         files_lost=files_lost,
         findings=verify_run(out, patience_s=patience_s),
     )
-
-
-def _order(item: tuple[str, Path]) -> tuple[int, str]:
-    """Sort calibrations first: others carry their corrections."""
-    name = item[0]
-    kinds = [kind for kind in StepKind if kind is not StepKind.CALIBRATE]
-    return int(any(name.endswith(f"_{kind}") for kind in kinds)), name
-
-
-def _step_files(run: RunDirectory) -> dict[str, Path]:
-    """Return the file of each step by its name: the finished one, or else the partial one."""
-    found: dict[str, Path] = {}
-    for suffix in (_STEP, _PART):
-        for path in sorted((run.path / "steps").glob(f"*{suffix}")):
-            if path.is_file():
-                found.setdefault(path.name.removesuffix(suffix), path)
-    return found
-
-
-def _never_taken(journal: CheckedJournal, files: Mapping[str, Path]) -> list[str]:
-    known = {key.name for key in (*journal.steps, *journal.skipped)} | set(files)
-    known |= {event.get("step", "") for event in journal.of("failure")}
-    return [name for name in journal.planned if name not in known]
 
 
 def _journal_of(run: RunDirectory, files: Mapping[str, Path]) -> CheckedJournal:
@@ -186,12 +178,9 @@ class _Repair:
         self._reader = reader
         self._scratch = scratch
         self._conclude = conclude
-        self._hashes = {key.name: event["raw_sha256"] for key, event in journal.steps.items()}
-        self._concluded = {
-            key.name: event["concluded_sha256"]
-            for key, event in journal.steps.items()
-            if "concluded_sha256" in event
-        }
+        self._told = {key.name: event for key, event in journal.steps.items()}
+        self._hashes = {name: event["raw_sha256"] for name, event in self._told.items()}
+        self._doubts = doubted_steps(journal)
         self._words = {key.name: words_of(key) for key in journal.steps}
         self._conclusions: dict[str, StepConclusion] = {}
         self.whole: list[str] = []
@@ -201,7 +190,7 @@ class _Repair:
 
     def take(self, name: str, file: Path) -> None:
         """Copy a step that is whole, salvage another one, or say that it is lost."""
-        is_part = file.name.endswith(_PART)
+        is_part = file.name.endswith(PART)
         if not is_part and self._is_whole(name, file):
             self._keep(name, file)
             return
@@ -234,7 +223,7 @@ class _Repair:
             )
 
     def _forget(self, name: str) -> None:
-        for suffix in (_STEP, _PART, ".h5.making"):
+        for suffix in (STEP, PART, ".h5.making"):
             (self._repaired.path / "steps" / f"{name}{suffix}").unlink(missing_ok=True)
 
     def _is_whole(self, name: str, file: Path) -> bool:
@@ -245,34 +234,37 @@ class _Repair:
         if any("facts" not in answer for answer in answers):
             return False
         facts: dict[str, Any] = next((each["facts"] for each in answers), {})
-        return (
-            facts.get("name") == name
-            and self._hashes.get(name) in {None, facts.get("raw_sha256")}
-            and self._concluded.get(name) in {None, facts.get("concluded_sha256")}
+        told = self._told.get(name, {})
+        return facts.get("name") == name and all(
+            told.get(what, facts.get(what)) == facts.get(what) for what in _HASHES
         )
 
     def _keep(self, name: str, file: Path) -> None:
-        target = self._repaired.path / "steps" / f"{name}{_STEP}"
+        target = self._repaired.path / "steps" / f"{name}{STEP}"
         shutil.copyfile(file, target)
         record = read_step(target)
         if record.key.name != name:
             raise NotConcludedError(f"it holds step {record.key.name}")
-        self._remember(record.key, record.raw_sha256, record.conclusion)
+        self._remember(StepFacts.of(record))
         self.whole.append(name)
         if name not in self._hashes:
             self._note(name, state="found", lost=("its line of the journal",))
+        elif name in self._doubts:
+            self._note(name, state="found", lost=self._doubts[name])
 
-    def _remember(self, key: StepKey, raw_sha256: str, conclusion: StepConclusion) -> None:
-        self._conclusions[key.name] = conclusion
+    def _remember(self, step: StepFacts) -> None:
+        key = step.key
+        self._conclusions[key.name] = step.conclusion
         self.kept[key] = {
             "core": key.core,
             "read_mode": str(key.read_mode),
             "visit": key.visit,
             "kind": str(key.kind),
-            "file": f"steps/{key.name}{_STEP}",
-            "raw_sha256": raw_sha256,
-            "concluded_sha256": concluded_sha256(conclusion),
-            "errors": conclusion.errors,
+            "file": f"steps/{key.name}{STEP}",
+            "raw_sha256": step.raw_sha256,
+            "concluded_sha256": concluded_sha256(step.conclusion),
+            "facts_sha256": facts_sha256(key, step.origin, step.conditions),
+            "errors": step.conclusion.errors,
         }
 
     def _salvage(
@@ -319,8 +311,21 @@ class _Repair:
         raw_sha256, conclusion = store_salvaged(
             self._repaired.step_path(readouts.key), readouts, judged, self._conclude
         )
-        self._remember(readouts.key, raw_sha256, conclusion)
+        stored = StepFacts(
+            key=readouts.key,
+            origin=readouts.origin,
+            conclusion=conclusion,
+            raw_sha256=raw_sha256,
+            conditions=readouts.conditions,
+        )
+        self._remember(stored)
         lost = ["the device's NMPU outputs, the times of its blocks"]
+        facts = self.kept[readouts.key]["facts_sha256"]
+        if (
+            not readouts.vectors_lost
+            and self._told.get(name, {}).get("facts_sha256", facts) != facts
+        ):
+            lost.append(_OTHER_FACTS)
         if readouts.vectors_lost:
             lost.insert(0, f"vectors {len(readouts.raw)} to {readouts.total - 1}")
         if not is_part:
@@ -337,6 +342,5 @@ class _Repair:
         )
 
     def _note(self, name: str, *, state: str = "salvaged", **loss: Any) -> None:
-        self.losses[name] = StepLoss(
-            step=name, state=state, was_raw_sha256=self._hashes.get(name, ""), **loss
-        )
+        was = "" if state == "found" else self._hashes.get(name, "")  # found, it is what it was
+        self.losses[name] = StepLoss(step=name, state=state, was_raw_sha256=was, **loss)

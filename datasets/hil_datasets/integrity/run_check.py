@@ -1,6 +1,6 @@
 """Checking a whole run: each file by itself, and all of them against each other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from hil_datasets.integrity.finding import Finding, FindingKind, RunFindings
 from hil_datasets.integrity.guarded_reader import GuardedReader, ReaderEndedError
 from hil_datasets.integrity.index_check import words_of
 from hil_datasets.integrity.journal_check import CheckedJournal, check_journal
-from hil_datasets.integrity.pooled_reader import PooledReader, Question, Reader
+from hil_datasets.integrity.pooled_reader import Answer, PooledReader, Question, Reader, ask_ahead
 from hil_datasets.integrity.references import (
     check_campaigns,
     check_references,
@@ -30,6 +30,7 @@ def verify_run(
     on_progress: OnProgress = lambda _done, _all: None,
     patience_s: float = 20.0,
     pool: WorkPool | None = None,
+    answers: Sequence[Answer] | None = None,
 ) -> RunFindings:
     """Find everything that is wrong in a run, a folder or a packed file.
 
@@ -47,6 +48,8 @@ def verify_run(
         How long one file may take, besides the time that its bytes take.
     pool
         Workers that read the files; this process if left out. The findings do not depend on it.
+    answers
+        What readers have said when `questions_about` the run were asked, if they were.
 
     Raises
     ------
@@ -61,9 +64,11 @@ def verify_run(
     journal = check_journal(run.journal_path)
     with GuardedReader(patience_s=patience_s) as guarded:
         reader: Reader = guarded
-        if pool is not None:
-            asked = _questions(run, is_quick=is_quick)
-            reader = PooledReader(guarded, asked, pool=pool, patience_s=patience_s)
+        if answers is not None:
+            reader = PooledReader(guarded, questions_about(run, is_quick=is_quick), iter(answers))
+        elif pool is not None:
+            asked = questions_about(run, is_quick=is_quick)
+            reader = ask_ahead(guarded, asked, pool=pool, patience_s=patience_s)
         check = _RunCheck(run, journal, reader, is_quick=is_quick, on_progress=on_progress)
         return check.findings()
 
@@ -108,6 +113,7 @@ class _RunCheck:
             checked_bytes=self._checked_bytes,
             findings=tuple(dict.fromkeys(found)),
             notes=(*self._repairs.notes, *notes_of_journal(self._journal), *self._notes),
+            planned_steps=len(self._journal.planned),
         )
 
     def _check_file(self, path: Path) -> Iterator[Finding]:
@@ -199,7 +205,7 @@ def _files_in(run: RunDirectory) -> list[tuple[Path, int]]:
     return found
 
 
-def _questions(run: RunDirectory, *, is_quick: bool) -> list[Question]:
+def questions_about(run: RunDirectory, *, is_quick: bool) -> list[Question]:
     """Return what is asked about the files, in the order in which they are checked."""
     kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
         (".npz", "suspect", {}),

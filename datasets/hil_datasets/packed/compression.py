@@ -6,7 +6,6 @@ and so is one that would shrink too well: a reader then knows, before it makes r
 can hold more than `MOST_EXPANSION` times its own bytes.
 """
 
-import importlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hil.core.errors import ConfigError, Problem
-from hil_datasets.export.extras import MissingExtraError
+from hil.core.extras import MissingExtraError, load_extra
 
 MOST_EXPANSION = 16
 """Most bytes that one stored byte of a chunk may stand for."""
 SKIPS_FILTERS = 0xFFFFFFFF
 """Filter mask of a chunk that is stored as it is; a reader looks at the bits of its filters."""
 _DEFLATE, _SHUFFLE, _BITSHUFFLE, _BLOSC2 = 1, 2, 32008, 32026
+# Measured on quickstart readouts, shuffled: level 1 makes 1.57 : 1, 4 makes 1.61 at 3/4 of
+# its speed, 6 makes 1.63 at a third, 9 makes 1.64 at a 30th. Without shuffle none makes 1.40.
 _DEFLATE_LEVEL = 4
 
 
@@ -80,11 +81,9 @@ def load_filters() -> Any:
     MissingExtraError
         If it is not installed.
     """
-    try:
-        return importlib.import_module("hdf5plugin")
-    except ImportError as error:
-        reason = "needs hdf5plugin: pip install 'aimc-hil[compress]'"
-        raise MissingExtraError("bitshuffle and Blosc2", [Problem("", reason)]) from error
+    return load_extra(
+        "hdf5plugin", purpose="bitshuffle and Blosc2", library="hdf5plugin", extra="compress"
+    )
 
 
 def has_filters() -> bool:

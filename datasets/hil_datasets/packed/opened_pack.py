@@ -21,7 +21,8 @@ from hil_datasets.packed.layout import (
     is_packed_file,
 )
 from hil_datasets.regular_file import LARGEST_BYTES, LARGEST_LINES_BYTES
-from hil_datasets.step_files.group import DAMAGE, StepGroup
+from hil_datasets.step_files.damage import DAMAGE, damage_named
+from hil_datasets.step_files.group import StepGroup
 from hil_datasets.step_files.schema import AttributeKind, AttributeSpec
 
 _MOST_NAMES = 100_000
@@ -213,17 +214,6 @@ def opened_pack(path: Path) -> Iterator[OpenedPack]:
     DatasetError
         If it is no HDF5 file, or damage is met in the body.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            size = path.stat().st_size
-            yield OpenedPack(file=file, source=str(path), file_bytes=size)
-    except HilError:
-        raise
-    except DAMAGE as error:
-        refusal = error.strerror if isinstance(error, OSError) and error.errno else None
-        problem = (
-            Problem("", f"cannot be read: {refusal}")
-            if refusal
-            else Problem("/", f"cannot be read as HDF5, it is damaged: {error}")
-        )
-        raise DatasetError(str(path), [problem]) from error
+    with damage_named(str(path)), h5py.File(path, "r") as file:
+        size = path.stat().st_size
+        yield OpenedPack(file=file, source=str(path), file_bytes=size)

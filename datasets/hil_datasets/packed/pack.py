@@ -29,7 +29,8 @@ from hil_datasets.run_source import NoReadoutsError, RunSource
 from hil_datasets.seal import check_quickly
 from hil_datasets.step import StepKey, StepKind
 from hil_datasets.step_files.content import StepContent
-from hil_datasets.step_files.group import DAMAGE, StepGroup
+from hil_datasets.step_files.damage import DAMAGE
+from hil_datasets.step_files.group import StepGroup
 
 JOURNAL = "journal.jsonl"
 
@@ -43,8 +44,9 @@ class PackOptions:
 
     compression: Compression | None = None
     """How readouts are stored; None to try on the run's own and choose."""
-    is_portable: bool = False
-    """Whether only compressions are tried that need no plug-in."""
+    is_portable: bool = True
+    """Whether only compressions are tried that need no plug-in: a file that is sent away is opened
+    by people who do not know what it was packed with."""
     has_readouts: bool = True
     """Whether readouts are packed."""
     may_replace: bool = False
@@ -98,7 +100,7 @@ def pack_run(
     NoReadoutsError
         If readouts are wanted of a run that was packed without them.
     DatasetError
-        If the run cannot be read whole, or the file not be written.
+        If the run cannot be read whole, or lacks its index, or the file cannot be written.
     """
     options = options or PackOptions()
     check_free(path, may_replace=options.may_replace, keeps_readouts=options.has_readouts)
@@ -106,6 +108,8 @@ def pack_run(
     events = parse_journal(source.path / JOURNAL, journal)
     said = JournaledSteps.of(str(source.path), events)
     keys = sorted(said.finished)
+    if isinstance(source, RunDirectory):
+        _check_index(source, events, keys)
     trial = None
     compression = options.compression or COMPRESSIONS["none"]
     if options.compression is None and options.has_readouts and keys:
@@ -132,6 +136,22 @@ def pack_run(
         file_bytes=path.stat().st_size,
         left_out=left_out,
     )
+
+
+def _check_index(
+    run: RunDirectory, events: Sequence[Mapping[str, Any]], keys: Sequence[StepKey]
+) -> None:
+    """Raise DatasetError if a run that has stopped lacks its index.
+
+    A packed file has none: nobody would see any more that it is gone.
+    """
+    has_stopped = any(event["event"] == "stop" for event in events)
+    if keys and has_stopped and not run.index_path.is_file():
+        message = (
+            "the index is missing, and the journal says that the run has stopped, so it had one: "
+            "hil data verify says whether more is missing, hil data repair makes the index again"
+        )
+        raise DatasetError(str(run.index_path), [Problem("", message)])
 
 
 def entry_of(

@@ -66,6 +66,7 @@ class _PackCheck:
         self._notes: list[str] = []
         self._facts: dict[str, dict[str, Any]] = {}
         self._damaged: set[str] = set()
+        self._planned_steps = 0
 
     def findings(self, on_progress: OnProgress) -> RunFindings:
         size = _size_of(self._path)
@@ -86,6 +87,7 @@ class _PackCheck:
             checked_bytes=size,
             findings=tuple(dict.fromkeys(found)),
             notes=tuple(self._notes),
+            planned_steps=self._planned_steps,
         )
 
     def _file(self, size: int) -> Iterator[Finding]:
@@ -123,6 +125,7 @@ class _PackCheck:
                 finding = Finding(kind=FindingKind.REFERENCE, path=JOURNAL, message=message)
                 yield from self._placed([finding])
             return
+        self._planned_steps = len(journal.planned)
         repairs = RepairNotes.of(journal)
         self._notes += (*repairs.notes, *notes_of_journal(journal))
         found = list(journal.findings)

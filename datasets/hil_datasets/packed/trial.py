@@ -17,7 +17,7 @@ SAMPLE_BYTES = 8 << 20
 """Most bytes that are tried on."""
 FLOOR_MB_PER_S = 100.0
 """A compression that is slower is not chosen, where there are several to choose from: of the
-built-in ones there is but one."""
+built-in ones there is but one, and a file that everybody opens is worth its time."""
 SMALLEST_SAMPLE_BYTES = 1 << 20
 """A run with less to compress is stored as it is: nothing is gained, and no time can be told."""
 _ROUNDS = 2

@@ -4,16 +4,14 @@ What cannot be meant is refused although the file's seal and content hash fit, b
 makes a file can make those.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hil.core.correction import ColumnFlag, ColumnQuality, Correction
+from hil.core.correction import ColumnQuality
 from hil.core.errors import DatasetError, Problem
-from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipIdentity, ReadMode
 from hil_datasets.circumstance import Circumstance, circumstance_from_attributes
 from hil_datasets.provenance import Provenance, provenance_from_attributes
@@ -22,21 +20,15 @@ from hil_datasets.step import StepConclusion, StepKey, StepOrigin, StepRecord, h
 from hil_datasets.step_conditions import Condition, conditions_from_stored
 from hil_datasets.step_files.concluded import concluded_ids, concluded_sha256, id_attributes
 from hil_datasets.step_files.products import products_misfit
-from hil_datasets.step_files.quality_ranges import quality_misfit
-from hil_datasets.step_files.schema import QUALITY_DATASETS
-from hil_datasets.step_files.stored_json import (
-    read_chip_identity,
-    read_count_or_none,
-    read_errors,
-    read_names,
-    read_nmpu_format,
-    read_texts,
+from hil_datasets.step_files.stored_conclusion import (
+    read_conclusion,
+    read_quality,
+    read_step_errors,
 )
+from hil_datasets.step_files.stored_json import read_chip_identity, read_texts
+from hil_datasets.step_files.stored_values import StoredValues
+from hil_datasets.step_files.told_facts import facts_sha256
 from hil_datasets.step_timing import StepTiming
-
-T = TypeVar("T")
-
-_KNOWN_FLAGS = sum(ColumnFlag)
 
 
 class StepContent:
@@ -61,7 +53,7 @@ class StepContent:
         arrays: Mapping[str, npt.NDArray[Any]],
         sizes: Mapping[str, int] | None = None,
     ) -> None:
-        self._source = source
+        self._values = StoredValues(source, attributes, arrays)
         self._attributes = attributes
         self._arrays = arrays
         if sizes is None and "weights" in arrays:
@@ -152,6 +144,10 @@ class StepContent:
         """Return the hash of what was concluded; raises what `facts` does."""
         return concluded_sha256(self._conclusion())
 
+    def facts_sha256(self) -> str:
+        """Return the hash of what it says besides; raises what `facts` does."""
+        return facts_sha256(self.key(), self.origin(), self._conditions())
+
     def key(self) -> StepKey:
         """Return which step it is.
 
@@ -162,15 +158,15 @@ class StepContent:
         """
         circumstance = self.circumstance()
         return StepKey(
-            self._count("core"),
-            self._made("read_mode", ReadMode),
+            self._values.count("core"),
+            self._values.made("read_mode", ReadMode),
             visit=circumstance.visit,
             kind=circumstance.kind,
         )
 
     def chip(self) -> ChipIdentity:
         """Return which chip it is of; raises what `key` does."""
-        return self._made("chip", read_chip_identity)
+        return self._values.made("chip", read_chip_identity)
 
     def origin(self) -> StepOrigin:
         """Return where its data come from; no array has to be there.
@@ -187,17 +183,17 @@ class StepContent:
             campaign_sha256=attributes["campaign_sha256"],
             resource=attributes["resource"],
             chip=self.chip(),
-            counter_bits=self._count("counter_bits", lowest=1, highest=16),
+            counter_bits=self._values.count("counter_bits", lowest=1, highest=16),
             measured_utc=attributes["measured_utc"],
-            temperature_c=self._finite("temperature_c"),
+            temperature_c=self._values.finite("temperature_c"),
             seed=attributes["seed"],
-            calibration_vectors=self._count("calibration_vectors"),
-            verification_vectors=self._count("verification_vectors"),
-            rows_used=self._count("rows_used", lowest=1, highest=rows),
-            columns_used=self._count("columns_used", lowest=1, highest=columns),
-            first_row=self._count("first_row"),
-            first_column=self._count("first_column"),
-            software=self._made("software", read_texts),
+            calibration_vectors=self._values.count("calibration_vectors"),
+            verification_vectors=self._values.count("verification_vectors"),
+            rows_used=self._values.count("rows_used", lowest=1, highest=rows),
+            columns_used=self._values.count("columns_used", lowest=1, highest=columns),
+            first_row=self._values.count("first_row"),
+            first_column=self._values.count("first_column"),
+            software=self._values.made("software", read_texts),
             host=attributes["host"],
             circumstance=self.circumstance(),
             provenance=self.provenance(),
@@ -217,68 +213,9 @@ class StepContent:
         except ValueError as error:
             raise self._error("/circumstance", str(error)) from error
 
-    def _conclusion(self) -> StepConclusion:
-        arrays, attributes = self._arrays, self._attributes
-        fmt = self._made("coefficients/nmpu", read_nmpu_format)
-        self._check_codes("coefficients/flags", _KNOWN_FLAGS, "has bits that mean nothing")
-        if not 0 < attributes["correction/output_lsb"] < math.inf:
-            raise self._error("/correction", "attribute output_lsb: must be positive and finite")
-        return StepConclusion(
-            output_lsb=attributes["correction/output_lsb"],
-            global_gain=self._finite("correction/global_gain"),
-            correction=Correction(
-                a_p=arrays["correction/a_p"],
-                a_n=arrays["correction/a_n"],
-                b=arrays["correction/b"],
-            ),
-            a_p_se=arrays["correction/a_p_errors"],
-            a_n_se=arrays["correction/a_n_errors"],
-            b_se=arrays["correction/b_errors"],
-            residual_rms=arrays["correction/residual_rms"],
-            r_squared=arrays["correction/r_squared"],
-            saturated_counts=arrays["correction/saturated_counts"],
-            fmt=fmt,
-            registers=self._registers(fmt),
-            flags=arrays["coefficients/flags"],
-            outputs=arrays.get("verification/outputs"),
-            column_rms=arrays["verification/column_rms"],
-            errors=self.errors(),
-            nmpu_mismatches=self._made("verification/nmpu_mismatches", read_count_or_none),
-            errors_all_columns=self._made("verification/errors_all_columns", read_errors),
-            quality=self._quality(),
-        )
-
     def errors(self) -> dict[str, float]:
         """Return the error of each correction; raises what `key` does."""
-        return self._made("verification/errors", read_errors)
-
-    def _registers(self, fmt: NmpuFormat) -> NmpuRegisters:
-        arrays = self._arrays
-        self._check_codes("coefficients/swap", 1, "must be 0 or 1")
-        registers = NmpuRegisters(
-            scale_p=arrays["coefficients/scale_p"],
-            scale_n=arrays["coefficients/scale_n"],
-            offset=arrays["coefficients/offset"],
-            swap=arrays["coefficients/swap"].astype(np.bool_),
-        )
-        try:
-            registers.check_fits(fmt)
-        except ValueError as error:
-            raise self._error("/coefficients", str(error)) from error
-        return registers
-
-    def _quality(self) -> ColumnQuality | None:
-        if QUALITY_DATASETS[0] not in self._arrays:
-            return None
-        arrays = {path.rpartition("/")[2]: self._arrays[path] for path in QUALITY_DATASETS}
-        for name, array in arrays.items():
-            message = quality_misfit(name, array)
-            if message:
-                raise self._error(f"/quality/{name}", message)
-        try:
-            return ColumnQuality(**arrays)
-        except ValueError as error:
-            raise self._error("/quality", str(error)) from error
+        return read_step_errors(self._values)
 
     def timing(self) -> StepTiming | None:
         """Return when its blocks were read, if it says so; raises what `key` does."""
@@ -315,35 +252,13 @@ class StepContent:
 
     def names(self, attribute: str) -> list[str]:
         """Return a list of names that is stored as JSON; raises what `key` does."""
-        return self._made(attribute, read_names)
+        return self._values.names(attribute)
 
-    def _made(self, name: str, make: Callable[[str], T]) -> T:
-        try:
-            return make(self._attributes[name])
-        except (ValueError, TypeError, RecursionError, OverflowError) as error:
-            owner, _, short_name = name.rpartition("/")
-            raise self._error(f"/{owner}", f"attribute {short_name}: {error}") from error
+    def _conclusion(self) -> StepConclusion:
+        return read_conclusion(self._values)
 
-    def _count(self, name: str, *, lowest: int = 0, highest: int | None = None) -> int:
-        value = int(self._attributes[name])
-        if value < lowest or (highest is not None and value > highest):
-            allowed = f"{lowest} or more" if highest is None else f"{lowest} to {highest}"
-            raise self._error("/", f"attribute {name}: is {value}: must be {allowed}")
-        return value
-
-    def _finite(self, name: str) -> float:
-        value = float(self._attributes[name])
-        if not math.isfinite(value):
-            owner, _, short_name = name.rpartition("/")
-            raise self._error(f"/{owner}", f"attribute {short_name}: is {value}: must be finite")
-        return value
-
-    def _check_codes(self, name: str, allowed_bits: int, rule: str) -> None:
-        codes = self._arrays[name]
-        is_wrong = (codes & ~codes.dtype.type(allowed_bits)) != 0
-        if is_wrong.any():
-            column = int(np.argmax(is_wrong))
-            raise self._error(f"/{name}", f"of column {column} is {codes[column]}: {rule}")
+    def _quality(self) -> ColumnQuality | None:
+        return read_quality(self._values)
 
     def _error(self, where: str, message: str) -> DatasetError:
-        return DatasetError(self._source, [Problem(where, message)])
+        return self._values.error(where, message)

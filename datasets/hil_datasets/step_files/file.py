@@ -160,10 +160,12 @@ def _hash_part(part: Path) -> str:
 
 def write_attributes(file: h5py.File, attributes: dict[str, Any]) -> None:
     """Store those of some values, by their paths, that the schema has as attributes."""
-    stored = stored_attributes(attributes)
+    stored, owners = stored_attributes(attributes), {}
     for spec in STEP_ATTRIBUTES:
         if spec.path in stored:
-            file.require_group(spec.owner).attrs[spec.name] = stored[spec.path]
+            if spec.owner not in owners:
+                owners[spec.owner] = file.require_group(spec.owner).attrs
+            owners[spec.owner][spec.name] = stored[spec.path]
 
 
 def stored_attributes(attributes: Mapping[str, Any]) -> dict[str, str | int | float]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hil.core.array_types import read_only
 from hil.core.errors import DatasetError, Problem
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.placement import Placement
 from hil_datasets.step_files.schema import (
     CORRECTION_AXIS,
@@ -33,8 +34,6 @@ from hil_datasets.step_files.schema import (
     datasets_of,
 )
 
-# h5py passes on whatever the HDF5 library, NumPy or its own code trip over in a damaged file.
-DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 TOLD = frozenset({"core", "read_mode", "raw_sha256", "campaign_sha256", "verification/errors"})
 """Attributes that a journal tells of too, besides those of the circumstance."""
 _LARGEST_ITEM_BYTES = 1024

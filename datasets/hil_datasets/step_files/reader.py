@@ -19,7 +19,8 @@ from hil_datasets.run_source import StepFacts, ToldStep
 from hil_datasets.seal import check_rest, check_seal
 from hil_datasets.step import StepRecord
 from hil_datasets.step_files.content import StepContent
-from hil_datasets.step_files.group import DAMAGE, StepGroup
+from hil_datasets.step_files.damage import DAMAGE, damage_named, damage_of
+from hil_datasets.step_files.group import StepGroup
 from hil_datasets.step_files.schema import RAW_DATASETS, STEP_DATASETS
 from hil_datasets.step_files.tree_check import tree_problems
 
@@ -60,7 +61,7 @@ def read_told(file: h5py.File, source: str) -> ToldStep:
     DatasetError
         If it is no step file, of another version, or contradicts the schema.
     """
-    with _named(source):
+    with damage_named(source):
         attributes = StepGroup(group=file, source=source, most_bytes=0).told()
         content = StepContent(source, attributes, {})
         return ToldStep(
@@ -93,7 +94,7 @@ def read_group(
         As `read_step`, but for the seal of the file, which is checked before.
     """
     step = StepGroup(group=group, source=source, most_bytes=most_bytes, is_packed=is_packed)
-    with _named(source):
+    with damage_named(source):
         content = _content(step)
     return content.record()
 
@@ -112,7 +113,7 @@ def read_group_facts(
         is_packed=is_packed,
         needs_readouts=False,
     )
-    with _named(source):
+    with damage_named(source):
         content = _content(step)
     return content.facts()
 
@@ -146,8 +147,7 @@ def examine_step(path: Path, *, reads_arrays: bool = True) -> StepExamination:
             step = StepGroup(group=file, source=str(path), most_bytes=_size(path), mapped_from=path)
             return examine_group(step, reads_arrays=reads_arrays)
     except DAMAGE as error:
-        problem = Problem("/", f"cannot be read as HDF5, it is damaged: {error}")
-        return StepExamination(problems=(problem,), attributes={})
+        return StepExamination(problems=(damage_of(error),), attributes={})
 
 
 def examine_group(step: StepGroup, *, reads_arrays: bool = True) -> StepExamination:
@@ -178,7 +178,7 @@ def examine_group(step: StepGroup, *, reads_arrays: bool = True) -> StepExaminat
     except DatasetError as error:
         problems += error.problems
     except DAMAGE as error:
-        problems.append(Problem("/", f"cannot be read as HDF5, it is damaged: {error}"))
+        problems.append(damage_of(error))
     return StepExamination(problems=tuple(problems), attributes=attributes, content=content)
 
 
@@ -200,7 +200,7 @@ def _content(step: StepGroup) -> StepContent:
 
 @contextmanager
 def _opened(path: Path, check: Callable[[Path], object]) -> Iterator[h5py.File]:
-    with _named(str(path)):
+    with damage_named(str(path)):
         check_regular(path)
         try:
             check(path)
@@ -208,24 +208,6 @@ def _opened(path: Path, check: Callable[[Path], object]) -> Iterator[h5py.File]:
             raise DatasetError(str(path), [Problem("/", str(error))]) from error
         with h5py.File(path, "r") as file:
             yield file
-
-
-@contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Raise whatever HDF5 makes of a damaged file as an error of the file."""
-    try:
-        yield
-    except DatasetError:
-        raise
-    except DAMAGE as error:
-        # Only the operating system's own refusals have words of their own.
-        refusal = error.strerror if isinstance(error, OSError) and error.errno else None
-        problem = (
-            Problem("", f"cannot be read: {refusal}")
-            if refusal
-            else Problem("/", f"cannot be read as HDF5, it is damaged: {error}")
-        )
-        raise DatasetError(source, [problem]) from error
 
 
 def _size(path: Path) -> int:

@@ -95,14 +95,15 @@ def describe(dataset: h5py.Dataset, spec: DatasetSpec) -> None:
 
 def _attach_axes(step: h5py.Group, found: Mapping[str, tuple[str, DatasetSpec]]) -> None:
     lengths: dict[str, int] = {}
-    for path, spec in found.values():
-        if "long_name" not in step[path].attrs:
-            describe(step[path], spec)
-        lengths |= zip(spec.axes, step[path].shape, strict=True)
+    opened = [(step[path], spec) for path, spec in found.values()]
+    for dataset, spec in opened:
+        if "long_name" not in dataset.attrs:
+            describe(dataset, spec)
+        lengths |= zip(spec.axes, dataset.shape, strict=True)
     scales = make_axes(step, lengths)
-    for path, spec in found.values():
+    for dataset, spec in opened:
         for place, axis in enumerate(spec.axes):
-            step[path].dims[place].attach_scale(scales[axis])
+            dataset.dims[place].attach_scale(scales[axis])
 
 
 class _Entry:

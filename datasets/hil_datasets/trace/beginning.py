@@ -79,6 +79,7 @@ def _fitted_again(step: str, beginning: Mapping[str, Any]) -> TraceLink:
     told = {
         "step": step,
         "coefficients_before": before or None,
+        **({"fit": said["fit"]} if said.get("fit") else {}),
         "set": list(said.get("set") or ["nothing"]),
         "calibration_vectors": said.get("calibration_vectors") or "as before",
     }

@@ -60,7 +60,7 @@ def chip_link(facts: StepFacts, beginning: Mapping[str, Any]) -> TraceLink:
 
 
 def programming_link(
-    programming: Mapping[str, Any], weights: npt.NDArray[np.int8] | None
+    programming: Mapping[str, Any], weights: npt.NDArray[np.int8] | None, *, problem: str = ""
 ) -> TraceLink:
     """Return when the weights were programmed, held to those that the step has.
 
@@ -70,6 +70,8 @@ def programming_link(
         The last ``program`` event of the core before the step; empty if there is none.
     weights
         The step's weights, shape (row, column); None if the file has none.
+    problem
+        That the step was read under more than one programming; empty if it was not.
     """
     name = "programming"
     if not programming:
@@ -79,7 +81,9 @@ def programming_link(
     told = without_nan(
         {key: value for key, value in programming.items() if key not in {"event", "weights"}}
     )
-    if weights is None:
+    if problem:
+        state, reason = LinkState.BROKEN, problem
+    elif weights is None:
         state, reason = LinkState.UNCHECKED, "the weights are not in this file"
     elif digest_weights(weights) == digest:
         state, reason = LinkState.OK, "the step's weights have this digest"

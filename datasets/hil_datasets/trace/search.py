@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil.core.errors import DatasetError
+from hil.core.readout import ReadMode
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.content_id import StepIds, set_id
 from hil_datasets.journal import BEGINNINGS
@@ -62,13 +63,18 @@ class RunIds:
                     )
 
     def _sets(self) -> Iterator[tuple[tuple[StepKey, ...], str]]:
-        """Yield the sets that exports hold: of the newest calibrations, and of each visit."""
+        """Yield the sets that exports and evaluations hold.
+
+        Of the newest calibrations, of those in each read mode, and of each visit.
+        """
         ids = {
             facts.key: ids.coefficients
             for facts, ids in self.steps
             if facts.key.kind is StepKind.CALIBRATE
         }
-        choices = [newest_calibrations(ids)]
+        newest = newest_calibrations(ids)
+        choices = [newest]
+        choices += [[key for key in newest if key.read_mode is mode] for mode in ReadMode]
         choices += [
             sorted(key for key in ids if key.visit == visit)
             for visit in sorted({key.visit for key in ids})

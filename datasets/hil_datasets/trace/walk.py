@@ -14,6 +14,8 @@ from hil_datasets.seal import check_seal, seal_of
 from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.reader import read_step
+from hil_datasets.step_files.told_facts import facts_misfit, facts_sha256
+from hil_datasets.step_programming import StepProgrammings, first_read_s
 from hil_datasets.trace.beginning import beginning_links, sought_parent
 from hil_datasets.trace.bench import chip_link, conditions_link, programming_link, software_link
 from hil_datasets.trace.blocks import blocks_link
@@ -114,7 +116,9 @@ class _Walk:
         yield conditions_link(facts, self._events)
         yield chip_link(facts, self._story.beginning)
         weights = None if self._record is None else self._record.weights
-        yield programming_link(self._story.programming, weights)
+        lines = StepProgrammings(enumerate(self._events, start=1))
+        problem = lines.problem(self._key, read_s=first_read_s(facts.timing))
+        yield programming_link(self._story.programming, weights, problem=problem)
         yield software_link(facts)
 
     def _read(self) -> None:
@@ -176,12 +180,15 @@ class _Walk:
     def _conclusions(self, facts: StepFacts) -> TraceLink:
         """Return all that was concluded: a correction of one's own making has an id that fits."""
         found = concluded_sha256(facts.conclusion)
+        told = facts_sha256(facts.key, facts.origin, facts.conditions)
         journaled = self._story.finished.get("concluded_sha256")
         state, reason = _OK, "made again from all that was concluded, and as the journal says"
         if journaled is None:
             state, reason = _UNCHECKED, "the journal does not hold the conclusions"
         elif found != journaled:
             state, reason = _BROKEN, f"the journal says {journaled}"
+        elif message := facts_misfit(told, self._story.finished.get("facts_sha256", "")):
+            state, reason = _BROKEN, message
         return TraceLink(name="conclusions", state=state, reason=reason, content_id=found)
 
     def _judged(self, facts: StepFacts, of: CorrectionSource) -> TraceLink:
