@@ -26,8 +26,6 @@ FEWEST_VECTORS = 8
 """Probe vectors without which a standard error says nothing."""
 QUANTILE = 1.96
 """Standard errors within which two calibrations cannot be told apart: 95 % of a normal law."""
-METHODS = ("nmpu", "float")
-"""How a calibration can be applied: by the NMPU's registers, or real-valued."""
 
 Tile = tuple[int, ReadMode]
 
@@ -144,7 +142,7 @@ def rank_tile(probe: Probe, candidates: Iterable[Candidate], *, method: str) -> 
     candidates
         Calibrations of its core and read mode.
     method
-        One of `METHODS`.
+        How they are applied: ``nmpu`` by the registers, ``float`` real-valued.
     """
     refused = []
     usable = []

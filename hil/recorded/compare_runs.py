@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from hil.core.readout import ChipIdentity, ReadMode
 from hil.recorded.compare import TileComparison, compare_tile
 from hil.recorded.compare_weights import weights_in
 from hil_datasets.calibration_choice import CalibrationChoice, choose_calibrations
+from hil_datasets.journal import last_beginning
 from hil_datasets.run_source import RunSource, StepFacts
 from hil_datasets.step import StepKey
 
@@ -34,6 +36,8 @@ class ComparedSide:
 class RunComparison:
     """Two runs, compared."""
 
+    runs: tuple[Path, Path]
+    """The folder or file of each."""
     chips: tuple[ChipIdentity, ChipIdentity]
     """The chip of each."""
     tiles: tuple[TileComparison, ...]
@@ -83,18 +87,33 @@ def compare_runs(
         message = f"has {_named(new)}, {before.run.path} {_named(old)}: nothing in common"
         raise ConfigError(str(after.run.path), [Problem("", message)])
     notes: dict[str, None] = {}
+    _note_fits((before.run, after.run), notes)
     tiles = []
     for tile in common:
         counts = _counts([(after.run, new[tile]), (before.run, old[tile])], notes)
         tiles.append(compare_tile(old[tile], new[tile], sigmas=sigmas, counts=counts))
         _note_circumstances(before.run, after.run, tiles[-1], notes)
     return RunComparison(
+        runs=(before.run.path, after.run.path),
         chips=chips,
         tiles=tuple(tiles),
         only_before=tuple(old[tile].key for tile in sorted(old.keys() - new.keys())),
         only_after=tuple(new[tile].key for tile in sorted(new.keys() - old.keys())),
         notes=tuple(notes),
     )
+
+
+def _note_fits(sides: Sequence[RunSource], notes: dict[str, None]) -> None:
+    """Say how a side was fitted that `hil calibrate fit` has made."""
+    for name, run in zip("AB", sides, strict=True):
+        options = last_beginning(run.events()).get("options")
+        if options is not None:
+            told = [f"a {options['fit']} fit"] if "fit" in options else []
+            told += options["set"]
+            vectors = options["calibration_vectors"]
+            told += [] if vectors is None else [f"{vectors} vectors"]
+            with_what = ", ".join(told) or "the campaign's own options"
+            notes[f"{name} was fitted again, with {with_what}"] = None
 
 
 def _chosen(side: ComparedSide) -> dict[Tile, StepFacts]:

@@ -1,58 +1,47 @@
 """A run fitted again from its stored readouts: no device, the campaign's own arithmetic.
 
-One map over the ranges of long calibrations, one over the calibrations, one over the steps that
-judge their corrections. The tasks do not depend on the number of workers, and neither does what
-comes of them.
+A run is a job of stages: it is looked at, the ranges of long calibrations are summed, calibrations
+are fitted, and the steps judged that judge their corrections. The tasks do not depend on the number
+of workers, nor on which other runs are fitted, and neither does what comes of them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hil.campaign.conclude import FitSums, FitTerms
+from hil.campaign.conclude import FitSums
 from hil.campaign.config.resolved import canonical_json
 from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.software import package_versions, software_versions, source_commit
-from hil.core.errors import CalibrationError, ConfigError, Problem
-from hil.core.readout import ReadMode
-from hil.recorded.refit_options import RefitOptions, changed_config, split_again
+from hil.core.errors import CalibrationError, HilError
+from hil.recorded.refit_options import RefitOptions, split_again
+from hil.recorded.refit_plan import PlanTask, RefitPlan, RefitSelection, plan_refit
 from hil.recorded.refit_step import (
     RANGE_VECTORS,
+    RangeTask,
     StepResult,
     StepTask,
     conclude_step,
+    opened_run,
     ranges_of,
     sum_range,
 )
-from hil.recorded.stored_config import stored_config
+from hil.scale.stages import Job, Stage, work_through
 from hil.scale.work_pool import WorkPool
 from hil_datasets.content_id import StepIds, step_ids
 from hil_datasets.run_source import RunSource, StepFacts
 from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefitSelection:
-    """Which cores and read modes are fitted again; all by default."""
-
-    cores: Collection[int] = ()
-    """Core numbers; all where empty."""
-    read_modes: Collection[ReadMode] = ()
-    """Read modes; all where empty."""
-
-    def has(self, key: StepKey) -> bool:
-        """Tell whether a step is meant."""
-        return (not self.cores or key.core in self.cores) and (
-            not self.read_modes or key.read_mode in self.read_modes
-        )
+OnStep = Callable[[int, int], None]
+"""Called with the number of steps that are done, and of all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefitRun:
     """What a run has come to."""
 
-    source: RunSource
-    """The run with the readouts."""
+    path: Path
+    """The run with the readouts, an absolute path."""
     options: RefitOptions
     """What was different."""
     config: CampaignConfig
@@ -61,6 +50,11 @@ class RefitRun:
     """One for each step, in the order in which they were taken."""
     ids_before: Mapping[StepKey, StepIds]
     """The ids that each step had before."""
+
+    @property
+    def source(self) -> RunSource:
+        """The run, as it is now."""
+        return opened_run(self.path)
 
     @property
     def refused(self) -> tuple[StepResult, ...]:
@@ -113,7 +107,7 @@ def refit_run(
     *,
     pool: WorkPool,
     selection: RefitSelection | None = None,
-    on_step: Callable[[int, int], None] = lambda _done, _of: None,
+    on_step: OnStep = lambda _done, _of: None,
 ) -> RefitRun:
     """Fit a run again.
 
@@ -141,79 +135,59 @@ def refit_run(
     WorkerLostError
         If a worker is gone.
     """
-    config = changed_config(stored_config(source), options, source=str(source.path))
-    keys = _selected(source, selection or RefitSelection())
-    results: dict[StepKey, StepResult] = {}
-    ids: dict[StepKey, StepIds] = {}
-    calibrations, judging = {}, {}
-    for key in keys:
-        facts = source.read_facts(key)
-        ids[key] = facts.ids
-        task = _task(source, facts, config, options)
-        if key.kind is StepKind.CALIBRATE:
-            calibrations[key] = task
-        else:
-            of = facts.origin.circumstance.correction_of
-            judging[key] = task, None if of is None else of.step
-
-    def keep(found: Iterable[StepResult]) -> None:
-        for result in found:
-            results[result.key] = result
-            on_step(len(results), len(keys))
-
-    sums = _sums_of_long(calibrations.values(), pool)
-    keep(
-        pool.map(
-            conclude_step,
-            [replace(task, sums=sums.get(key)) for key, task in calibrations.items()],
-        )
+    job = refit_job(
+        Path(source.path), options, selection=selection or RefitSelection(), on_step=on_step
     )
-    _require_one(results.values())
-    keep(_judged(judging, results, pool))
-    return RefitRun(
-        source=source,
-        options=options,
-        config=config,
-        results=tuple(results[key] for key in keys),
-        ids_before=ids,
+    ((_, found),) = work_through([job], pool=pool)
+    if isinstance(found, HilError):
+        raise found
+    return found
+
+
+def refit_job(
+    path: Path, options: RefitOptions, *, selection: RefitSelection, on_step: OnStep
+) -> Job[RefitRun]:
+    """Return the stages in which a run is fitted again; as `refit_run`, besides."""
+    path = path.absolute()  # a worker may have another folder
+    plans: list[RefitPlan] = []
+    yield Stage(
+        function=plan_refit,
+        tasks=[PlanTask(source=path, options=options, selection=selection)],
+        on_result=lambda _task, found: plans.append(found),
     )
-
-
-def _selected(source: RunSource, selection: RefitSelection) -> list[StepKey]:
-    finished = source.finished_steps()
-    keys = [key for key in finished if selection.has(key)]
-    if any(key.kind is StepKind.CALIBRATE for key in keys):
-        return keys
-    tiles = sorted(
-        {(key.core, key.read_mode) for key in finished if key.kind is StepKind.CALIBRATE}
-    )
-    there = ", ".join(f"core {core} {mode}" for core, mode in tiles) or "none"
-    message = f"has no such finished calibration to fit again; there are: {there}"
-    raise ConfigError(str(source.path), [Problem("", message)])
-
-
-def _task(
-    source: RunSource, facts: StepFacts, config: CampaignConfig, options: RefitOptions
-) -> StepTask:
-    fitted = facts.origin.calibration_vectors
-    if facts.key.kind is StepKind.CALIBRATE:
-        fitted, _ = split_again(facts.origin, options, step=facts.key.name)
-    return StepTask(
-        source=Path(source.path).absolute(),  # a worker may have another folder
-        key=facts.key,
-        terms=FitTerms.of(config, counter_bits=facts.origin.counter_bits),
-        calibration_vectors=fitted,
-    )
-
-
-def _sums_of_long(tasks: Iterable[StepTask], pool: WorkPool) -> dict[StepKey, FitSums]:
-    """Return the sums of calibrations that have more than one range."""
-    long = [task for task in tasks if task.calibration_vectors > RANGE_VECTORS]
-    ranges = [part for task in long for part in ranges_of(task)]
+    (plan,) = plans
     sums: dict[StepKey, FitSums] = {}
-    for part, found in zip(ranges, pool.map(sum_range, ranges), strict=True):
+
+    def add(part: RangeTask, found: FitSums) -> None:
         sums[part.key] = sums[part.key].merge(found) if part.key in sums else found
-    return sums
+
+    results: dict[StepKey, StepResult] = {}
+
+    def keep(_task: StepTask | None, result: StepResult) -> None:
+        results[result.key] = result
+        on_step(len(results), len(plan.ids_before))
+
+    yield Stage(function=sum_range, tasks=_ranges_of_long(plan.calibrations), on_result=add)
+    tasks = [replace(task, sums=sums.pop(task.key, None)) for task in plan.calibrations]
+    yield Stage(function=conclude_step, tasks=tasks, on_result=keep)
+    _require_one(results.values())
+    tasks, impossible = _judging(plan, results)
+    for refused in impossible:
+        keep(None, refused)
+    yield Stage(function=conclude_step, tasks=tasks, on_result=keep)
+    return RefitRun(
+        path=path,
+        options=options,
+        config=plan.config,
+        results=tuple(results[key] for key in plan.ids_before),
+        ids_before=plan.ids_before,
+    )
+
+
+def _ranges_of_long(tasks: Iterable[StepTask]) -> list[RangeTask]:
+    """Return the ranges of calibrations that have more than one."""
+    long = [task for task in tasks if task.calibration_vectors > RANGE_VECTORS]
+    return [part for task in long for part in ranges_of(task)]
 
 
 def _require_one(results: Collection[StepResult]) -> None:
@@ -222,19 +196,18 @@ def _require_one(results: Collection[StepResult]) -> None:
         raise CalibrationError(f"{refused[0].key.name}: {refused[0].refusal}")
 
 
-def _judged(
-    judging: Mapping[StepKey, tuple[StepTask, str | None]],
-    calibrated: Mapping[StepKey, StepResult],
-    pool: WorkPool,
-) -> Iterable[StepResult]:
-    """Yield what the new corrections are worth on the steps that judged the former ones."""
+def _judging(
+    plan: RefitPlan, calibrated: Mapping[StepKey, StepResult]
+) -> tuple[list[StepTask], list[StepResult]]:
+    """Return what the new corrections are to judge, and the steps that have none to judge."""
     by_name = {key.name: result for key, result in calibrated.items()}
-    tasks = []
-    for key, (task, name) in judging.items():
+    tasks, impossible = [], []
+    for task, name in plan.judging:
         found = None if name is None else by_name.get(name)
         judged = None if found is None else found.conclusion
         if name is not None and judged is None:
-            yield StepResult(key=key, refusal=f"there is no correction to judge: {name} has none")
+            refusal = f"there is no correction to judge: {name} has none"
+            impossible.append(StepResult(key=task.key, refusal=refusal))
         else:
             tasks.append(replace(task, judged=judged))
-    yield from pool.map(conclude_step, tasks)
+    return tasks, impossible

@@ -13,7 +13,7 @@ from hil.recorded.refit_step import StepResult
 from hil_datasets.journal import BEGINNINGS, event_line, last_beginning
 from hil_datasets.journal_plan import key_of
 from hil_datasets.step import StepKey
-from hil_datasets.step_files.concluded import concluded_sha256
+from hil_datasets.step_files.told_facts import facts_sha256
 from hil_datasets.visit_terms import terms_to_json
 
 
@@ -76,9 +76,10 @@ def _step(event: Mapping[str, Any], refit: RefitRun, result: StepResult) -> dict
             "step": result.key.name,
             "reason": result.refusal,
         }
-    stored = refit.facts(result).conclusion  # with the outputs of the device's NMPU, if it has any
+    facts = refit.facts(result)
     return dict(event) | {
-        "concluded_sha256": concluded_sha256(stored),
+        "concluded_sha256": result.concluded_sha256,
+        "facts_sha256": facts_sha256(facts.key, facts.origin, facts.conditions),
         "errors": result.conclusion.errors,
     }
 

@@ -14,6 +14,7 @@ from hil.campaign.config.sections import CampaignConfig
 from hil.campaign.config.settings import SET_OPTION, assigned_settings
 from hil.core.errors import ConfigError, Problem
 from hil.core.toml_file import Place, check_document
+from hil.recorded.fit_kind import FitKind
 from hil_datasets.step import StepOrigin
 
 CHANGEABLE = ("calibration", "nmpu")
@@ -22,7 +23,6 @@ FEWEST_VECTORS = 32
 """As for ``vectors.calibration``: with fewer hardly any column can be told from noise."""
 MOST_HELD_OUT = 1_000_000
 """As for ``vectors.verification``: held-out readouts are judged all at once, in memory."""
-_EVERY_GLITCH = "calibration.glitch_share=0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +36,21 @@ class RefitOptions:
     had it where None."""
     is_robust: bool = False
     """Whether a column is fitted without its glitches however few they are."""
+    fit: FitKind = FitKind.LEAST_SQUARES
+    """How gains and offsets are found."""
 
     @property
     def settings(self) -> tuple[str, ...]:
         """All keys that are set, as ``KEY.PATH=VALUE`` texts."""
-        return (*self.assignments, *((_EVERY_GLITCH,) if self.is_robust else ()))
+        of_robust = FitKind.ROBUST.settings if self.is_robust else ()
+        return (*self.assignments, *dict.fromkeys((*of_robust, *self.fit.settings)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return them as a journal stores them."""
-        return {"set": list(self.settings), "calibration_vectors": self.calibration_vectors}
+        # The other kinds are settings of the campaign's own fit.
+        fit = {"fit": str(self.fit)} if self.fit.has_weights else {}
+        settings = list(self.settings)
+        return {"set": settings, "calibration_vectors": self.calibration_vectors} | fit
 
 
 def changed_config(config: CampaignConfig, options: RefitOptions, *, source: str) -> CampaignConfig:

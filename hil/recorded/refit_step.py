@@ -16,12 +16,15 @@ from hil.campaign.concluded_again import planned_again
 from hil.campaign.judge import conclude_judged
 from hil.campaign.plan import PlannedStep
 from hil.core.errors import CalibrationError
+from hil.recorded.fit_kind import FitKind, huber_weighted, noise_weighted
 from hil_calibration.calibrate import SEARCH_VECTORS, CoreCalibration
+from hil_calibration.moments import ColumnMoments
 from hil_calibration.quality import is_calibrated
 from hil_calibration.verify import correct_all_ways, errors_by_correction
 from hil_datasets.opened import open_source
 from hil_datasets.run_source import Readouts, RunSource, StepFacts
 from hil_datasets.step import StepConclusion, StepKey, StepKind
+from hil_datasets.step_files.concluded import concluded_sha256
 
 RANGE_VECTORS = 1 << 16
 """Calibration vectors that one task sums: 64 MiB of counts for 256 columns."""
@@ -57,6 +60,8 @@ class StepTask:
     """How to fit."""
     calibration_vectors: int
     """How many vectors, from the first, are fitted."""
+    fit: FitKind = FitKind.LEAST_SQUARES
+    """How gains and offsets are found."""
     sums: FitSums | None = None
     """Of these, if they were added before."""
     judged: StepConclusion | None = None
@@ -73,6 +78,8 @@ class StepResult:
     """The new conclusion, without the outputs of the device's NMPU; None if it was refused."""
     keeps_outputs: bool = False
     """Whether those that are stored belong to it: its registers are the ones they were made by."""
+    concluded_sha256: str = ""
+    """Hash of the conclusion, with those outputs; empty if there is none."""
     errors_before: dict[str, float] = field(default_factory=dict)
     """Relative L2 errors of the former correction on the same held-out vectors."""
     refusal: str = ""
@@ -119,7 +126,7 @@ def conclude_step(task: StepTask) -> StepResult:
     DatasetError
         If the step cannot be read.
     """
-    facts = _open_run(task.source).read_facts(task.key)
+    facts = opened_run(task.source).read_facts(task.key)
     readouts = _open_readouts(task.source, task.key)
     fitted = task.calibration_vectors
     origin = replace(
@@ -136,6 +143,7 @@ def conclude_step(task: StepTask) -> StepResult:
         key=task.key,
         conclusion=replace(conclusion, outputs=None),
         keeps_outputs=conclusion.outputs is not None,
+        concluded_sha256=concluded_sha256(conclusion),
         errors_before=_errors_before(facts, readouts, fitted),
     )
 
@@ -161,11 +169,34 @@ def _concluded(
             sums = sums.merge(sum_range(part))
     sample = slice(0, min(SEARCH_VECTORS, fitted))
     calibrated = fit_sums(
-        sums, np.array(readouts.raw[sample]), np.array(readouts.expected[sample]), task.terms
+        sums,
+        np.array(readouts.raw[sample]),
+        np.array(readouts.expected[sample]),
+        task.terms,
+        moments=_weighted_moments(task, readouts) if task.fit.has_weights else None,
     )
     if is_same_split and _has_registers(former, calibrated.calibration):
         held_out = replace(held_out, outputs=former.outputs)
     return conclude_fit(step, task.terms, calibrated, held_out)
+
+
+def _weighted_moments(task: StepTask, readouts: Readouts) -> ColumnMoments:
+    """Return the sums of the calibration vectors as the fit weighs them."""
+    fitted = task.calibration_vectors
+    if fitted > RANGE_VECTORS:
+        raise CalibrationError(
+            f"a {task.fit} fit holds all of its {fitted} vectors in memory, and may have at most "
+            f"{RANGE_VECTORS}: give --calibration-vectors, or fit it in another way"
+        )
+    counts, expected = np.array(readouts.raw[:fitted]), np.array(readouts.expected[:fitted])
+    if task.fit is FitKind.HUBER:
+        return huber_weighted(counts, expected, one_scale=task.terms.fmt.shared_scale)
+    return noise_weighted(
+        counts,
+        expected,
+        all_inputs=np.array(readouts.inputs),
+        all_counts=np.array(readouts.raw),
+    )
 
 
 def _has_registers(former: StepConclusion, other: StepConclusion | CoreCalibration) -> bool:
@@ -193,12 +224,37 @@ def _blocks(first: int, stop: int) -> Iterator[slice]:
         yield slice(start, min(start + _BLOCK_VECTORS, stop))
 
 
-# Kept for the next task: what is opened anew has the whole file's check sum compared.
-@lru_cache(maxsize=1)
-def _open_run(source: Path) -> RunSource:
+def opened_run(source: Path) -> RunSource:
+    """Return a run, opened anew if its journal has changed since a task of this process did.
+
+    Raises
+    ------
+    DatasetError
+        If it is none.
+    """
+    return _open_run(source, _stamp(source))
+
+
+def _open_readouts(source: Path, key: StepKey) -> Readouts:
+    return _open_step(source, _stamp(source), key)
+
+
+def _stamp(source: Path) -> tuple[int, ...]:
+    """Return what changes when something is written to a run: workers of a cluster live long."""
+    try:
+        found = (source / "journal.jsonl" if source.is_dir() else source).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+# Kept for the next task: what is opened anew has the whole file's check sum compared. Two, since
+# tasks of the next run are between the last ones of a run.
+@lru_cache(maxsize=2)
+def _open_run(source: Path, _stamp: tuple[int, ...]) -> RunSource:
     return open_source(source)
 
 
-@lru_cache(maxsize=1)
-def _open_readouts(source: Path, key: StepKey) -> Readouts:
-    return _open_run(source).readouts(key)
+@lru_cache(maxsize=2)
+def _open_step(source: Path, stamp: tuple[int, ...], key: StepKey) -> Readouts:
+    return _open_run(source, stamp).readouts(key)

@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from hil.core.errors import ConfigError, HilError, Problem, WorkerLostError
+from hil.core.extras import load_extra
 from hil.scale.greeting import NoSchedulerError, check_greeting
 from hil.scale.in_order import AHEAD, in_order
 from hil.scale.software import SoftwareDiffersError, check_software, software
-from hil.scale.work_pool import ItemT, ResultT
+from hil.scale.work_pool import ItemT, Later, ResultT
 from hil.scale.worker_process import keep_freed_memory
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
@@ -66,26 +67,29 @@ class ClusterPool:
     def map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         *,
         on_leftover: Callable[[ResultT], None] | None = None,
+        on_error: Callable[[HilError], ResultT] | None = None,
     ) -> Iterator[ResultT]:
         """Evaluate the items on the cluster."""
-        results = self._map(function, items, on_leftover)
+        results = self._map(function, items, on_leftover, on_error)
         self._at_end.callback(results.close)
         return results
 
     def _map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         on_leftover: Callable[[ResultT], None] | None,
+        on_error: Callable[[HilError], ResultT] | None,
     ) -> Generator[ResultT, None, None]:
         yield from in_order(
             items,
             submit=lambda item: _PendingTask(self, function, item),
             most=max(AHEAD * self.workers, _FEWEST_AHEAD),
             on_leftover=on_leftover,
+            on_error=on_error,
         )
 
     def submit(self, function: Callable[[ItemT], Any], item: ItemT) -> Any:
@@ -208,6 +212,9 @@ class _PendingTask(Generic[ResultT]):
                 "other, perhaps for want of memory; their logs say more"
             ) from error
 
+    def is_ready(self) -> bool:
+        return bool(self.future.done())
+
     def cancel(self) -> None:
         with suppress(Exception):  # a scheduler that is gone has forgotten it anyway
             if not self.future.done():
@@ -245,12 +252,8 @@ def _name(item: Any) -> str:
 
 
 def _load_distributed() -> Any:
-    try:
-        import distributed  # noqa: PLC0415 - an optional library
-    except ImportError as error:
-        reason = "needs the library distributed: pip install 'aimc-hil[cluster]'"
-        raise ConfigError("--cluster", [Problem("", reason)]) from error
-    return distributed
+    library = "the library distributed"
+    return load_extra("distributed", purpose="--cluster", library=library, extra="cluster")
 
 
 @contextmanager

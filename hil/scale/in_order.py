@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Protocol, TypeVar
 
-from hil.scale.work_pool import ItemT, ResultT
+from hil.core.errors import HilError, WorkerLostError
+from hil.scale.work_pool import ItemT, Later, ResultT
 
 AHEAD = 4
 """Items that are under way for each worker: enough to keep it busy, few to lose at an end."""
@@ -19,6 +20,10 @@ class Pending(Protocol[_PendingT_co]):
         """Wait for it."""
         ...
 
+    def is_ready(self) -> bool:
+        """Tell whether it, or its error, is there."""
+        ...
+
     def cancel(self) -> None:
         """Do not begin it, if it has not begun."""
         ...
@@ -29,11 +34,12 @@ class Pending(Protocol[_PendingT_co]):
 
 
 def in_order(
-    items: Iterable[ItemT],
+    items: Iterable[ItemT | Later],
     *,
     submit: Callable[[ItemT], Pending[ResultT]],
     most: int,
     on_leftover: Callable[[ResultT], None] | None,
+    on_error: Callable[[HilError], ResultT] | None,
 ) -> Generator[ResultT, None, None]:
     """Yield the results in the order of the items.
 
@@ -47,15 +53,21 @@ def in_order(
         Items that are under way, or done and not yet due, at the same time.
     on_leftover
         Who gets what is ready but not yet due when the iteration ends early.
+    on_error
+        What an item comes to whose function has failed; without it the error is raised.
     """
     waiting: deque[Pending[ResultT]] = deque()
     try:
         for item in items:
-            waiting.append(submit(item))
-            if len(waiting) >= most:
-                yield _next_of(waiting)
+            if item is Later.LATER:
+                yield _next_of(waiting, on_error)
+            else:
+                waiting.append(submit(item))
+            # What is due is given away at once: others may wait for it to begin.
+            while waiting and (len(waiting) >= most or waiting[0].is_ready()):
+                yield _next_of(waiting, on_error)
         while waiting:
-            yield _next_of(waiting)
+            yield _next_of(waiting, on_error)
     finally:
         for pending in waiting:
             pending.cancel()
@@ -65,7 +77,23 @@ def in_order(
                     on_leftover(result)
 
 
-def _next_of(waiting: deque[Pending[ResultT]]) -> ResultT:
-    result = waiting[0].result()
+def evaluated(
+    find: Callable[[], ResultT], on_error: Callable[[HilError], ResultT] | None
+) -> ResultT:
+    """Return a result, or what its error comes to."""
+    try:
+        return find()
+    except WorkerLostError:
+        raise
+    except HilError as error:
+        if on_error is None:
+            raise
+        return on_error(error)
+
+
+def _next_of(
+    waiting: deque[Pending[ResultT]], on_error: Callable[[HilError], ResultT] | None
+) -> ResultT:
+    result = evaluated(waiting[0].result, on_error)
     waiting.popleft()
     return result

@@ -6,12 +6,13 @@ from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from itertools import chain
 from typing import Generic
 
-from hil.core.errors import WorkerLostError
-from hil.scale.in_order import AHEAD, in_order
-from hil.scale.work_pool import ItemT, ResultT
+from hil.core.errors import HilError, WorkerLostError
+from hil.scale.in_order import AHEAD, evaluated, in_order
+from hil.scale.work_pool import ItemT, Later, ResultT
 from hil.scale.worker_process import begin_worker, interrupts_held_back
 
 
@@ -23,13 +24,15 @@ class ThisProcess:
     def map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         *,
         on_leftover: Callable[[ResultT], None] | None = None,
+        on_error: Callable[[HilError], ResultT] | None = None,
     ) -> Iterator[ResultT]:
         """Evaluate the items one after the other, each when its result is due."""
         for item in items:
-            yield function(item)
+            if item is not Later.LATER:
+                yield evaluated(partial(function, item), on_error)
 
 
 class ProcessPool:
@@ -48,17 +51,19 @@ class ProcessPool:
     def __init__(self, executor: ProcessPoolExecutor, *, workers: int, at_end: ExitStack) -> None:
         self._executor = executor
         self._at_end = at_end
+        self._has_started = False
         self.workers = workers
 
     def map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         *,
         on_leftover: Callable[[ResultT], None] | None = None,
+        on_error: Callable[[HilError], ResultT] | None = None,
     ) -> Iterator[ResultT]:
         """Evaluate the items in the processes."""
-        results = self._map(function, items, on_leftover)
+        results = self._map(function, items, on_leftover, on_error)
         # Whoever iterates may fail; what is then ready must not wait for the garbage collector.
         self._at_end.callback(results.close)
         return results
@@ -66,24 +71,37 @@ class ProcessPool:
     def _map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         on_leftover: Callable[[ResultT], None] | None,
+        on_error: Callable[[HilError], ResultT] | None,
     ) -> Generator[ResultT, None, None]:
         rest = iter(items)
-        first = list(islice(rest, 2))
-        if len(first) < 2:  # a process takes longer to start than most items take
-            yield from map(function, first)
+        begun: list[ItemT | Later] = []
+        for item in rest:
+            if not self._has_started:
+                # A process takes longer to start than most items take: one alone is done here.
+                second = next(rest, Later.LATER)
+                if item is not Later.LATER and second is Later.LATER:
+                    yield evaluated(partial(function, item), on_error)
+                    continue
+                begun = [item, second]
+            else:
+                begun = [item]
+            break
+        if not begun:
             return
 
         def submit(item: ItemT) -> _PendingCall[ResultT]:
+            self._has_started = True
             with _names_killed_workers(), interrupts_held_back():  # workers start here
                 return _PendingCall(self._executor.submit(function, item))
 
         yield from in_order(
-            chain(first, rest),
+            chain(begun, rest),
             submit=submit,
             most=AHEAD * self.workers,
             on_leftover=on_leftover,
+            on_error=on_error,
         )
 
 
@@ -110,6 +128,9 @@ class _PendingCall(Generic[ResultT]):
     def result(self) -> ResultT:
         with _names_killed_workers():
             return self.future.result()
+
+    def is_ready(self) -> bool:
+        return self.future.done()
 
     def cancel(self) -> None:
         self.future.cancel()

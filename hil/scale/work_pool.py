@@ -1,10 +1,22 @@
 """What every pool of workers does."""
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from typing import Protocol, TypeVar
+
+from hil.core.errors import HilError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+class Later(Enum):
+    """What stands among the items where the next one follows from a result that is not there yet.
+
+    Something must be under way: the next result is then waited for before an item is taken again.
+    """
+
+    LATER = "later"
 
 
 class WorkPool(Protocol):
@@ -18,9 +30,10 @@ class WorkPool(Protocol):
     def map(
         self,
         function: Callable[[ItemT], ResultT],
-        items: Iterable[ItemT],
+        items: Iterable[ItemT | Later],
         *,
         on_leftover: Callable[[ResultT], None] | None = None,
+        on_error: Callable[[HilError], ResultT] | None = None,
     ) -> Iterator[ResultT]:
         """Evaluate a function on each item; yield the results in the order of the items.
 
@@ -37,6 +50,9 @@ class WorkPool(Protocol):
         on_leftover
             Called, when the iteration ends early, with every result that was ready but not yet
             due; at the latest when the pool closes.
+        on_error
+            What is the result of an item whose function has raised this error; without it the
+            error is raised here and ends the iteration. A lost worker always does.
 
         Raises
         ------

@@ -1,6 +1,7 @@
 """Calibrations over temperature and time, on simulated chips behind the real protocol."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,14 @@ def ranked(done: Result) -> list[dict[str, Any]]:
 
 def best(*arguments: object) -> Result:
     return hil("calibrate", "best", *arguments, "--json")
+
+
+def test_table_tells_how_old_the_weights_were(swept: Path) -> None:
+    asked = ("--among", swept, "--probe", swept, "--probe-visit", 1)
+    title, heads, _, first, *_ = hil("calibrate", "best", *asked).stdout.splitlines()
+    assert re.search(r", [0-9.]+ min after programming", title)
+    shown = first[: heads.index("age then") + len("age then")]
+    assert shown.endswith(f" {ranked(best(*asked))[0]['age_s'] / 60:.3g} min")
 
 
 def test_the_calibration_of_the_right_temperature_wins(swept: Path) -> None:

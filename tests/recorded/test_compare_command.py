@@ -137,6 +137,31 @@ def test_each_side_has_its_own_choice(tmp_path: Path) -> None:
     assert {tile["same_correction"] for tile in both} == {True}
 
 
+def test_each_side_is_named_with_its_run_visit_settings_age_and_date(tmp_path: Path) -> None:
+    run = visited.write_visited_run(tmp_path / "run").path
+    done = diff(run, run, "--visit-a", 0, "--visit-b", 1)
+    before, after, *_ = done.stdout.splitlines()
+    chip = "Acme AIMC-4x3, serial 42, firmware 1.0"
+    date = "2026-01-02 03:04:05"
+    assert before == (
+        f"A: {run}: visit 0, chamber.temperature=10, 1 min after programming, {date}; {chip}"
+    )
+    assert after == (
+        f"B: {run}: visit 1, chamber.temperature=40, 10 min after programming, {date}; {chip}"
+    )
+    assert [done.stdout.count(f"{what}, largest") for what in ("gain", "offset", "effect")] == [
+        1, 1, 1,
+    ]  # fmt: skip
+    document = json.loads(diff(run, run, "--visit-a", 0, "--visit-b", 1, "--json").stdout)
+    utc = "2026-01-02T03:04:05+00:00"
+    assert document["b"] == {
+        "run": str(run), "chip": chip, "visits": [1],
+        "setpoints": {"chamber.temperature": [40.0]}, "youngest_s": 600.0, "oldest_s": 600.0,
+        "first_utc": utc, "last_utc": utc,
+    }  # fmt: skip
+    assert (document["a"]["visits"], document["a"]["oldest_s"]) == ([0], 60.0)
+
+
 def test_packed_files_are_compared_and_an_effect_needs_the_readouts_of_one(
     before: RunDirectory, after: RunDirectory, tmp_path: Path
 ) -> None:
@@ -157,6 +182,7 @@ def test_packed_files_are_compared_and_an_effect_needs_the_readouts_of_one(
 def test_other_weights_are_told(before: RunDirectory, tmp_path: Path) -> None:
     runs = [example.write_run(tmp_path / name, example.ONE) for name in "ab"]
     for run, digest in zip(runs, ("11", "22"), strict=True):
+        run.journal.append("resume", utc="t")
         run.journal.append("program", utc="t", core=0, weights=f"sha256:{digest}", bench_s=0.0)
     assert "core 0 held other weights" in diff(runs[0].path, runs[1].path).stderr
 

@@ -13,9 +13,10 @@ import pytest
 from hil.core.errors import CalibrationError, ConfigError
 from hil.recorded import refit as refit_module
 from hil.recorded import refit_step
-from hil.recorded.refit import RefitSelection, refit_run
+from hil.recorded.refit import refit_run
 from hil.recorded.refit_file import write_refit
 from hil.recorded.refit_options import RefitOptions
+from hil.recorded.refit_plan import RefitSelection
 from hil.scale.pool import open_pool
 from hil_datasets.opened import open_source
 from recorded_runs import CALIBRATIONS, command

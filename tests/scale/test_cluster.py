@@ -138,6 +138,26 @@ def test_one_run_is_verified_file_by_file_with_the_same_findings(
         assert verify_run(runs / "b", pool=pool) == one
 
 
+def test_runs_fitted_on_a_cluster_become_the_same_files_as_in_one_process(
+    cluster: LocalCluster, runs: Path
+) -> None:
+    words = ("calibrate", "fit", "many", "--read-mode", "one_phase", "--json", "--force", "--out")
+    one = hil(*words, "one", cwd=runs.parent)
+    many = hil(*words, "spread", "--cluster", cluster.address, cwd=runs.parent)
+    assert [list(entry) for entry in one.json["runs"]] == [
+        ["run", "file", "options", "steps", "refused"], ["run", "error"], ["run", "error"],
+    ]  # fmt: skip
+    assert one.code == 5
+    assert (many.code, many.stdout.replace("spread", "one"), many.stderr) == (
+        5,
+        one.stdout,
+        one.stderr,
+    )
+    files = [sorted((runs.parent / name).iterdir()) for name in ("one", "spread")]
+    assert [[path.name for path in found] for found in files] == [["a.hil.h5"]] * 2
+    assert files[0][0].read_bytes() == files[1][0].read_bytes()
+
+
 def test_study_on_a_cluster_stores_the_same_bytes_as_one_process(
     cluster: LocalCluster, runs: Path, tmp_path: Path
 ) -> None:

@@ -207,6 +207,7 @@ def _note(job: _Job, run: RunDirectory, converted: ConvertedStep) -> None:
         file=f"steps/{key.name}.h5",
         raw_sha256=converted.raw_sha256,
         concluded_sha256=converted.concluded_sha256,
+        facts_sha256=converted.facts_sha256,
         errors=converted.errors,
         **({"synthesised": True} if is_synthesised(job.mapping) else {}),
     )

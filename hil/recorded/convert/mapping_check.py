@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hil.core.errors import ConfigError, Problem
+from hil.core.file_kinds import MAPPING_KEY, refuse_other_kind
 from hil.core.toml_file import TomlText, check_document, key_path, read_toml_bytes
 from hil.core.toml_lines import KeyPath
 from hil.recorded.convert.mapping import (
@@ -68,6 +69,7 @@ def load_mapping(path: Path) -> LoadedMapping:
     """
     content = read_toml_bytes(path)
     text = TomlText(content, source=str(path))
+    refuse_other_kind(text.document, MAPPING_KEY, source=str(path))
     says = check_document(Mapping, text.document, source=str(path), place_of=text.place)
     problems = [
         Problem(key_path(where), message, text.place(where).line)

@@ -56,7 +56,10 @@ def read_blocks(files: Sequence[SourceFile], says: Mapping) -> Blocks:
                 if key is not None:
                     keys[name] = key
         if not keys:
-            message = "belongs to no source of the mapping: see files, array and columns of each"
+            message = (
+                "belongs to no source of the mapping: see files, array and columns of each; .npz "
+                "and .npy files are read as arrays, every other one as CSV"
+            )
             raise DatasetError(str(file.path), [Problem("", message)])
         found = (
             TableSource(file, keys, says).blocks()

@@ -23,6 +23,7 @@ from hil_datasets.durable import PART_SUFFIX
 from hil_datasets.step import StepKey, StepOrigin
 from hil_datasets.step_conditions import Condition
 from hil_datasets.step_files.concluded import concluded_sha256
+from hil_datasets.step_files.told_facts import facts_sha256
 from hil_datasets.step_files.writer import StepWriter
 from hil_drivers.chip import Chip
 
@@ -79,6 +80,8 @@ class ConvertedStep:
     """Relative L2 error of each correction."""
     concluded_sha256: str = ""
     """Hash of everything that was concluded; empty if it failed."""
+    facts_sha256: str = ""
+    """Hash of what the step says besides; empty if it failed."""
     failure: str = ""
     """Why its readouts allow no calibration; empty if they do."""
 
@@ -125,6 +128,7 @@ def convert_step(task: ConversionTask) -> ConvertedStep:
         raw_sha256=raw_sha256,
         errors=conclusion.errors,
         concluded_sha256=concluded_sha256(conclusion),
+        facts_sha256=facts_sha256(task.key, task.origin, task.conditions),
     )
 
 
