@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types floors check bench clean
+.PHONY: demo test lint types floors check fuzz bench clean
 
 ## Run a whole calibration campaign on the mock chip.
 demo: $(VENV)/.installed
@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 ## there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 test: $(VENV)/.installed-for-tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-for-checks
 	$(BIN)/ruff format --check .
@@ -24,6 +24,12 @@ types: $(VENV)/.installed-for-checks
 
 floors: $(VENV)/.installed-for-checks
 	$(BIN)/lint-imports --no-cache
+
+## Damage thousands of stored files in more ways than `make test` does; minutes.
+FUZZED_FILES ?= 5000
+fuzz: $(VENV)/.installed-for-tests
+	HIL_FUZZED_FILES=$(FUZZED_FILES) $(BIN)/python -m pytest \
+	  tests/datasets/test_fuzzed_files.py tests/packed/test_fuzzed_packs.py
 
 ## Measure the kernels beside this machine's memory and other tools: ratios, all from one run.
 bench: $(VENV)/.installed-for-benchmarks

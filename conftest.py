@@ -1,5 +1,6 @@
 """Runs every snippet of the documentation: Python as it stands, console lines as commands."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -18,6 +19,9 @@ PROJECT = Path(__file__).parent
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch
 
+# Until all tests are collected nothing is garbage; see `pytest_collection_finish`.
+gc.disable()
+
 # No test, and no process that one starts, may write into the user's own books of chips.
 os.environ["AIMC_HIL_DATA"] = tempfile.mkdtemp(prefix="hil-data-")
 
@@ -32,7 +36,13 @@ collect_ignore_glob = (
 )
 # Likewise built-in networks are classes of torch.
 if not importlib.util.find_spec("torch"):
-    collect_ignore_glob += ["hil/inference/architectures/*.py"]
+    collect_ignore_glob += ["hil/inference/networks/architectures/*.py"]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays to the end: that takes half a second."""
+    gc.freeze()
+    gc.enable()
 
 
 def enter_folder(namespace: dict[str, Any]) -> None:

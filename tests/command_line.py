@@ -60,10 +60,12 @@ def hil_here(*arguments: object) -> Ended:
     return Ended(done.exit_code, done.stdout, done.stderr)
 
 
-def start_hil(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+def start_hil(
+    *arguments: object, cwd: Path | None = None, script: Path = HIL
+) -> subprocess.Popen[str]:
     """Start `hil` in a process group of its own; `ended_processes` ends it at the latest."""
     process = subprocess.Popen(
-        [str(HIL), *map(str, arguments)],
+        [str(script), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,12 +94,13 @@ def ended_processes() -> Iterator[None]:
 @contextmanager
 def served_mock(*arguments: object) -> Iterator[str]:
     """Serve a mock on a free port; give its resource string."""
-    server = start_hil("mock", "serve", "--tcp", "127.0.0.1:0", *arguments)
+    script = HIL if "PYTHONPATH" in os.environ else forked_hil()
+    server = start_hil("mock", "serve", "--tcp", "127.0.0.1:0", *arguments, script=script)
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
-        assert " at " in line, server.communicate()[1]
-        yield line.split(" at ")[1].split()[0]
+        assert "::" in line, server.communicate()[1]
+        yield line.strip()
     finally:
         os.kill(server.pid, signal.SIGINT)
         server.communicate(timeout=20)

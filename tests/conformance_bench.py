@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import contract_chip
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ChipGeometry, ChipIdentity, ReadMode
 from hil_calibration.nmpu import apply_nmpu
-from hil_drivers.chip import Chip, CorrectedReadout
+from hil_drivers.chip import Chip, ChipThatTells, CorrectedReadout
 from hil_drivers.chip_driver import ChipDriver, ChipOptions
 from hil_drivers.conformance.check import Check, Finding, Result
 from hil_drivers.conformance.kit import CHECKS, run_checks
@@ -50,6 +51,12 @@ class Wrapped:
 
     def program(self, core: int, weights: npt.NDArray[np.int8]) -> None:
         self.inner.program(core, weights)
+
+    def holds(self, core: int, weights: npt.NDArray[np.int8]) -> bool:
+        return cast(ChipThatTells, self.inner).holds(core, weights)
+
+    def times_programmed(self, core: int) -> int:
+        return cast(ChipThatTells, self.inner).times_programmed(core)
 
     def read_counts(
         self, core: int, read_mode: ReadMode, inputs: npt.NDArray[np.int8]

@@ -18,6 +18,7 @@ from hil_datasets.run_directory import RunDirectory, create_run
 from hil_datasets.step import StepConclusion, StepKey, StepKind, StepOrigin
 from hil_datasets.step_conditions import Condition
 from hil_datasets.step_files.concluded import concluded_sha256
+from hil_datasets.step_files.told_facts import facts_sha256
 from hil_datasets.step_files.writer import StepWriter
 from hil_datasets.step_timing import RecordedFault, StepTiming
 
@@ -230,10 +231,22 @@ def write_run(folder: Path, *keys: StepKey, **step: Any) -> RunDirectory:
             kind=str(key.kind),
             raw_sha256=raw_sha256,
             concluded_sha256=concluded_sha256(step.get("conclusion", CONCLUSION)),
+            facts_sha256=_facts_sha256(key, **step),
         )
     write_index(run, keys)
     run.journal.append("stop", utc="2026-01-02T03:04:07+00:00", status="complete")
     return run
+
+
+def _facts_sha256(
+    key: StepKey,
+    *,
+    origin: StepOrigin = ORIGIN,
+    conditions: Sequence[Condition] = CONDITIONS,
+    **_: Any,
+) -> str:
+    circumstance = replace(origin.circumstance, kind=key.kind, visit=key.visit)
+    return facts_sha256(key, replace(origin, circumstance=circumstance), conditions)
 
 
 def with_nmpu(**changes: Any) -> StepConclusion:

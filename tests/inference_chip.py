@@ -11,9 +11,9 @@ import pytest
 from command_line import hil
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters
 from hil.core.readout import ReadMode
-from hil.inference.layers import AnalogLayer
-from hil.inference.readings import ChipFacts
-from hil.inference.tiles import ProgrammedTile
+from hil.inference.computing.readings import ChipFacts
+from hil.inference.networks.layers import AnalogLayer
+from hil.inference.placing.tiles import ProgrammedTile
 
 torch = pytest.importorskip(
     "torch", reason="torch is not installed: pip install 'aimc-hil[inference]'"

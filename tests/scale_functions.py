@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from hil.core.errors import DatasetError, DeviceError, Problem
+from hil.core.errors import DatasetError, DeviceError, HilError, Problem
 
 
 def square(number: int) -> int:
@@ -51,3 +51,15 @@ def note_and_square(item: tuple[Path, int]) -> int:
     (folder / str(os.getpid())).touch()
     time.sleep(0.05)
     return number * number
+
+
+def meet(place: tuple[Path, str, str]) -> str:
+    """Leave a note, wait for that of another item, which must be under way too; return it."""
+    folder, own, other = place
+    (folder / own).touch()
+    end_s = time.monotonic() + 60
+    while not (folder / other).exists():
+        if time.monotonic() > end_s:
+            raise HilError(f"{other} was not begun while {own} was under way")
+        time.sleep(0.01)
+    return other

@@ -144,6 +144,47 @@ def test_check_of_a_file_for_hil_evaluate_looks_for_the_files_it_names(tmp_path:
     assert "--set: a file for hil evaluate takes none" in ended.stderr
 
 
+def mapping_file(folder: Path, *more: str) -> Path:
+    path = folder / "m.toml"
+    given = [
+        'schema_version = 1\ntitle = "Foreign"\nform = "counts"',
+        '[chip]\nmanufacturer = "Lab"\nmodel = "X"\nserial = "7"',
+        '[measured]\nutc = "2025-01-31T12:00:00+00:00"\ntemperature_c = 25.0',
+        '[steps]\ncore = 0\nread_mode = "four_phase"',
+        '[counts]\nrule = "pair"\narray = "c"\naxes = ["vector", "polarity", "column"]',
+        '[inputs]\narray = "x"\naxes = ["vector", "row"]',
+        '[weights]\narray = "w"\naxes = ["row", "column"]',
+    ]
+    path.write_text("\n".join([*given, *more]) + "\n")
+    return path
+
+
+def test_check_of_a_mapping_file_checks_it_as_one(tmp_path: Path) -> None:
+    path = mapping_file(tmp_path)
+    ended = hil("config", "check", path)
+    assert ended.stdout == f"{path}: a file for hil data convert, no problem\n", ended.stderr
+    ended = hil("config", "check", path, "--set", "title=x")
+    assert (ended.code, "--set: a file for hil data convert takes none" in ended.stderr) == (
+        3,
+        True,
+    )
+    ended = hil("config", "check", mapping_file(tmp_path, "[csv]", "delimeter = ','"))
+    assert ended.code == 3
+    assert ended.stderr.startswith(f"error: {path}:25: csv.delimeter: unknown key")
+    assert ended.stderr.count("error:") == 1
+
+
+def test_mapping_file_is_no_campaign_and_a_campaign_no_mapping(tmp_path: Path) -> None:
+    path = mapping_file(tmp_path)
+    ended = hil("run", path)
+    assert ended.code == 3
+    assert ended.stderr == f"error: {path}: is a file for hil data convert, not for hil run\n"
+    campaign = campaign_file(tmp_path)
+    ended = hil("data", "convert", path, "--map", campaign, "--out", tmp_path / "run")
+    assert ended.code == 3
+    assert ended.stderr == f"error: {campaign}: is a file for hil run, not for hil data convert\n"
+
+
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_file_for_hil_evaluate_is_no_campaign(command: str, tmp_path: Path) -> None:
     path = evaluation_file(tmp_path, '[network]\nmodel = "demo"\n')

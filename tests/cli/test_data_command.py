@@ -30,6 +30,38 @@ def test_whole_run_is_called_whole(run: Path) -> None:
     assert ended.stdout.startswith(f"{run}: whole (2 step files, ")
 
 
+def cut_off(run: Path) -> None:
+    """Leave a run as a kill before its second step would."""
+    journal = run / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    ends = [number for number, line in enumerate(lines) if json.loads(line)["event"] == "step"]
+    journal.write_text("".join(lines[: ends[0] + 1]))
+    (run / "steps" / f"core00_{json.loads(lines[ends[1]])['read_mode']}.h5").unlink()
+    (run / "campaign.h5").unlink()
+
+
+def test_steps_that_a_killed_run_did_not_come_to_take_one_line(run: Path) -> None:
+    cut_off(run)
+    ended = hil("data", "verify", run)
+    assert ended.code == 1
+    stopped, unfinished, last = ended.stdout.splitlines()
+    assert stopped.startswith("journal.jsonl: has no stop after its last event, step")
+    assert unfinished == "unfinished: 1 of 2 steps (hil resume goes on with them)"
+    assert last.startswith(f"{run}: unfinished, nothing damaged (1 step files, ")
+    (named,) = [one for one in hil("data", "verify", run, "--json").json["problems"] if one["step"]]
+    assert (named["kind"], named["step"]) == ("unfinished", "core00_four_phase")
+
+
+def test_damage_of_a_killed_run_does_not_drown(run: Path) -> None:
+    cut_off(run)
+    step = run / "steps" / "core00_one_phase.h5"
+    step.write_bytes(step.read_bytes()[:-1])
+    ended = hil("data", "verify", run)
+    assert ended.code == 1
+    assert "steps/core00_one_phase.h5: " in ended.stdout
+    assert "nothing damaged" not in ended.stdout
+
+
 def test_damaged_run_is_repaired_and_replayed(run: Path, tmp_path: Path) -> None:
     step = run / "steps" / "core00_one_phase.h5"
     step.write_bytes(step.read_bytes()[: step.stat().st_size // 2])

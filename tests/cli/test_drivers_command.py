@@ -115,6 +115,13 @@ def test_example_driver_keeps_every_promise(shelf: Path, toychip: str, tmp_path:
     assert "exists; use --force" in again.stderr
 
 
+def test_report_without_a_file_goes_to_stdout_alone(shelf: Path, toychip: str) -> None:
+    arguments = ("test", "toychip", "--resource", toychip, "--no-program", "--json")
+    ended = drivers(*arguments, shelf=shelf)
+    assert ended.json["driver"] == "toychip"
+    assert " passed" in ended.stderr.splitlines()[-1]
+
+
 def test_resource_that_is_none_is_told_before_anything_is_opened(shelf: Path) -> None:
     ended = drivers("test", "toychip", "--resource", "tcp://x", shelf=shelf)
     assert (ended.code, ended.stdout) == (3, "")

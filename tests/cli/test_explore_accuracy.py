@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from command_line import Ended, hil, hil_here
+from command_line import Ended, campaign_file, hil, hil_here
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'aimc-hil[inference]'")
 pytest.importorskip("sklearn", reason="scikit-learn: pip install 'aimc-hil[inference]'")
+
+from evaluation_bench import demo_out, small_chip
 
 CHIP = "mock://hermes-like"
 ASKED = ("explore", CHIP, "--metric", "accuracy", "--demo", "--axis", "scale_bits=8,3")
@@ -89,6 +91,25 @@ def test_figure_has_the_intervals_and_no_run(again: tuple[Path, Ended]) -> None:
     assert "the run's format" not in texts
 
 
+def test_a_run_is_judged_as_it_was_measured_in_one_read_mode_and_then_in_the_other(
+    tmp_path: Path,
+) -> None:
+    resource = small_chip(tmp_path)
+    assert hil_here("run", campaign_file(tmp_path, resource=resource), "--quiet").code == 0
+    run, out = tmp_path / "run", demo_out(tmp_path)
+    few = ("--demo", "--images", 20, "--calibration-images", 32, "--axis", "scale_bits=8")
+    asked = ("explore", run, "--metric", "accuracy", *few, "--workers", 1, "--out", out)
+    one = hil_here(*asked, "--read-mode", "one_phase")
+    assert one.code == 0, one.stderr
+    both = hil_here(*asked, "--json")
+    assert both.stderr.startswith("1 results computed, 1 known before")
+    assert [mode["read_mode"] for mode in both.json["read_modes"]] == ["four_phase", "one_phase"]
+    chip = "aimc-hil mock-chip, serial small-0, firmware 1.0"
+    assert both.json["chip"] == f"{chip}, as measured by {run}"
+    readouts = [name for name in both.json["recording"] if name.startswith("run_readouts")]
+    assert readouts == ["run_readouts_sha256 four_phase", "run_readouts_sha256 one_phase"]
+
+
 def test_a_study_that_cannot_begin_leaves_no_folder(tmp_path: Path) -> None:
     missing = ("--model", "resnet20", "--weights", "lost.th", "--data", "lost.npz")
     ended = hil("explore", CHIP, "--metric", "accuracy", *missing, cwd=tmp_path)
@@ -112,7 +133,7 @@ def test_without_torch_the_command_that_was_given_is_named(
     ("arguments", "words"),
     [
         (("runs/x", "--model", "resnet20"), "--model: names what --metric accuracy judges by"),
-        ((CHIP,), "mock://hermes-like: has no readouts: give a run or a campaign file"),
+        (("mock://nobody",), "mock://nobody: no such profile; use mock://quickstart"),
         ((CHIP, "--metric", "accuracy", "--core", 1), "--core: and --metric accuracy exclude"),
         ((CHIP, "--metric", "accuracy"), "--model: is missing"),
         (

@@ -146,6 +146,30 @@ def test_campaign_file_is_run_once_and_then_studied(run: Path, tmp_path: Path) -
     assert (tmp_path / "study" / "run" / "journal.jsonl").read_bytes() == journal
 
 
+def test_mock_is_measured_once_as_a_new_campaign_would_and_then_studied(
+    run: Path, tmp_path: Path
+) -> None:
+    shutil.copy(run.with_name("small.toml"), tmp_path)
+    asked = ("explore", "mock://small.toml", "--axis", "cut_pre=0,6", "--workers", 1, "--json")
+    first = hil(*asked, cwd=tmp_path)
+    assert first.code == 0, first.stderr
+    folder = tmp_path / "small-explore"
+    journal = (folder / "run" / "journal.jsonl").read_bytes()
+    summary = first.json
+    assert summary["title"] == "mock://small.toml"
+    # What `hil init` writes: both read modes, 512 vectors fitted and 256 held out.
+    assert (summary["calibration_vectors"], summary["verification_vectors"]) == (512, 256)
+    assert [mode["read_mode"] for mode in summary["read_modes"]] == ["four_phase", "one_phase"]
+    again = hil(*asked, cwd=tmp_path)
+    assert (again.stdout, again.stderr) == (
+        first.stdout, "0 results computed, 4 known before: small-explore\n"
+    )  # fmt: skip
+    assert (folder / "run" / "journal.jsonl").read_bytes() == journal
+    other = hil("explore", "mock://quickstart", "--out", folder, cwd=tmp_path)
+    assert other.code == 3
+    assert "is a run of another campaign; choose another folder with --out" in other.stderr
+
+
 def test_plots_are_a_png_and_an_svg_and_the_same_each_time(
     run: Path, studied: Path, tmp_path: Path
 ) -> None:

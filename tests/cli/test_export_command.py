@@ -41,6 +41,21 @@ def test_all_formats_are_written_and_pass_their_checks(run: Path, tmp_path: Path
     assert "#define LEFT_TILES 2" in (tmp_path / "all" / "coefficients.h").read_text()
 
 
+def test_what_was_written_is_told_in_json(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "codes.csv"
+    ended = hil(
+        "export", run, "--format", "csv", "--out", out, "--read-mode", "one_phase", "--json"
+    )
+    assert ended.code == 0, ended.stderr
+    told = ended.json
+    assert told["files"] == {"csv": [str(out)]}
+    (one,) = told["calibrations"]
+    assert (one["core"], one["step"], one["visit"]) == (1, "core01_one_phase", 0)
+    assert {row.split(",")[12] for row in out.read_text().splitlines()[1:]} == {
+        one["coefficients_id"]
+    }
+
+
 def test_every_file_names_the_readouts_it_was_made_from(run: Path, tmp_path: Path) -> None:
     hil("export", run, "--all", "-o", tmp_path)
     document = json.loads((tmp_path / "coefficients.json").read_text())

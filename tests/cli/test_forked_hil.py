@@ -36,7 +36,7 @@ def serving() -> tuple[subprocess.Popen[str], tuple[str, int]]:
     words = ["mock", "serve", "--tcp", "127.0.0.1:0"]
     server = subprocess.Popen([str(forked_hil()), *words], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    resource = server.stdout.readline().split(" at ")[1].split()[0]
+    resource = server.stdout.readline().strip()
     _, host, port, _ = resource.split("::")
     return server, (host, int(port))
 

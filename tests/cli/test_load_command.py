@@ -69,6 +69,20 @@ def test_loaded_registers_are_found_by_the_next_connection(
         assert found == (FMT, tile.registers)
 
 
+def test_what_was_loaded_is_told_in_json(resource: str, tmp_path: Path) -> None:
+    path = tmp_path / "chip.json"
+    path.write_bytes(export_json(coefficients()))
+    ended = hil("load", path, resource, "--core", 0, "--json")
+    assert ended.code == 0, ended.stderr
+    assert ended.json["chip"]["serial"] == "quickstart-5"
+    assert ended.json["tiles"] == [
+        {
+            "core": 0, "read_mode": "four_phase", "columns": 256, "shift": 2,
+            "coefficients_id": f"{32:064x}",
+        }
+    ]  # fmt: skip
+
+
 def test_only_the_core_that_is_asked_for_is_loaded(resource: str, tmp_path: Path) -> None:
     path = tmp_path / "chip.json"
     document = json.loads(export_json(coefficients()))

@@ -1,11 +1,14 @@
 """``hil data pack`` and ``unpack`` as a user meets them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 import example_steps as example
-from command_line import hil
+from command_line import campaign_file, hil
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,7 @@ def test_file_without_readouts_cannot_be_unpacked(run: Path, tmp_path: Path) -> 
     ("arguments", "code", "message"),
     [
         (("--portable", "--compress", "blosc2-zstd"), 3, "with --portable it must be none or gzip"),
+        (("--portable", "--compress", "any"), 3, "with --portable it must be none or gzip"),
         (("--compress", "zip"), 2, "'zip' is not one of"),
     ],
 )
@@ -75,6 +79,41 @@ def test_option_that_cannot_be_meant_is_an_error(
     assert said.code == code
     assert message in said.stderr
     assert not (tmp_path / "no.hil.h5").exists()
+
+
+@pytest.fixture(scope="module")
+def larger_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with enough readouts for a trial: 1 MiB or more."""
+    folder = tmp_path_factory.mktemp("larger")
+    vectors = "calibration = 544\nverification = 32"  # each has 1 byte a row and 8 bytes a column
+    options = "cores = [0]\nread_modes = ['one_phase']"
+    path = campaign_file(folder, campaign=options, vectors=vectors)
+    ended = hil("run", path, "--quiet")
+    assert ended.code == 0, ended.stderr
+    return folder / "run"
+
+
+def test_file_is_packed_so_that_every_reader_opens_it(larger_run: Path) -> None:
+    path = larger_run.parent / "default.hil.h5"
+    said = hil("data", "pack", larger_run, "-o", path)
+    assert (said.code, said.stderr) == (0, "")
+    plain = "import h5py, sys; print(h5py.File(sys.argv[1])[sys.argv[2]][0, 0, 0])"
+    place = "/entry/steps/core00_one_phase/raw"
+    read = subprocess.run([sys.executable, "-c", plain, path, place], check=True, text=True,
+                          capture_output=True)  # fmt: skip
+    with h5py.File(path) as file:
+        assert file.attrs["compression"] == "gzip"
+        assert (file[place].compression, file[place].shuffle) == ("gzip", True)
+    assert read.stdout.strip().isdigit()
+
+
+def test_whoever_packs_with_a_plug_in_is_told_what_readers_need(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("hdf5plugin", reason="needs hdf5plugin (extra compress)")
+    path = tmp_path / "plug-in.hil.h5"
+    said = hil("data", "pack", run, "-o", path, "--compress", "bitshuffle-lz4")
+    assert said.code == 0
+    assert said.stderr.startswith("note: readers need hdf5plugin for the readouts: ")
+    assert hil("data", "pack", run, "-o", path, "--compress", "gzip", "--force").stderr == ""
 
 
 @pytest.mark.parametrize("place", ["no-folder/run.hil.h5", "run.hil.h5/run.hil.h5"])

@@ -239,3 +239,14 @@ settle = { tolerance = 0.5, timeout_s = 600 }
     assert ended.code == 0, ended.stderr
     assert "set: chamber.temperature to 45 C, within its limits 10 to 60" in ended.stdout
     assert "instruments: up to 10 min 0 s more to settle" in ended.stdout
+
+
+def test_total_of_a_long_plan_is_at_its_end_and_in_sight(tmp_path: Path) -> None:
+    ended = hil("plan", campaign_file(tmp_path, resource="mock://hermes-like"), "--no-device")
+    assert ended.code == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert len([line for line in lines if line.startswith("core")]) == 12
+    assert any(line.startswith("and 116 more, see --json") for line in lines)  # 64 cores, 2 modes
+    assert len(lines) <= 45
+    (total,) = [number for number, line in enumerate(lines) if line.startswith("wall time: ")]
+    assert total >= len(lines) - 5

@@ -45,6 +45,43 @@ def test_coefficient_is_traced_in_words_and_as_json(run: Path) -> None:
     assert document["links"][0]["content_id"] == COEFFICIENTS_ID
 
 
+def test_without_a_read_mode_the_coefficient_of_each_is_shown(run: Path, tmp_path: Path) -> None:
+    arguments = ("data", "trace", run, "--core", 0, "--column", 1)
+    told = hil(*arguments)
+    assert (told.code, told.stderr) == (0, "")
+    lines = told.stdout.splitlines()
+    heads = [
+        f"core 0 {mode} column 1: step core00_{mode} of {run}"
+        for mode in ("four_phase", "one_phase")
+    ]
+    assert [line for line in lines if line.startswith("core 0 ")] == heads
+    assert lines[lines.index(heads[1]) - 1] == ""
+    assert lines.count("every link that can be checked holds") == 1
+    assert lines[-1] == "every link that can be checked holds"
+    both = hil(*arguments, "--json").json
+    assert list(both) == ["is_whole", "read_modes"]
+    assert both["is_whole"] is True
+    assert both["read_modes"] == [
+        hil(*arguments, "--read-mode", mode, "--json").json for mode in ("four_phase", "one_phase")
+    ]
+    exported = tmp_path / "chip.json"
+    hil("export", run, "--format", "json", "-o", exported)
+    of_file = hil("data", "trace", run.parent, "--export", exported, *arguments[3:], "--json")
+    assert of_file.code == 0
+    assert of_file.json == both
+
+
+def test_what_is_broken_in_one_read_mode_is_said_with_it(tmp_path: Path) -> None:
+    run = example.write_run(tmp_path / "run", example.ONE, example.FOUR)
+    step = run.path / "steps" / "core00_one_phase.h5"
+    step.write_bytes(step.read_bytes()[:-1])
+    told = hil("data", "trace", run.path, "--core", 0, "--column", 1)
+    assert told.code == 1
+    last = told.stdout.splitlines()[-1]
+    assert f"file {step} of one_phase" in last
+    assert "of four_phase" not in last
+
+
 def test_broken_link_is_named_and_ends_with_1(run: Path, tmp_path: Path) -> None:
     broken = example.write_run(tmp_path / "broken", example.ONE)
     broken.campaign_path.write_bytes(b"changed")
@@ -100,8 +137,8 @@ def test_visit_and_step_say_which_of_several_is_meant(tmp_path: Path) -> None:
     [
         ((), 2, "say which coefficient with --core NUMBER --column NUMBER"),
         (("--core", 0), 2, "say which coefficient with --core"),
-        (("--core", 0, "--column", 0), 3, "both read modes: say which with --read-mode"),
         (("--core", 9, "--column", 0), 3, "has no calibration of core 9; it has cores 0"),
+        (("--core", 0, "--column", 3), 3, "has columns 0 to 2"),
         (("--core", 0, "--column", 3, "--read-mode", "one_phase"), 3, "has columns 0 to 2"),
         (("--step", "x", "--column", 3), 3, "has no finished step 'x'"),
         (("--id", "12345"), 2, "must be 6 to 64 hexadecimal digits"),

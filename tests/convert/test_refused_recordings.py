@@ -252,6 +252,7 @@ def test_file_that_belongs_to_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text("a\n1\n")
     told = refused(tmp_path, ARRAYS, tmp_path / "r.npz", tmp_path / "notes.csv")
     assert told.startswith("notes.csv: belongs to no source of the mapping")
+    assert told.endswith(".npz and .npy files are read as arrays, every other one as CSV")
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:

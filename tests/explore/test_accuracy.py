@@ -13,9 +13,9 @@ torch.set_num_threads(1)
 from hil.core.nmpu_format import NmpuFormat, NmpuRegisters  # noqa: E402 - torch first, or no test at all
 from hil.explore.accuracy_trial import AccuracyTrial  # noqa: E402
 from hil.explore.evaluate import FormatResult  # noqa: E402
-from hil.inference.mapping import map_layers  # noqa: E402
-from hil.inference.network import trace_network  # noqa: E402
-from hil.inference.prepared import prepare_network  # noqa: E402
+from hil.inference.corrections.prepared import prepare_network  # noqa: E402
+from hil.inference.networks.network import trace_network  # noqa: E402
+from hil.inference.placing.mapping import map_layers  # noqa: E402
 from inference_chip import KnownCores  # noqa: E402
 
 BASE = NmpuFormat(off_int=8, off_bits=9)

@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 
 from hil.core.errors import ConfigError
-from hil_mock_device.faults.fault_script import (
-    Aftermath,
-    Direction,
-    FaultRule,
-    FaultScript,
-    MockFault,
-    Place,
-    load_fault_script,
-)
+from hil_mock_device.faults.fault_kinds import Aftermath, Direction, MockFault, Place
+from hil_mock_device.faults.fault_script import FaultRule, FaultScript, load_fault_script
 
 
 def written(folder: Path, text: str) -> Path:

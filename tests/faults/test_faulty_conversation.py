@@ -8,7 +8,8 @@ from faulty_device import CUT, Clock, device, said, script
 from hil_drivers.frames import Frame, FrameKind, encode_frame
 from hil_drivers.link import encode_request
 from hil_mock_device.chip_model import ChipModel
-from hil_mock_device.faults.fault_script import FaultRule, MockFault
+from hil_mock_device.faults.fault_kinds import MockFault
+from hil_mock_device.faults.fault_script import FaultRule
 from hil_mock_device.faults.faulty_device import FaultyDevice
 from hil_mock_device.faults.injector import ArmedRule, FaultInjector
 from hil_mock_device.faults.spoiling import spoilt_message

@@ -9,7 +9,7 @@ from hil.core.errors import DeviceError
 from hil.core.readout import ReadMode
 from hil_mock_device.chip_model import ChipModel
 from hil_mock_device.environment import Environment
-from hil_mock_device.faults.fault_script import MockFault
+from hil_mock_device.faults.fault_kinds import MockFault
 from hil_mock_device.faults.faulty_silicon import FaultySilicon
 from hil_mock_device.faults.injector import FaultInjector
 from hil_mock_device.silicon import Silicon

@@ -1,5 +1,6 @@
 """A whole campaign through a bad link ends with the coefficients of one through a good link."""
 
+import csv
 from pathlib import Path
 
 from benchmarks.fault_bench import make_chip, served_device
@@ -38,7 +39,15 @@ def coefficients(folder: Path, faults: FaultScript) -> tuple[bytes, int]:
     exported = folder / "coefficients.csv"
     ended = hil("export", folder / "run", "--format", "csv", "-o", exported)
     assert ended.code == 0, ended.stderr
-    return exported.read_bytes(), device.injector.counts.total()
+    return without_circumstance(exported), device.injector.counts.total()
+
+
+def without_circumstance(exported: Path) -> bytes:
+    """Return an exported file without its last fields: when, how old, and how warm it was."""
+    with exported.open(newline="") as file:
+        rows = list(csv.reader(file))
+    kept = rows[0].index("visit")
+    return "\n".join(",".join(row[:kept]) for row in rows).encode()
 
 
 def test_coefficients_are_the_same_to_the_byte(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""The process that has imported `hil`: forks a child for each command that is asked for.
+"""The process that has imported `hil`: forks a child for each program that is asked for.
 
-A question is its length, then arguments, environment, folder and ignored signals as `marshal` has
-them, with three descriptors; the answer is the child's id, then the status it ended with, four
-bytes each.
+A question is its length, then program, arguments, environment, folder and ignored signals as
+`marshal` has them, with three descriptors; the answer is the child's id, then the status it ended
+with, four bytes each.
 """
 
 import atexit
@@ -16,10 +16,17 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hil.cli import chips_run
+from hil_mock_device import launch
+from hil_mock_device.__main__ import main as serve_mock
+
 IMPORTED = (
+    "hil.cli",
     "hil.campaign.chips.campaigns",
     "hil.campaign.runner",
     "hil.recorded.refit",
@@ -29,13 +36,17 @@ IMPORTED = (
     "hil_datasets.opened_run",
     "numpy.random",
 )
-"""What most commands import."""
+"""What most programs import."""
+FOR_NETWORKS = ("torch", "sklearn.datasets", "hil.inference.evaluations.running")
+"""What evaluations of networks import besides, which takes seconds: in a process of its own."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A command as it is asked for."""
+    """A program as it is asked for."""
 
+    program: str
+    """``hil`` or ``hil_mock_device``."""
     arguments: list[str]
     environment: dict[str, str]
     folder: str
@@ -50,8 +61,8 @@ class Question:
         length = int.from_bytes(content[:4], "little")
         while len(content) < 4 + length:
             content += asker.recv(1 << 16)
-        arguments, environment, place, ignored = marshal.loads(content[4:])  # noqa: S302 - ours
-        return cls(arguments, environment, place, ignored, streams)
+        program, arguments, environment, place, ignored = marshal.loads(content[4:])  # noqa: S302
+        return cls(program, arguments, environment, place, ignored, streams)
 
     def take_over(self) -> None:
         """Give this process the arguments, environment, folder, signals and streams."""
@@ -68,17 +79,27 @@ class Question:
         os.environ.clear()
         os.environ.update(self.environment)
         os.chdir(self.folder)
-        sys.argv = [str(Path(sys.executable).with_name("hil")), *self.arguments]
+        sys.argv = [str(Path(sys.executable).with_name(self.program)), *self.arguments]
 
 
 class Children:
-    """The commands that are being carried out."""
+    """The commands that are being carried out.
 
-    def __init__(self, listening: socket.socket) -> None:
-        self._listening = listening
+    Parameters
+    ----------
+    listening
+        Where they are asked for.
+    for_networks
+        Where evaluations of networks are. The first one makes a second process like this one.
+    """
+
+    def __init__(self, listening: socket.socket, for_networks: socket.socket | None = None) -> None:
+        self._listening, self._for_networks = listening, for_networks
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(0, selectors.EVENT_READ)
         self._waiting.register(listening, selectors.EVENT_READ)
+        if for_networks is not None:
+            self._waiting.register(for_networks, selectors.EVENT_READ)
         self._askers: dict[int, tuple[int, socket.socket]] = {}
 
     def next_question(self) -> Question | None:
@@ -91,6 +112,13 @@ class Children:
                     question = self._fork()
                     if question is not None:
                         return question
+                elif key.fileobj is self._for_networks:
+                    self._waiting.unregister(key.fileobj)
+                    if os.fork() == 0:
+                        self._leave_to_parent()
+                        import_all(FOR_NETWORKS)
+                        return Children(self._for_networks).next_question()
+                    self._for_networks.close()
                 elif key.data is None:
                     self._end(key.fd)
                 elif key.data in self._askers:  # whoever asked has gone
@@ -102,12 +130,8 @@ class Children:
         question = Question.receive(asker)
         child = os.fork()
         if child == 0:
-            self._waiting.close()
-            for place, (_, other) in self._askers.items():
-                os.close(place)
-                other.close()
+            self._leave_to_parent()
             asker.close()
-            self._listening.close()
             return question
         for descriptor in question.streams:
             os.close(descriptor)
@@ -117,6 +141,13 @@ class Children:
         self._waiting.register(place, selectors.EVENT_READ)
         self._waiting.register(asker, selectors.EVENT_READ, place)
         return None
+
+    def _leave_to_parent(self) -> None:
+        self._waiting.close()
+        for place, (_, asker) in self._askers.items():
+            os.close(place)
+            asker.close()
+        self._listening.close()
 
     def _end(self, place: int) -> None:
         child, asker = self._askers.pop(place)
@@ -131,32 +162,51 @@ class Children:
         asker.close()
 
 
+def import_all(names: Iterable[str]) -> None:
+    """Import what is installed of some modules."""
+    for name in names:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child that looks at all of it would copy it
+
+
+def listen_at(place: str) -> socket.socket:
+    """Return a socket that listens."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(place)
+    listening.listen(64)
+    return listening
+
+
 def main() -> None:
     """Answer until stdin ends."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `hil` has it: no thread before a fork
-    for name in ("hil.cli", *IMPORTED):
-        importlib.import_module(name)
+    place, script, mock = sys.argv[1:]
+    import_all(IMPORTED)
+    # What it starts itself is forked too.
+    chips_run._HIL = (script,)  # type: ignore[assignment]
+    launch.SERVER = (mock,)  # type: ignore[assignment]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for whoever asks
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind(sys.argv[1])
-    listening.listen(64)
+    listening, for_networks = listen_at(place), listen_at(f"{place}-for-networks")
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    gc.collect()
-    gc.freeze()  # a child that looks at all of it would copy it
-    question = Children(listening).next_question()
+    question = Children(listening, for_networks).next_question()
     if question is not None:
         question.take_over()
-        run_hil()
+        run(question.program)
 
 
-def run_hil() -> None:
-    """Run the command line, and end as an interpreter does, without taking everything apart."""
+def run(program: str) -> None:
+    """Run a program, and end as an interpreter does, without taking everything apart."""
     from hil.cli import main as hil  # noqa: PLC0415 - was imported before
 
     code = 0
     try:
-        hil()
+        if program == "hil":
+            hil()
+        else:
+            code = serve_mock()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # noqa: BLE001 - as the interpreter does it

@@ -14,7 +14,7 @@ from hil.campaign.pause_tally import CurrentPause
 from hil.campaign.process_identity import ProcessTable
 from hil.campaign.progress_file import ProgressFile, read_progress
 from hil.campaign.run_events import PauseSeen, RunContinued, RunPaused, RunStarted
-from hil.campaign.run_progress import RunTally
+from hil.campaign.run_tally import RunTally
 from hil.campaign.runner import utc_now
 from hil.core.errors import SafetyLimitError
 from hil.core.readout import ReadMode

@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 from hil.core.errors import ConfigError, TransportError
-from hil_mock_device.launch import MockProcess
+from hil_mock_device import launch
+from hil_mock_device.launch import SERVER, MockProcess
 
 WAIT_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def real_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start what users start, and not the quick mock of the other tests."""
+    monkeypatch.setattr(launch, "SERVER", SERVER)
 
 
 def port_of(resource: str) -> int:

@@ -1,5 +1,6 @@
 """The server as a real process with real sockets: many clients, rude ones, and the end."""
 
+import json
 import os
 import re
 import signal
@@ -45,7 +46,9 @@ class Served:
         """Send a signal; return exit code and what was written to standard error."""
         self.process.send_signal(number)
         _, stderr = self.process.communicate(timeout=WAIT_S)
-        return self.process.returncode, stderr
+        lines = stderr.splitlines(keepends=True)
+        self.words = [line for line in lines if line.startswith("serving ")]
+        return self.process.returncode, "".join(lines[len(self.words) :])
 
 
 @contextmanager
@@ -84,9 +87,17 @@ def read_to_end(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(65536), b""))
 
 
-def test_announcement_says_who_is_served_and_where(shared: Served) -> None:
-    assert shared.announcement.startswith("serving aimc-hil mock-chip, serial quickstart-0, ")
-    assert f"at TCPIP0::127.0.0.1::{shared.port}::SOCKET" in shared.announcement
+def test_announcement_is_the_resource_string_and_nothing_else(shared: Served) -> None:
+    assert shared.announcement == f"TCPIP0::127.0.0.1::{shared.port}::SOCKET\n"
+
+
+def test_announcement_in_json_names_what_is_served_where() -> None:
+    with serving("--json", "--chamber", "127.0.0.1:0") as served:
+        chip, chamber = json.loads(served.announcement)["served"]
+    assert chip["name"] == "aimc-hil mock-chip, serial quickstart-0, firmware 1.0"
+    assert chip["resource"] == served.resource
+    assert chamber["name"] == "the mock chamber"
+    assert re.fullmatch(r"TCPIP0::127\.0\.0\.1::[0-9]+::SOCKET", chamber["resource"])
 
 
 def test_clients_talk_at_the_same_time_to_one_instrument(shared: Served) -> None:
@@ -183,11 +194,11 @@ def test_every_way_in_is_announced_on_a_line_of_its_own(tmp_path: Path) -> None:
             assert ask(client, b"*OPC?") == b"1\n"
         assert line.is_symlink()
         assert served.end() == (0, "")
-    identity = "serving aimc-hil mock-chip, serial quickstart-0, firmware 1.0 at "
-    assert all(words.startswith(identity) for words in announced)
-    assert re.search("::[0-9]+::SOCKET ", announced[0])
-    assert re.search("::hislip0,[0-9]+::INSTR ", announced[1])
-    assert f" serial://{line}?baud=115200 " in announced[2]
+    identity = "serving aimc-hil mock-chip, serial quickstart-0, firmware 1.0 (Ctrl-C ends it):\n"
+    assert served.words == [identity] * 3
+    assert re.fullmatch(r"TCPIP0::127\.0\.0\.1::[0-9]+::SOCKET\n", announced[0])
+    assert re.fullmatch(r"TCPIP0::127\.0\.0\.1::hislip0,[0-9]+::INSTR\n", announced[1])
+    assert announced[2] == f"serial://{line}?baud=115200\n"
     assert not line.is_symlink()
 
 

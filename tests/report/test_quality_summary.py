@@ -60,7 +60,7 @@ def test_table_has_a_line_for_each(tmp_path: Path) -> None:
     quality = replace(example.QUALITY, effective_bits=np.array([6.0, 5.25, 0.0]))
     text = printed(tmp_path, quality=quality)
     assert "effective bits: median 5.6, lowest 5.2 (core 0 one_phase column 1)\n" in text
-    assert "INL: largest 0.50 LSB (core 0 one_phase column 1)\n" in text
+    assert "INL: largest 0.50 output LSB (core 0 one_phase column 1)\n" in text
 
 
 def test_table_of_an_old_run_has_none(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def summary(run: RunDirectory) -> RunSummary:
     return summarize_run(run)
 
 
-def lines_of(summary: RunSummary) -> list[str]:
-    console = Console(file=io.StringIO(), width=120)
-    print_summary(summary, console)
+def lines_of(summary: RunSummary, *, width: int = 120, has_details: bool = True) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    print_summary(summary, console, has_details=has_details)
     return [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
@@ -54,7 +54,84 @@ def test_every_step_is_told_with_its_visit_and_kind(summary: RunSummary) -> None
 
 def test_table_of_errors_shows_the_newest_calibrations(summary: RunSummary) -> None:
     assert [(step.core, step.visit) for step in summary.calibrations] == [(0, 1), (2, 1)]
-    assert "core: over its calibrated columns, as calibrated last" in lines_of(summary)
+    assert (
+        "core: over its calibrated columns, as calibrated last; last probe: the newest reading "
+        "with this correction"
+    ) in lines_of(summary)
+
+
+def test_core_that_was_probed_after_its_calibration_shows_that_error(summary: RunSummary) -> None:
+    rows = [line.split() for line in lines_of(summary)]
+    assert ["0", "one_phase", "50.00", "12.50", "18.75", "18.75", "12.50"] in [r[:7] for r in rows]
+    assert ["2", "one_phase", "50.00", "12.50", "18.75", "18.75", "-"] in [r[:7] for r in rows]
+
+
+def test_matrix_has_a_column_for_each_core_and_a_row_for_each_kind(summary: RunSummary) -> None:
+    lines = lines_of(summary, has_details=False)
+    place = lines.index("Visits, one_phase: relative L2 error (NMPU) of each core in %")
+    table = [line.split() for line in lines[place + 1 : place + 7]]
+    assert table[:2] == [
+        ["temperature", "core", "core"],
+        ["visit", "degC", "age", "step", "0", "2"],
+    ]
+    assert table[3:] == [
+        ["0", "10", "1", "min", "calibrate", "25.00", "25.00"],
+        ["1", "40", "10", "min", "calibrate", "18.75", "18.75"],
+        ["2", "40", "1.67", "h", "probe", "12.50", "-"],
+    ]
+
+
+def test_reasons_are_summed_up_and_told_apart_only_in_detail(summary: RunSummary) -> None:
+    lines = lines_of(summary, has_details=False)
+    assert f"skipped: 1 of 6 steps (1 {visited.REASON})" in lines
+    assert "why of each: hil info --details" in lines
+    assert f"core00_one_phase_visit02: {visited.REASON}" not in lines
+
+
+def test_reasons_that_differ_in_their_numbers_are_one_kind(summary: RunSummary) -> None:
+    skips = tuple(
+        SkippedStep(
+            step=f"core0{core}_one_phase_visit02",
+            reason=f"the nmpu error of core0{core}_one_phase_visit02_probe is 1{core} %: within "
+            "the limit, 14 %",
+        )
+        for core in range(3)
+    )
+    again = tuple(
+        Recalibration(
+            step=f"core0{core}_one_phase_visit01",
+            reason=f"core0{core}_one_phase_visit01_probe failed",
+            remark=f"core {core} one_phase: still at 1{core} %: only programming it again helps",
+        )
+        for core in range(2)
+    )
+    first, second, third = summary.visits
+    visits = (first, replace(second, recalibrated=again), replace(third, skipped=skips))
+    lines = lines_of(replace(summary, visits=visits), has_details=False)
+    assert "skipped: 3 of 8 steps (3 within the limit, 14 %)" in lines
+    assert "calibrated again: 2 of 5 steps (2 the probe failed)" in lines
+    assert (
+        "calibrated again in vain: 2 of 2 cores and read modes (2 only programming it again helps)"
+    ) in " ".join(lines)
+
+
+def test_many_cores_are_median_and_worst_unless_in_detail(summary: RunSummary) -> None:
+    steps = tuple(
+        replace(summary.steps[0], core=core, errors={**summary.steps[0].errors, "nmpu": error})
+        for core, error in enumerate((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.9, 0.7, 0.8))
+    )
+    wide = replace(summary, steps=steps)
+    short = [line.split() for line in lines_of(wide, has_details=False)]
+    assert ["0", "10", "1", "min", "calibrate", "9", "50.00", "90.00", "6"] in short
+    assert "9 cores: hil info --details has a column for each" in lines_of(wide, has_details=False)
+    full = [line.split() for line in lines_of(wide)]
+    assert ["visit", "degC", "age", "step", "8"] in full
+
+
+def test_narrow_terminal_cuts_no_heading_and_no_number(summary: RunSummary) -> None:
+    text = "\n".join(lines_of(summary, width=20))
+    assert "\u2026" not in text
+    assert "chamber.temperature 40 degC" in text
 
 
 def test_visits_have_their_settings_ages_and_errors(summary: RunSummary) -> None:

@@ -27,7 +27,7 @@ from hil.campaign.run_events import (
     VectorsRead,
     Waiting,
 )
-from hil.campaign.run_progress import RunTally
+from hil.campaign.run_tally import RunTally
 
 
 class Clock:

@@ -18,7 +18,8 @@ from hil.campaign.run_events import (
     WaitEnded,
     Waiting,
 )
-from hil.campaign.run_progress import CurrentWait, RunTally
+from hil.campaign.run_progress import CurrentWait
+from hil.campaign.run_tally import RunTally
 from hil.cli.progress_words import line_of
 
 STEP = StepSize(name="core00_one_phase", read_mode="one_phase", vectors=800)
