@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import hil
-from hil.cli.lazy_group import LazyGroup
+from hil.cli.lazy_group import RootGroup
 
 _COMMANDS = {
     "init": ("hil.cli.init", "Ask a few questions and write a campaign file."),
@@ -43,10 +43,24 @@ _COMMANDS = {
     "mock": ("hil.cli.mock", "Serve the mock chip, or a recording, as a device."),
 }
 """Name to module (its attribute ``command``) and one line of help."""
+_SECTIONS = {
+    "Campaigns": (
+        "init", "config", "plan", "run", "resume", "status", "abort", "list", "info",
+    ),
+    "Calibrations": ("calibrate", "replay", "export", "load"),
+    "Stored data": ("data",),
+    "Studies": ("nmpu", "explore", "evaluate"),
+    "The bench": ("devices", "doctor", "drivers", "instruments", "chip", "mock"),
+}  # fmt: skip
+"""Which commands belong together."""
 
 
 @click.group(
-    cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=RootGroup,
+    lazy=_COMMANDS,
+    sections=_SECTIONS,
+    name="hil",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(hil.__version__, prog_name="hil")
 def command_line(**_: Any) -> None:

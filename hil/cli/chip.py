@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hil.cli.errors import ExitCode, reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil.core.legible import printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _mock_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 
-@click.group(name="chip")
+@click.group(name="chip", cls=SuggestingGroup)
 def command() -> None:
     """Show what was ever done to a chip: programmings, calibrations, exposure."""
 

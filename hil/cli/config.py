@@ -10,6 +10,7 @@ import click
 
 from hil.cli.assignments import takes_assignments, takes_chip
 from hil.cli.errors import ExitCode, reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _CAMPAIGN = click.argument("campaign", type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """Check and show campaign files; nothing touches a device."""
 
@@ -37,15 +38,13 @@ def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -
     from hil.campaign.config.load import load_campaign
 
     hashes: dict[str, str | None] = {}
-    is_evaluation = False
+    other_kind = ""
     try:
-        is_evaluation = _is_for_evaluate(campaign)
-        if is_evaluation:
-            _check_evaluation(campaign, assignments)
-        elif chip_names(campaign, assignments=assignments):
+        other_kind = _check_other_kind(campaign, assignments)
+        if not other_kind and chip_names(campaign, assignments=assignments):
             several = load_chips(campaign, assignments=assignments)
             hashes = {name: each.resolved_sha256 for name, each in several.items()}
-        else:
+        elif not other_kind:
             loaded = load_campaign(campaign, assignments=assignments)
             check_files(loaded)
             hashes = {"": loaded.resolved_sha256}
@@ -55,31 +54,44 @@ def check_command(campaign: Path, assignments: tuple[str, ...], as_json: bool) -
         click.echo(json.dumps({"is_valid": False, "problems": _described(error)}, indent=1))
         raise SystemExit(ExitCode.CONFIG) from None
     if as_json:
-        sha256 = None if is_evaluation else hashes.get("", hashes)
+        sha256 = None if other_kind else hashes.get("", hashes)
         found = {"is_valid": True, "problems": [], "resolved_sha256": sha256}
         click.echo(json.dumps(found, indent=1))
         return
-    if is_evaluation:
-        click.echo(f"{campaign}: a file for hil evaluate, no problem")
+    if other_kind:
+        click.echo(f"{campaign}: a file for {other_kind}, no problem")
     for name, sha256 in hashes.items():
         of_chip = f"{name}: " if name else ""
         click.echo(f"{campaign}: {of_chip}no problem; resolved SHA-256 {sha256}")
 
 
-def _is_for_evaluate(path: Path) -> bool:
-    from hil.core.file_kinds import EVALUATION_TABLE, is_of_kind
+def _check_other_kind(path: Path, assignments: tuple[str, ...]) -> str:
+    """Check a file that is for another command than ``hil run``; return which, if it is."""
+    from hil.core.errors import Problem
+    from hil.core.file_kinds import EVALUATION_TABLE, MAPPING_KEY, is_of_kind
     from hil.core.toml_file import TomlText, read_toml_bytes
 
-    text = TomlText(read_toml_bytes(path), source=str(path))
-    return is_of_kind(text.document, EVALUATION_TABLE)
+    document = TomlText(read_toml_bytes(path), source=str(path)).document
+    kinds = {EVALUATION_TABLE: "hil evaluate", MAPPING_KEY: "hil data convert"}
+    for key, command_name in kinds.items():
+        if is_of_kind(document, key):
+            if assignments:
+                raise ConfigError("--set", [Problem("", f"a file for {command_name} takes none")])
+            check = _check_mapping if key == MAPPING_KEY else _check_evaluation
+            check(path)
+            return command_name
+    return ""
 
 
-def _check_evaluation(path: Path, assignments: tuple[str, ...]) -> None:
-    from hil.core.errors import Problem
-    from hil.inference.request_file import read_request_file, require_files
+def _check_mapping(path: Path) -> None:
+    from hil.recorded.convert.mapping_check import load_mapping
 
-    if assignments:
-        raise ConfigError("--set", [Problem("", "a file for hil evaluate takes none")])
+    load_mapping(path)
+
+
+def _check_evaluation(path: Path) -> None:
+    from hil.inference.evaluations.request_file import read_request_file, require_files
+
     source = f"{path} (a file for hil evaluate)"
     require_files(read_request_file(path, source=source), source=source)
 

@@ -18,7 +18,12 @@ _INDENT = " " * 8
 @click.command()
 @click.argument("resource", required=False)
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write a JSON report to FILE, - is stdout."
+    "--json",
+    "json_path",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=_STDOUT,
+    help="Write a JSON report to FILE; to stdout if FILE is left out, or -.",
 )
 @click.option(
     "--seconds",
@@ -36,6 +41,7 @@ _INDENT = " " * 8
     help="Seconds that an answer may take.",
 )
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs"),

@@ -47,8 +47,15 @@ class Subject:
     """How long an answer may take."""
 
 
-def try_driver(subject: Subject) -> dict[str, Any]:
+def try_driver(subject: Subject, *, to_stderr: bool = False) -> dict[str, Any]:
     """Test a chip driver, printing what is found as it is found; return the report.
+
+    Parameters
+    ----------
+    subject
+        What is tested.
+    to_stderr
+        Whether it is printed on stderr, because stdout is for the report.
 
     Raises
     ------
@@ -70,17 +77,17 @@ def try_driver(subject: Subject) -> dict[str, Any]:
         )
         words = f"testing {subject.name} at {address}; may program {programming.value}"
         click.echo(words, err=True)
-        findings = _make_checks(plan)
-    click.echo(verdict(findings))
+        findings = _make_checks(plan, to_stderr=to_stderr)
+    click.echo(verdict(findings), err=to_stderr)
     return conformance_document(
         findings, driver=subject.name, resource=subject.resource, programming=programming.value
     )
 
 
-def _make_checks(plan: TestPlan) -> list[Finding]:
-    console = Console(highlight=False, markup=False)
+def _make_checks(plan: TestPlan, *, to_stderr: bool) -> list[Finding]:
+    console = Console(highlight=False, markup=False, stderr=to_stderr)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_NARROWEST_PIPE)
+        console = Console(highlight=False, markup=False, width=_NARROWEST_PIPE, stderr=to_stderr)
     findings = []
     for finding in run_checks(plan):
         console.print(finding_line(finding), soft_wrap=not console.is_terminal)

@@ -8,6 +8,7 @@ import click
 
 from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil.cli.publish import publish
 from hil_drivers.plugins import Plugin, PluginError, PluginGroup, find_plugin, list_plugins
 
@@ -18,7 +19,10 @@ def _default_driver() -> str:
     return DEFAULT_DRIVER
 
 
-@click.group()
+_STDOUT = "-"
+
+
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """List chip drivers and other plug-ins; test a driver against its device."""
 
@@ -82,7 +86,15 @@ def info_command(name: str, group: str, as_json: bool) -> None:  # noqa: FBT001 
 @command.command("test")
 @click.argument("name", default=_default_driver)
 @click.option("--resource", required=True, help="Where the device is; mock://PROFILE starts one.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write a report there.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value=_STDOUT,
+    help="Write a report to FILE; to stdout if FILE is left out, or -.",
+)
 @click.option("--force", is_flag=True, help="Replace that file if it exists.")
 @click.option(
     "--destructive/--no-program",
@@ -123,10 +135,14 @@ def conformance_command(
     document = try_driver(
         Subject(
             name=name, resource=resource, may_program=may_program, core=core, timeout_s=timeout_s
-        )
+        ),
+        to_stderr=json_file == Path(_STDOUT),
     )
-    if json_file is not None:
-        publish(json.dumps(document, indent=1).encode(), json_file, may_replace=force)
+    text = json.dumps(document, indent=1)
+    if json_file == Path(_STDOUT):
+        click.echo(text)
+    elif json_file is not None:
+        publish(text.encode(), json_file, may_replace=force)
     raise SystemExit(ExitCode.DONE if document["passed"] else ExitCode.SOME_FAILED)
 
 

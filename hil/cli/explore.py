@@ -6,67 +6,29 @@ import json
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hil.cli.core_options import core_options
 from hil.cli.errors import reports_errors
 from hil.cli.network_options import network_options, refuse_beside_demo
 from hil.cli.scale_options import scale_options_every_core
-from hil.core.errors import CalibrationError, ConfigError, Problem, WorkerLostError
+from hil.core.errors import CalibrationError, ConfigError, Problem
 from hil.core.readout import ReadMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from hil.core.nmpu_format import NmpuFormat
-    from hil.explore.evaluate import FormatResult
     from hil.explore.grid import Sweep
     from hil.explore.summary import StudySummary
 
 _MOCK = "mock://"
+_BY_ACCURACY = "accuracy"
 _ACCURACY = "hil explore --metric accuracy"
 _NARROWEST = 100
 """Characters that the widest line needs; a pipe has no width of its own."""
-
-
-class _StudyBar:
-    """A `StudyObserver` that draws a bar with the time left; silent if stderr is no terminal."""
-
-    def __init__(self, out: Path) -> None:
-        from rich.progress import MofNCompleteColumn
-
-        from hil.cli.progress import draw_bar
-
-        self._out = out
-        self._progress = draw_bar(MofNCompleteColumn())
-        self._task = self._progress.add_task("reading", total=None)
-
-    def on_start(self, *, missing: int, stored: int) -> None:
-        """Take note of how much there is to do."""
-        self._progress.update(self._task, total=missing + stored, completed=stored)
-
-    def on_result(self, result: FormatResult) -> None:
-        """Advance."""
-        self._progress.update(self._task, description=result.step, advance=1)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-        if isinstance(error, KeyboardInterrupt | WorkerLostError):
-            click.echo(
-                f"stopped early; finished results are in {self._out}: the same command goes on",
-                err=True,
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +57,10 @@ class _Asked:
     metavar="NAME=V1,V2",
     help="Values of one parameter, as in off_bits=4,6,8 or 4..8; several are combined.",
 )
-@click.option("--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this core.")
-@click.option(
-    "--read-mode",
-    "read_modes",
-    type=click.Choice([str(mode) for mode in ReadMode]),
-    multiple=True,
-    help="Only this read mode.",
-)
+@core_options
 @click.option(
     "--metric",
-    type=click.Choice(["error", "accuracy"]),
+    type=click.Choice(["error", _BY_ACCURACY]),
     default="error",
     show_default=True,
     help="What a format is judged by: the error of the cores, or the accuracy of a network.",
@@ -113,9 +68,11 @@ class _Asked:
 @network_options
 @scale_options_every_core
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the study; SOURCE-explore if left out. A study in it is continued.",
+    help="Folder of the study; SOURCE-explore, or SOURCE-explore-accuracy, if left out. A study in "
+    "it is continued.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
@@ -144,18 +101,19 @@ def command(
     """Study which widths an NMPU needs: error against register bits, on recorded readouts.
 
     Calibrates every format of a grid from the readouts of the folder RUN (or of a run of
-    CAMPAIGN.toml, made first), measures its error on the held-out vectors, and prints the formats
-    worth their bits. With --metric accuracy, a network on the chip of RUN, or on mock://PROFILE,
-    judges instead. The same command goes on where it was stopped.
+    CAMPAIGN.toml or of mock://PROFILE, made first), measures its error on the held-out vectors,
+    and prints the formats worth their bits. With --metric accuracy a network on that chip judges
+    instead; a mock is then computed, not run. The same command goes on where it was stopped.
     """
     from hil.explore.source import default_folder
-    from hil.report.precision_plot import check_plot, plot_study
+    from hil.report.figure_file import check_plot
+    from hil.report.precision_plot import plot_study
 
     for plot in plots:
         check_plot(plot)
     asked = _Asked(
         source=source,
-        folder=out or default_folder(source),
+        folder=out or default_folder(source, by_accuracy=metric == _BY_ACCURACY),
         grid_name=_grid_name(grid, axes),
         sweeps=_sweeps(grid, axes),
         cores=cores,
@@ -165,7 +123,7 @@ def command(
         network=network,
     )
     with _leaves_no_empty_folder(asked.folder):
-        summary, evaluated, known = (_by_accuracy if metric == "accuracy" else _by_error)(asked)
+        summary, evaluated, known = (_by_accuracy if metric == _BY_ACCURACY else _by_error)(asked)
     for plot in plots:
         plot_study(summary, plot)
     _echo(summary, asked.folder, as_json=as_json)
@@ -197,6 +155,7 @@ def _sweeps(grid: Path | None, axes: tuple[str, ...]) -> tuple[Sweep, ...]:
 
 def _by_error(asked: _Asked) -> tuple[StudySummary, int, int]:
     """Return a study by the error of the cores, how many results are new, and how many old."""
+    from hil.cli.explore_progress import StudyBar
     from hil.explore.grid import enumerate_formats
     from hil.explore.study import read_study, run_study
     from hil.explore.summary import summarize_study
@@ -206,13 +165,9 @@ def _by_error(asked: _Asked) -> tuple[StudySummary, int, int]:
             option = "--" + name.replace("_", "-")
             message = "names what --metric accuracy judges by; give that, too, or leave it out"
             raise ConfigError(option, [Problem("", message)])
-    if asked.source.startswith(_MOCK):
-        message = "has no readouts: give a run or a campaign file, or --metric accuracy"
-        raise ConfigError(asked.source, [Problem("", message)])
-    run = _recorded(Path(asked.source), asked.folder)
-    study = read_study(run, cores=asked.cores, read_modes=asked.read_modes)
+    study = read_study(_recorded(asked), cores=asked.cores, read_modes=asked.read_modes)
     candidates = enumerate_formats(study.base, asked.sweeps, source=asked.grid_name)
-    with _StudyBar(asked.folder) as bar:
+    with StudyBar(asked.folder) as bar:
         outcome = run_study(
             study,
             candidates,
@@ -227,6 +182,7 @@ def _by_error(asked: _Asked) -> tuple[StudySummary, int, int]:
 
 def _by_accuracy(asked: _Asked) -> tuple[StudySummary, int, int]:
     """Return a study by the accuracy of a network, how many results are new, and how many old."""
+    from hil.cli.explore_progress import StudyBar
     from hil.explore.grid import enumerate_formats
     from hil.explore.store import check_usable
 
@@ -235,24 +191,24 @@ def _by_accuracy(asked: _Asked) -> tuple[StudySummary, int, int]:
         raise ConfigError("--core", [Problem("", message)])
     from hil.explore.accuracy import read_accuracy_study, run_accuracy_study
     from hil.explore.accuracy_summary import summarize_accuracy
-    from hil.inference.asked import asked_request
+    from hil.inference.evaluations.asked import asked_request
+    from hil.inference.findings.store import DEMO
     from hil.inference.libraries import load_library, load_torch
-    from hil.inference.store import DEMO
 
     load_torch(purpose=_ACCURACY)
     network = dict(asked.network)
     if network.pop("demo"):
         refuse_beside_demo(network)
         network["model"] = DEMO
-    where, read_modes, base = _chip(asked)
-    request = asked_request(network | where, asked.folder)
+    request = asked_request(network | _chip(asked), asked.folder)
     check_usable(asked.folder)
+    read_modes, base = _reading(asked)
     if network["model"] == DEMO:
         load_library("sklearn.datasets", purpose=_ACCURACY, package="scikit-learn")
         _make_demo(asked.folder / DEMO)
     study = read_accuracy_study(request.network, request.chip, read_modes=read_modes, base=base)
     candidates = enumerate_formats(study.base, asked.sweeps, source=asked.grid_name)
-    with _StudyBar(asked.folder) as bar:
+    with StudyBar(asked.folder) as bar:
         outcome = run_accuracy_study(
             study,
             candidates,
@@ -277,28 +233,37 @@ def _make_demo(folder: Path) -> None:
         write_demo(folder)
 
 
-def _chip(asked: _Asked) -> tuple[dict[str, Any], tuple[ReadMode, ...], NmpuFormat | None]:
-    """Return the chip, how it is read, and the base format; a run says all of them."""
+def _chip(asked: _Asked) -> dict[str, Any]:
+    """Return the options that name the chip; the run of a campaign need not be there yet."""
+    from hil.explore.source import is_measured_first
+    from hil.explore.store import RUN_FOLDER
+
+    if asked.source.startswith(_MOCK):
+        return {"device": asked.source}
+    is_measured = is_measured_first(asked.source)
+    return {"run": asked.folder / RUN_FOLDER if is_measured else Path(asked.source)}
+
+
+def _reading(asked: _Asked) -> tuple[tuple[ReadMode, ...], NmpuFormat | None]:
+    """Return how the chip is read, and the base format; a run says both, and is made first."""
     from hil.explore.study import read_study
 
     if asked.source.startswith(_MOCK):
-        return {"device": asked.source}, asked.read_modes, None
-    run = _recorded(Path(asked.source), asked.folder)
-    study = read_study(run, read_modes=asked.read_modes)
-    read_modes = tuple(sorted({step.key.read_mode for step in study.steps}))
-    return {"run": run}, read_modes, study.base
+        return asked.read_modes, None
+    study = read_study(_recorded(asked), read_modes=asked.read_modes)
+    return tuple(sorted({step.key.read_mode for step in study.steps})), study.base
 
 
-def _recorded(source: Path, folder: Path) -> Path:
-    """Return the run to study; of a campaign it is made first, once."""
+def _recorded(asked: _Asked) -> Path:
+    """Return the run to study; of a campaign, or a mock, it is made first, once."""
     from hil.campaign.runner import utc_now
     from hil.cli.progress import ProgressBar
-    from hil.explore.source import is_campaign, run_once
+    from hil.explore.source import is_measured_first, run_once
 
-    if not is_campaign(source):
-        return source
+    if not is_measured_first(asked.source):
+        return Path(asked.source)
     with ProgressBar() as progress:
-        return run_once(source, out=folder, observer=progress, now=utc_now).path
+        return run_once(asked.source, out=asked.folder, observer=progress, now=utc_now).path
 
 
 def _grid_name(grid: Path | None, axes: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from hil.cli.choice_options import choice_options
+from hil.cli.core_options import core_options
 from hil.cli.errors import reports_errors
+from hil.cli.out_option import out_option
 from hil.cli.publish import refuse_inside_run
 from hil.core.legible import quoted
 from hil_drivers.plugins import PluginError, PluginGroup, load_plugin, load_usable
@@ -18,11 +21,9 @@ from hil_drivers.plugins import PluginError, PluginGroup, load_plugin, load_usab
 if TYPE_CHECKING:
     from hil.cli.export_files import WrittenExport
     from hil.core.errors import ConfigError
-    from hil_datasets.calibration_choice import CalibrationChoice, ChosenCalibrations
     from hil_datasets.coefficients import CoefficientSet
     from hil_datasets.export.exporter import Exporter
     from hil_datasets.export.register_map import MapFile
-    from hil_datasets.run_source import RunSource
 
 _STEM = "coefficients"
 """What the files of ``--all`` are named."""
@@ -69,13 +70,7 @@ def _check_name(_: click.Context, __: click.Parameter, name: str) -> str:
     help="Format of the file: json, csv, npz, or another that `hil drivers list` names.",
 )
 @click.option("--all", "all_formats", is_flag=True, help="Every format, into the folder of -o.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="File to write; with --all the folder.",
-)
+@out_option("File to write; with --all the folder.", metavar="PATH")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option(
     "--map",
@@ -91,7 +86,9 @@ def _check_name(_: click.Context, __: click.Parameter, name: str) -> str:
     callback=_check_name,
     help="What names in source code begin with.",
 )
+@core_options
 @choice_options()
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @reports_errors
 def command(
     run: Path,
@@ -105,16 +102,20 @@ def command(
     at: dict[str, float],
     visit: int | None,
     newest: bool,
+    cores: tuple[int, ...],
+    read_modes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Write the coefficients of RUN, a folder or packed file, to a file.
 
-    The same coefficients always give the same bytes. What was written is read back and applied to
+    The same run always gives the same bytes. What was written is read back and applied to
     the readouts of RUN: the outputs must be those of the integer model, the residual the stored
     one; of a file packed without readouts the registers are compared.
 
     Where RUN has several calibrations of a core and read mode, say which is meant: --at, --visit
-    and --newest.
+    and --newest. The files say under which visit, settings, temperature and age each was made.
     """
+    from hil.cli.export_choice import collect_chosen, export_document
     from hil.cli.export_files import check_exports, check_without_readouts
     from hil_datasets.calibration_choice import CalibrationChoice
     from hil_datasets.export.register_map import load_register_map
@@ -125,7 +126,8 @@ def command(
     if all_formats == (chosen_format is not None):
         raise click.UsageError("say which format with --format NAME, or --all")
     opened = open_source(run)
-    chosen, coefficients = _collect(opened, CalibrationChoice(at=at, visit=visit, newest=newest))
+    choice = CalibrationChoice(at=at, visit=visit, newest=newest)
+    chosen, coefficients = collect_chosen(opened, choice, cores=cores, read_modes=read_modes)
     map_file = None if map_path is None else load_register_map(map_path)
     failed: list[ConfigError] = []
     how = Naming(name=name, map_file=map_file, force=force)
@@ -139,29 +141,14 @@ def command(
         check_exports(written, steps, coefficients)
     except NoReadoutsError:
         check_without_readouts(written, coefficients)
+    if as_json:
+        click.echo(json.dumps(export_document(opened, chosen, coefficients, written), indent=1))
     if failed:
         raise failed[0]
     count = len(coefficients.tiles)
     click.echo(
         f"{count} tile{'' if count == 1 else 's'} of {coefficients.chip}: {output}", err=True
     )
-
-
-def _collect(
-    opened: RunSource, choice: CalibrationChoice
-) -> tuple[ChosenCalibrations, CoefficientSet]:
-    from hil_datasets.calibration_choice import choose_calibrations
-    from hil_datasets.coefficients import collect_coefficients
-
-    chosen = choose_calibrations(opened, choice)
-    steps = [opened.read_facts(key) for key in chosen.keys]
-    hashes = {event["campaign_sha256"] for event in opened.events() if "campaign_sha256" in event}
-    coefficients = collect_coefficients(
-        str(opened.path), steps, tells_circumstance=chosen.is_choice, campaigns=hashes
-    )
-    for key in chosen.left_out:
-        click.echo(f"core {key.core} {key.read_mode} has no such calibration", err=True)
-    return chosen, coefficients
 
 
 def _write_one(
@@ -187,7 +174,7 @@ def _write_all(
 ) -> tuple[list[WrittenExport], list[ConfigError]]:
     """Write every format that can be; return also why others could not."""
     from hil.core.errors import ConfigError, Problem
-    from hil_datasets.export.extras import MissingExtraError
+    from hil.core.extras import MissingExtraError
 
     exporters = cast(
         "dict[str, Exporter]",

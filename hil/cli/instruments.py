@@ -10,6 +10,7 @@ import click
 
 from hil.cli.assignments import takes_chip
 from hil.cli.errors import ExitCode, exit_code_of, reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hil.campaign.instrument_check import CheckedInstrument
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """Look at a campaign's bench instruments."""
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from hil.core.ending_signals import ending_signals_heard
+
 _CALLED_FROM_OUTSIDE = frozenset({"weakref", "hil_datasets.durable"})
 """Modules whose functions are called by what cannot pass an exception on."""
 _COMES_AGAIN_S = 0.01
@@ -33,22 +34,16 @@ class Interruption:
     @contextmanager
     def raised_by_signals(self) -> Iterator[None]:
         """Raise KeyboardInterrupt in the body when a signal comes; only the main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {
-            number: signal.signal(number, self._hear)
-            for number in _SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN  # nohup, or a script's background
-        }
-        sys.unraisablehook = self._hear_of_dropped
-        try:
-            yield
-        finally:
-            self._is_over = True
-            sys.unraisablehook = self._former_hook
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with ending_signals_heard(self._hear) as is_heard:
+            if not is_heard:
+                yield
+                return
+            sys.unraisablehook = self._hear_of_dropped
+            try:
+                yield
+            finally:
+                self._is_over = True
+                sys.unraisablehook = self._former_hook
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.is_wanted = True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hil.cli.core_options import core_options
 from hil.cli.errors import reports_errors
 from hil.core.errors import ConfigError, DeviceError, Problem
 
@@ -26,16 +29,7 @@ _SUFFIXES = {".json": "json", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("resource")
-@click.option(
-    "--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this. May be repeated."
-)
-@click.option(
-    "--read-mode",
-    "read_modes",
-    type=click.Choice(["one_phase", "four_phase"]),
-    multiple=True,
-    help="Only this. May be repeated.",
-)
+@core_options
 @click.option(
     "--other-chip", is_flag=True, help="Load them even though they belong to another chip."
 )
@@ -48,6 +42,7 @@ _SUFFIXES = {".json": "json", ".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5"}
     show_default=True,
     help="How long an answer may take, seconds.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 @reports_errors
 def command(
     file: Path,
@@ -58,6 +53,7 @@ def command(
     other_chip: bool,
     driver: str,
     timeout_s: float,
+    as_json: bool,
 ) -> None:
     """Write the coefficients of FILE into the NMPU of the chip at RESOURCE, and read them back.
 
@@ -86,8 +82,30 @@ def command(
         _check_geometry(file, tiles, chip)
         for tile in tiles:
             _load(chip, exported, tile)
-            click.echo(f"{tile.name}: {len(tile.registers.swap)} columns, shift {tile.shift}")
+            if not as_json:
+                click.echo(f"{tile.name}: {len(tile.registers.swap)} columns, shift {tile.shift}")
+    if as_json:
+        click.echo(json.dumps(_document(exported, tiles, identity), indent=1))
     click.echo(f"{len(tiles)} tiles loaded into {identity} and read back the same", err=True)
+
+
+def _document(
+    exported: ExportedSet, tiles: Collection[ExportedTile], identity: ChipIdentity
+) -> dict[str, Any]:
+    return {
+        "chip": asdict(identity),
+        "coefficients_id": exported.coefficients_id or None,
+        "tiles": [
+            {
+                "core": tile.core,
+                "read_mode": str(tile.read_mode),
+                "columns": len(tile.registers.swap),
+                "shift": tile.shift,
+                "coefficients_id": tile.coefficients_id or None,
+            }
+            for tile in tiles
+        ],
+    }
 
 
 def read_export(path: Path) -> ExportedSet:

@@ -5,12 +5,13 @@ from pathlib import Path
 import click
 
 from hil.cli.errors import reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil_mock_device.choices import BUILT_IN, LARGEST_SEED, LONGEST_VECTOR_S, built_in_text
 
 _DEFAULT = "127.0.0.1:5025"
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """Serve the mock chip, or a recording, as a device."""
 
@@ -80,6 +81,9 @@ def command() -> None:
     type=click.FloatRange(min=0, max=LONGEST_VECTOR_S),
     help="Seconds that the simulated chip takes for a vector; as fast as it can if left out.",
 )
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print names and resource strings as one JSON object."
+)
 @reports_errors
 def serve_command(
     *,
@@ -99,8 +103,12 @@ def serve_command(
     supply: str | None,
     bench_speed: float | None,
     vector_s: float | None,
+    as_json: bool,
 ) -> None:
     """Run the mock by itself until Ctrl-C.
+
+    Prints a resource string for each way in on a line of its own: the chip's by --tcp, --hislip and
+    --pty, then the control channel, the chamber and the supply. What each is goes to stderr.
 
     Any of --tcp, --hislip and --pty at once lead to the same instrument.
 
@@ -124,7 +132,9 @@ def serve_command(
         ),
         BenchChoice(chamber=chamber, supply=supply, speed=bench_speed),
         ReplayOptions(folder=replay, speed=speed, faults=faults),
-        ListenOptions(default=_DEFAULT, tcp=tcp, hislip=hislip, pty=pty, baud=baud),
+        ListenOptions(
+            default=_DEFAULT, tcp=tcp, hislip=hislip, pty=pty, baud=baud, as_json=as_json
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """What ``hil mock serve`` serves, from the options of its command line."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -74,6 +75,8 @@ class ListenOptions:
     """Link to make for the terminal of a serial line."""
     baud: int | None
     """Rate of that line."""
+    as_json: bool
+    """Whether it is announced as one JSON object."""
 
 
 def serve_chosen(
@@ -107,10 +110,20 @@ def serve_chosen(
             # Only now: a start that fails leaves no file behind.
             device.silicon.write_truth(chip.truth)
         names = [*([device.name] * len(listeners)), *device.beside]
-        for name, resource in zip(names, resources, strict=True):
-            click.echo(f"serving {name} at {resource} (Ctrl-C ends it)")
+        _announce(list(zip(names, resources, strict=True)), as_json=where.as_json)
 
     serve([*listeners, *device.beside.values()], device.make_conversation, on_ready=announce)
+
+
+def _announce(served: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """Print the resource strings for programs; for people, on stderr, what each of them is."""
+    if as_json:
+        document = [{"name": name, "resource": resource} for name, resource in served]
+        click.echo(json.dumps({"served": document}))
+        return
+    for name, resource in served:
+        click.echo(f"serving {name} (Ctrl-C ends it):", err=True)
+        click.echo(resource)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from hil.cli.errors import ExitCode, reports_errors
+from hil.cli.lazy_group import SuggestingGroup
 from hil.core.readout import ReadMode
 
 _HIGHEST_COUNT = (1 << 16) - 1
@@ -20,7 +21,7 @@ def _check_preset(_: click.Context, __: click.Parameter, name: str | None) -> st
     return name
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def command() -> None:
     """Show what the NMPU's integer model computes."""
 

@@ -17,8 +17,8 @@ from hil_datasets.run_source import RunSource
 
 _NARROWEST = 75
 """Characters that the table needs."""
-_NARROWEST_PIPE = 100
-"""Characters that most other lines need; a pipe has no width of its own."""
+_PIPE_WIDTH = 100_000
+"""Characters of a line in a file or a pipe, which have no width of their own: none is wrapped."""
 
 
 class LegibleConsole(Console):
@@ -55,18 +55,28 @@ def table_console() -> Console:
     """Return a console for tables on stdout, wide enough for them."""
     console = _TableConsole()
     # A narrow terminal wraps lines, which is ugly; it must not shorten numbers.
-    narrowest = _NARROWEST if console.is_terminal else _NARROWEST_PIPE
+    narrowest = _NARROWEST if console.is_terminal else _PIPE_WIDTH
     return _TableConsole(width=max(console.width, narrowest))
 
 
-def echo_run(run: RunSource, *, as_json: bool) -> RunSummary:
-    """Print a run."""
+def echo_run(run: RunSource, *, as_json: bool, has_details: bool = False) -> RunSummary:
+    """Print a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    as_json
+        Whether as JSON, which has everything.
+    has_details
+        Whether every core, reason and flagged column is printed, however many there are.
+    """
     summary = summarize_run(run)
     if as_json:
         click.echo(json.dumps(without_nan(asdict(summary)), indent=1, allow_nan=False))
         return summary
     console = table_console()
-    print_summary(summary, console)
+    print_summary(summary, console, has_details=has_details)
     for what, path in (
         ("coefficients and index", run.path / "campaign.h5"),
         ("readouts per step", run.path / "steps"),

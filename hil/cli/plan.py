@@ -25,7 +25,10 @@ _NARROWEST_PIPE = 100
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Output folder, as hil run is given it."
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Output folder, as hil run is given it.",
 )
 @takes_chip
 @takes_assignments

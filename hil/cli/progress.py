@@ -7,15 +7,6 @@ from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from hil.campaign.run_events import (
     LeftUnsafe,
@@ -24,29 +15,14 @@ from hil.campaign.run_events import (
     RunPaused,
     StepFailed,
     StopAsked,
+    Warned,
 )
-from hil.campaign.run_progress import RunTally
-from hil.cli.progress_words import current_words, details_words, line_of
+from hil.campaign.run_tally import RunTally
+from hil.cli.progress_words import line_of
+from hil.cli.run_bar import BETWEEN_LINES_S, RunBars
 from hil.core.legible import printable
 
-_BETWEEN_LINES_S = 10.0
 _BETWEEN_DRAWINGS_S = 0.1
-
-
-def draw_bar(how_far: ProgressColumn) -> Progress:
-    """Return a bar on stderr with `how_far` and the time left; silent if it is no terminal."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        how_far,
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-        expand=True,
-    )
 
 
 class ProgressBar:
@@ -73,23 +49,13 @@ class ProgressBar:
         console: Console | None = None,
     ) -> None:
         self._console = console or Console(stderr=True)
-        self._is_bar = self._console.is_terminal and not is_quiet
+        self._bars = RunBars(self._console, is_drawn=not is_quiet)
         self._is_quiet = is_quiet
         self._clock = clock
-        self._next_line_s = clock() + _BETWEEN_LINES_S
+        self._next_line_s = clock() + BETWEEN_LINES_S
         self._next_drawing_s = clock()
         self._tally = RunTally(clock=clock)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[details]}", markup=False),
-            console=self._console,
-            disable=not self._is_bar,
-            transient=True,
-            expand=True,
-        )
-        self._task = self._progress.add_task("connecting", total=None, details="")
+        self._task = self._bars.add()
         self.is_unsafe = False
         """Whether the chip could not be left safe."""
 
@@ -100,6 +66,8 @@ class ProgressBar:
             case LeftUnsafe(reason=reason):
                 self.is_unsafe = True
                 self._say(f"warning: {reason}")
+            case Warned(words=words):
+                self._say(f"warning: {words}")
             case StepFailed(step=step, reason=reason):
                 self._say_unless_quiet(f"{step} failed: {reason}")
             case RunPaused(reason=reason):
@@ -112,45 +80,33 @@ class ProgressBar:
 
     def tick(self) -> None:
         """Bring the bar up to date, or write the next line if it is time to."""
-        if self._is_bar:
+        if self._bars.is_drawn:
             if self._clock() >= self._next_drawing_s:
                 self._next_drawing_s = self._clock() + _BETWEEN_DRAWINGS_S
                 self._draw()
         elif not self._is_quiet and self._clock() >= self._next_line_s:
-            self._next_line_s = self._clock() + _BETWEEN_LINES_S
+            self._next_line_s = self._clock() + BETWEEN_LINES_S
             if self._tally.run is not None:
                 self._say(line_of(self._tally.progress()))
 
     def close(self) -> None:
         """Take the bar away."""
-        self._progress.stop()
+        self._bars.progress.stop()
 
     def _draw(self) -> None:
         progress = self._tally.progress()
-        if self._tally.run is None:
-            return
-        gone = progress.steps_done + progress.steps_skipped + len(progress.failed)
-        number = min(gone + 1, progress.steps)
-        self._progress.update(
-            self._task,
-            total=progress.vectors,
-            completed=progress.vectors_done,
-            description=f"{number}/{progress.steps} {current_words(progress)}",
-            details=details_words(progress),
-        )
+        if self._tally.run is not None:
+            self._bars.show(self._task, progress)
 
     def _say_unless_quiet(self, words: str) -> None:
         if not self._is_quiet:
             self._say(words)
 
     def _say(self, words: str) -> None:
-        if self._is_bar:
-            self._console.print(Text(printable(words)), soft_wrap=True)
-        else:
-            click.echo(printable(words), file=self._console.file)
+        self._bars.say(printable(words))
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bars.progress.start()
         return self
 
     def __exit__(

@@ -80,7 +80,8 @@ def wait_words(progress: RunProgress) -> str:
     Examples
     --------
     >>> from dataclasses import replace
-    >>> from hil.campaign.run_progress import CurrentWait, RunTally
+    >>> from hil.campaign.run_progress import CurrentWait
+    >>> from hil.campaign.run_tally import RunTally
     >>> progress = RunTally(clock=lambda: 0.0).progress()
     >>> wait_words(progress)
     ''
@@ -115,7 +116,7 @@ def pause_words(progress: RunProgress) -> str:
     --------
     >>> from dataclasses import replace
     >>> from hil.campaign.pause_tally import CurrentPause
-    >>> from hil.campaign.run_progress import RunTally
+    >>> from hil.campaign.run_tally import RunTally
     >>> pause = CurrentPause(for_s=130.0, found="the chip is at 60 degrees Celsius", left_s=470.0)
     >>> pause_words(replace(RunTally(clock=lambda: 0.0).progress(), pause=pause))
     'paused for 2 min 10 s, stops in 7 min 50 s: the chip is at 60 degrees Celsius'

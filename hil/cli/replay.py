@@ -13,6 +13,7 @@ from hil.cli.run import finish
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
     help="Output folder; RUN-replay-TIME if left out. Never one that holds a run.",

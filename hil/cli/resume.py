@@ -50,8 +50,9 @@ def command(
 ) -> None:
     """Go on with the run in the folder RUN where it ended.
 
-    Finished steps stay as they are; one that was begun goes on after its last whole block. The chip
-    must be the same one, and the configuration as it was. A run that is complete is printed.
+    Finished steps stay as they are; one that was begun goes on after its last whole block, or
+    begins anew where its core has to be programmed again. The chip must be the same one, and the
+    configuration as it was. A run that is complete is printed.
 
     Where RUN holds the runs of several chips, all of them go on.
     """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("campaign", type=click.Path(path_type=Path))
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path, file_okay=True),
     help="Output folder; the campaign file's own if left out. Never one that holds a run.",

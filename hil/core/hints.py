@@ -9,10 +9,21 @@ _ENDS_OF_RANGE = (
     ("upper", "highest", "max", "maximum", "high"),
 )
 """Words for the two ends of a range."""
+_SUMS = {"scale_bits": ("scale_int", "scale_frac")}
+"""Numbers that people name, to the keys that they are the sum of."""
 
 
 def same_meaning(word: str, known: Sequence[str]) -> str:
-    """Return the hint for the end of a range that is called otherwise here."""
+    """Return the hint for what is called otherwise here: an end of a range, or a sum of keys.
+
+    Examples
+    --------
+    >>> same_meaning("scale_bits", ["scale_int", "scale_frac", "off_bits"])
+    'it is scale_int + scale_frac: set these'
+    """
+    parts = _SUMS.get(word.lower(), ())
+    if parts and all(part in known for part in parts):
+        return f"it is {' + '.join(parts)}: set these"
     for words in _ENDS_OF_RANGE:
         here = [each for each in words if each in known]
         if word.lower() in words and here:

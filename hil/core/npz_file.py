@@ -1,4 +1,4 @@
-"""Reading arrays from an ``.npz`` archive of the user's."""
+"""Reading arrays from an ``.npz`` or ``.npy`` file of the user's."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +41,27 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
     if problems:
         raise ConfigError(str(path), problems)
     return arrays
+
+
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """Read a single array.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, damaged, no ``.npy`` or holds pickled objects.
+    """
+    with open_regular_file(path) as stream:
+        try:
+            array = np.load(stream, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise ValueError("is an .npz archive: name it .npz")  # noqa: TRY004, TRY301
+        except Exception as error:  # as many kinds as for archives
+            reason = cut_short(why_unreadable(error), longest=_LONGEST_REASON)
+            raise ConfigError(
+                str(path), [Problem("", f"cannot be read as .npy: {reason}")]
+            ) from error
+    return array
 
 
 def why_unreadable(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -15,14 +16,14 @@ from hil_drivers.discovery.serial_ports import find_serial
 from hil_drivers.discovery.visa_resources import installed_backends
 
 _OLDEST_PYTHON = (3, 11)
+_PACKAGE = "aimc-hil"
 _PACKAGES = ("numpy", "h5py", "pydantic", "click", "rich", "pyvisa", "pyvisa-py", "pyserial")
-_EXTRAS = {
-    "fast": ("numba",),
-    "plot": ("matplotlib",),
-    "discovery": ("zeroconf",),
-    "instruments": ("pymeasure",),
-}
-"""Extra to the modules that it brings."""
+_FOR_DEVELOPMENT = frozenset({"bench", "clients", "lint", "test"})
+"""Extras of those who change this package: nobody else wants them."""
+_REQUIREMENT = re.compile(
+    r"""(?P<name>[A-Za-z0-9._-]+)[^;]*;\s*extra\s*==\s*["'](?P<extra>[^"']+)["']\s*"""
+)
+"""A requirement of an extra on every system, as a package's metadata have it."""
 
 
 def diagnose_installation(folder: Path) -> tuple[Finding, ...]:
@@ -36,7 +37,7 @@ def diagnose_installation(folder: Path) -> tuple[Finding, ...]:
     return (
         check_python(),
         check_packages(_PACKAGES),
-        check_extras(_EXTRAS),
+        check_extras(extras_of(metadata.requires(_PACKAGE) or ())),
         check_visa_libraries(),
         check_serial_permissions(),
         check_hdf5(),
@@ -76,23 +77,50 @@ def check_packages(names: Iterable[str]) -> Finding:
     )
 
 
+def extras_of(requirements: Iterable[str]) -> dict[str, list[str]]:
+    """Return the packages that each extra brings, as the metadata of a package say it.
+
+    Examples
+    --------
+    >>> extras_of(["numpy>=1.26", "numba>=0.60; extra == 'fast'"])
+    {'fast': ['numba']}
+    """
+    extras: dict[str, list[str]] = {}
+    for requirement in requirements:
+        found = _REQUIREMENT.fullmatch(requirement)
+        if found:
+            extras.setdefault(found["extra"], []).append(found["name"])
+    return dict(sorted(extras.items()))
+
+
 def check_extras(extras: Mapping[str, Iterable[str]]) -> Finding:
-    """Tell which extras are installed; none is needed for a campaign."""
-    absent = [
-        extra
-        for extra, modules in extras.items()
-        if not all(importlib.util.find_spec(module) for module in modules)
-    ]
+    """Tell which extras are installed; none is needed for a campaign.
+
+    Parameters
+    ----------
+    extras
+        The packages that each brings.
+    """
+    absent = [extra for extra, names in extras.items() if not all(map(_is_installed, names))]
+    wanted = [extra for extra in absent if extra not in _FOR_DEVELOPMENT]
     present = [extra for extra in extras if extra not in absent]
     return _finding(
         "extras",
         "extras are installed as wanted; none is needed for a campaign",
         Verdict.OK,
         f"present: {', '.join(present) or 'none'}; absent: {', '.join(absent) or 'none'}",
-        f"if wanted: pip install 'aimc-hil[{','.join(absent)}]'" if absent else "",
+        f"if wanted: pip install 'aimc-hil[{','.join(wanted)}]'" if wanted else "",
         present=present,
         absent=absent,
     )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def check_visa_libraries() -> Finding:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,12 +17,14 @@ from hil.explore.evaluate import FormatResult
 from hil.explore.grid import Candidate
 from hil.explore.missing import StudyObserver, run_missing
 from hil.explore.store import ResultKey, StudySubject, open_study
-from hil.inference.chip_choice import OpenedReadings, is_modelled, open_readings
+from hil.inference.corrections.prepared import prepare_network
+from hil.inference.evaluations.chip_choice import OpenedReadings, is_modelled, open_readings
+from hil.inference.evaluations.loaded import LoadedNetwork, load_subject
+from hil.inference.evaluations.request import ChipChoice, NetworkChoice
 from hil.inference.libraries import load_torch
-from hil.inference.loaded import LoadedNetwork, load_subject
-from hil.inference.mapping import map_layers
-from hil.inference.prepared import prepare_network
-from hil.inference.request import ChipChoice, NetworkChoice
+from hil.inference.placing.mapping import map_layers
+from hil_datasets.calibration_choice import newest_calibrations
+from hil_datasets.opened import open_source
 
 if TYPE_CHECKING:
     from hil.explore.accuracy_trial import AccuracyTrial
@@ -99,7 +101,8 @@ def read_accuracy_study(
     network, chip
         What, and where; the chip's own read mode is not used.
     read_modes
-        How the chip reads, each judged by itself; all where empty.
+        How the chip reads, each judged by itself; all that it can, or that a run has recorded,
+        where empty.
     base
         The format that others are compared with; the paper's where None.
 
@@ -118,24 +121,29 @@ def read_accuracy_study(
         )
         raise ConfigError(str(chip.resource), [Problem("", message)])
     loaded = _load(network)
-    modes = tuple(sorted(set(read_modes or ReadMode)))
-    opened = _open(replace(chip, read_mode=modes[0]))
-    facts = opened.readings.facts
-    tiles = map_layers(
-        loaded.network.layers, rows=facts.rows, columns=facts.columns, cores=facts.cores
-    )
+    recorded = _recorded_modes(chip)
+    modes = tuple(sorted(set(read_modes or recorded or ReadMode)))
+    # Modes that are not looked at now, too: the same study may go on with them.
+    opened = {mode: _open(replace(chip, read_mode=mode)) for mode in {*recorded, *modes}}
+    cores: set[int] = set()
+    for mode in modes:  # a run may have fewer cores in one of them
+        facts = opened[mode].readings.facts
+        tiles = map_layers(
+            loaded.network.layers, rows=facts.rows, columns=facts.columns, cores=facts.cores
+        )
+        cores |= {tile.core for tile in tiles}
     return AccuracyStudy(
         network=network,
         chip=chip,
-        chip_name=facts.name,
+        chip_name=opened[modes[0]].readings.facts.name,
         base=base or NmpuFormat(),
         subject=StudySubject(
             campaign_sha256="",
-            recording={"metric": "accuracy"} | loaded.identity | opened.identity,
+            recording={"metric": "accuracy"} | loaded.identity | _identity(opened),
             software=f"aimc-hil {hil.__version__}",
         ),
         images=len(loaded.images),
-        cores=tuple(sorted(tile.core for tile in tiles)),
+        cores=tuple(sorted(cores)),
         read_modes=modes,
     )
 
@@ -214,6 +222,23 @@ def use_one_thread() -> None:
     Float sums in another order could turn a result, which must not depend on the workers.
     """
     load_torch().set_num_threads(1)
+
+
+def _recorded_modes(chip: ChipChoice) -> set[ReadMode]:
+    """Return how a run has read its chip; nothing for a model, which reads in every way."""
+    if chip.run is None:
+        return set()
+    return {key.read_mode for key in newest_calibrations(open_source(chip.run).finished_steps())}
+
+
+def _identity(opened: Mapping[ReadMode, OpenedReadings]) -> dict[str, str]:
+    """Return what the numbers depend on; what is not the same in all modes is named by its mode."""
+    found: dict[str, str] = {}
+    for mode in sorted(opened):
+        for name, value in opened[mode].identity.items():
+            is_same = all(each.identity.get(name) == value for each in opened.values())
+            found[name if is_same else f"{name} {mode}"] = value
+    return found
 
 
 def _open(chip: ChipChoice) -> OpenedReadings:

@@ -13,9 +13,9 @@ from hil.explore.summary import (
     StudySummary,
     judge_formats,
 )
-from hil.inference.calibrating import CALIBRATION_VECTORS
+from hil.inference.corrections.calibrating import CALIBRATION_VECTORS
 from hil.inference.demo import DEMO_MODEL
-from hil.inference.store import DEMO
+from hil.inference.findings.store import DEMO
 
 
 def summarize_accuracy(outcome: AccuracyOutcome) -> StudySummary:

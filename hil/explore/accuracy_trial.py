@@ -15,15 +15,15 @@ import numpy.typing as npt
 from hil.core.errors import CalibrationError
 from hil.core.nmpu_format import NmpuFormat
 from hil.explore.evaluate import FormatResult
-from hil.inference.calibrating import CalibrationTerms, search_counts
-from hil.inference.comparing import compare_paired
-from hil.inference.corrected_layers import calibrate_cores, corrected_layers
+from hil.inference.computing.execution import Execution
+from hil.inference.computing.readings import CoreReadings
+from hil.inference.conditions.comparing import compare_paired
+from hil.inference.conditions.corrected_layers import calibrate_cores, corrected_layers
 from hil.inference.corrections.calibrated import CalibratedCores
+from hil.inference.corrections.calibrating import CalibrationTerms, search_counts
 from hil.inference.corrections.kinds import CorrectionKind
-from hil.inference.execution import Execution
-from hil.inference.prepared import PreparedNetwork
-from hil.inference.quantised import program_tiles
-from hil.inference.readings import CoreReadings
+from hil.inference.corrections.prepared import PreparedNetwork
+from hil.inference.placing.quantised import program_tiles
 from hil_calibration.quality import is_calibrated
 
 if TYPE_CHECKING:

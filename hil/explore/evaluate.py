@@ -13,7 +13,7 @@ import numpy as np
 
 from hil.core.errors import CalibrationError, DatasetError, Problem
 from hil.core.nmpu_format import NmpuFormat
-from hil_calibration.calibrate import SEARCH_VECTORS, calibrate_core
+from hil_calibration.calibrate import SEARCH_VECTORS, CoreCalibration, calibrate_core
 from hil_calibration.exact_moments import ExactMoments
 from hil_calibration.nmpu import saturated_inputs
 from hil_calibration.quality import QualityLimits, is_calibrated
@@ -100,26 +100,11 @@ class StepEvaluator:
 
     def evaluate(self, fmt: NmpuFormat) -> FormatResult:
         """Calibrate for a format and measure its error on the held-out vectors."""
-        record, settings = self._record, self._settings
+        record = self._record
         fitted = record.origin.calibration_vectors
-        sample = slice(0, min(SEARCH_VECTORS, fitted))
         name, raw_sha256 = record.key.name, record.raw_sha256
         try:
-            calibration = calibrate_core(
-                self._moments,
-                fmt=fmt,
-                saturated_counts=saturated_inputs(
-                    record.raw[:fitted],
-                    in_bits=fmt.in_bits,
-                    counter_bits=record.origin.counter_bits,
-                ),
-                sample_counts=record.raw[sample],
-                sample_expected=record.expected[sample],
-                largest_expected=self._largest,
-                clip_code=min(1 << fmt.in_bits, (1 << record.origin.counter_bits) - 1),
-                headroom=settings.headroom,
-                limits=settings.limits,
-            )
+            calibration = self._calibrate(fmt)
         except CalibrationError as error:
             return FormatResult(
                 format_text=fmt.to_text(), step=name, raw_sha256=raw_sha256, refusal=str(error)
@@ -141,6 +126,24 @@ class StepEvaluator:
             output_lsb=calibration.output_lsb,
             columns=int(is_live.sum()),
             errors=errors_by_correction(outputs, expected, is_live),
+        )
+
+    def _calibrate(self, fmt: NmpuFormat) -> CoreCalibration:
+        record, settings = self._record, self._settings
+        fitted, counter_bits = record.origin.calibration_vectors, record.origin.counter_bits
+        sample = slice(0, min(SEARCH_VECTORS, fitted))
+        return calibrate_core(
+            self._moments,
+            fmt=fmt,
+            saturated_counts=saturated_inputs(
+                record.raw[:fitted], in_bits=fmt.in_bits, counter_bits=counter_bits
+            ),
+            sample_counts=record.raw[sample],
+            sample_expected=record.expected[sample],
+            largest_expected=self._largest,
+            clip_code=min(1 << fmt.in_bits, (1 << counter_bits) - 1),
+            headroom=settings.headroom,
+            limits=settings.limits,
         )
 
 

@@ -50,7 +50,7 @@ def summarize_alarms(events: Iterable[Mapping[str, Any]]) -> tuple[AlarmSummary,
     suspect: Mapping[str, Any] = {}
     for event in events:
         match event["event"]:
-            case "suspect":
+            case "suspect" if "programming" not in event:  # that is no guard's
                 suspect = event
             case "pause":
                 alarms.append(_alarm(event, suspect))

@@ -13,8 +13,8 @@ from hil.campaign.estimate.storage import shown_bytes
 from hil.campaign.visits import Visit
 from hil.core.legible import printable
 
-_MOST_STEPS = 48
-"""Steps shown; all of them are in ``--json``."""
+_MOST_STEPS = 12
+"""Steps shown, and visits, and cores: what all come to shall stay in sight. ``--json`` has all."""
 
 
 def print_plan(plan: CampaignPlan, console: Console) -> None:
@@ -57,10 +57,10 @@ def _parts(plan: CampaignPlan) -> Iterator[RenderableType]:
             f"set: {point.instrument}.{point.quantity} to {point.value:g} {printable(point.unit)}"
             f", within its limits {point.lower:g} to {point.upper:g}"
         )
-    yield from _total_lines(plan)
     yield from _wear_lines(plan.wear)
     for unknown in plan.unknowns:
         yield Text(f"not known: {printable(unknown)}", style="yellow")
+    yield from _total_lines(plan)
 
 
 def _visit_table(plan: CampaignPlan) -> Table:
@@ -80,7 +80,7 @@ def _visit_table(plan: CampaignPlan) -> Table:
             f" {_shown_kinds(visit)}",
         )
     if len(plan.visits) > _MOST_STEPS:
-        table.add_row(f"and {len(plan.visits) - _MOST_STEPS} more")
+        table.add_row(f"and {len(plan.visits) - _MOST_STEPS} more, see --json")
     return table
 
 
@@ -107,7 +107,7 @@ def _step_table(plan: CampaignPlan) -> Table:
             str(step.verification_vectors),
         )
     if len(plan.steps) > _MOST_STEPS:
-        table.add_row(f"and {len(plan.steps) - _MOST_STEPS} more")
+        table.add_row(f"and {len(plan.steps) - _MOST_STEPS} more, see --json")
     return table
 
 
@@ -158,8 +158,10 @@ def _time_lines(time: TimeEstimate) -> Iterator[Text]:
 
 
 def _wear_lines(wear: tuple[CoreWear, ...]) -> Iterator[Text]:
-    for core in wear:
+    for core in wear[:_MOST_STEPS]:
         after = "" if core.before is None else f", {core.before + core.planned} in its life"
         limit = "" if core.limit is None else f" of at most {core.limit}"
         times = "once" if core.planned == 1 else f"at most {core.planned} times"
         yield Text(f"wear: core {core.core} programmed {times}{after}{limit}")
+    if len(wear) > _MOST_STEPS:
+        yield Text(f"wear: {len(wear) - _MOST_STEPS} more cores, see --json")

@@ -7,38 +7,30 @@ linear up to one percent point and logarithmic above: there may be no error at a
 none above float.
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hil.core.errors import ConfigError, Problem
 from hil.core.nmpu_format import NmpuFormat
 from hil.explore.summary import FormatPoint, ReadModeSummary, StudySummary
+from hil.report.figure_file import BLACK, BLUE, GREEN, GREY, VERMILLION, write_figure
 from hil.report.precision_table import describe_cores
-from hil_datasets.durable import finished_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SUFFIXES = (".png", ".svg")
-_BLACK, _GREY, _BLUE, _VERMILLION, _GREEN = "#000000", "#8c8c8c", "#0072b2", "#d55e00", "#009e73"
-"""Distinct to the colour-blind, and in print each has a marker or dashes of its own.
-
-Source: Okabe and Ito, "Color Universal Design", 2008; the grey is ours.
-"""
 _STAR: dict[str, Any] = {
-    "marker": "*", "markersize": 9, "color": _BLACK, "markeredgecolor": "white",
+    "marker": "*", "markersize": 9, "color": BLACK, "markeredgecolor": "white",
     "markeredgewidth": 0.4, "linestyle": "none", "zorder": 4,
 }  # fmt: skip
 """The base format."""
 _LINES = {
-    "uncorrected": ("uncorrected", _VERMILLION, (0, (1, 1.5))),
-    "fp16": ("FP16", _GREEN, (0, (5, 2))),
-    "float": ("float", _BLACK, "solid"),
+    "uncorrected": ("uncorrected", VERMILLION, (0, (1, 1.5))),
+    "fp16": ("FP16", GREEN, (0, (5, 2))),
+    "float": ("float", BLACK, "solid"),
 }
 """Baseline: its label, colour and dashes."""
 _FINE_TICKS, _COARSE_TICKS = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0)
@@ -51,39 +43,13 @@ _FAR_TICKS, _NARROW_TICKS = (2, 5, 10, 20, 50), (1.2, 1.5, 2, 3, 5, 7, 10, 12, 1
 _ASIDE_BITS = 0.35
 """How far from their bits formats of the same bits stand at most, so that no interval hides
 another."""
-_STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+_TICKS: dict[Any, Any] = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "ytick.minor.width": 0.4,
-    "legend.frameon": False,
-    "savefig.dpi": 300,
-    "svg.hashsalt": "aimc-hil",  # the same study gives the same bytes
 }
 _PANEL_INCHES = (3.5, 2.4)
 """One column of a two-column paper."""
-
-
-def check_plot(path: Path) -> None:
-    """Check that a figure could be drawn into a file, before any work is done for it.
-
-    Raises
-    ------
-    ConfigError
-        If its ending is no known one, its folder does not exist, or matplotlib is missing.
-    """
-    problem = ""
-    if path.suffix.lower() not in _SUFFIXES:
-        problem = f"must end in {' or '.join(_SUFFIXES)}"
-    elif not path.absolute().parent.is_dir():
-        problem = f"the folder {path.parent} does not exist"
-    elif importlib.util.find_spec("matplotlib") is None:
-        problem = "plots need matplotlib: pip install 'aimc-hil[plot]'"
-    if problem:
-        raise ConfigError(str(path), [Problem("", problem)])
 
 
 def plot_study(summary: StudySummary, path: Path) -> None:
@@ -99,23 +65,9 @@ def plot_study(summary: StudySummary, path: Path) -> None:
     Raises
     ------
     ConfigError
-        If the file cannot be made; see `check_plot`.
+        If the file cannot be made; see `hil.report.figure_file.check_plot`.
     """
-    check_plot(path)
-    kind = path.suffix.lower().removeprefix(".")
-    from matplotlib import rc_context  # noqa: PLC0415 - an extra, and slow to import
-
-    with rc_context(_STYLE):
-        figure = _draw(summary)
-        try:
-            with finished_file(path) as part:
-                # Without the date, which would differ each time.
-                metadata = {"Date": None} if kind == "svg" else {}
-                figure.savefig(part, format=kind, metadata=metadata)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            problem = Problem("", f"cannot be written: {reason}")
-            raise ConfigError(str(path), [problem]) from error
+    write_figure(lambda: _draw(summary), path, style=_TICKS)
 
 
 def _draw(summary: StudySummary) -> "Figure":
@@ -169,7 +121,7 @@ def _draw_panel(
     """Draw every format, less the error `above`; a log axis has no place for what is not above."""
     lowest = -1.0 if is_accuracy else above
     for marker, words, points in _kinds(mode.formats):
-        look = {"markerfacecolor": "none", "markeredgecolor": _GREY, "markeredgewidth": 0.7}
+        look = {"markerfacecolor": "none", "markeredgecolor": GREY, "markeredgewidth": 0.7}
         _draw_points(
             panel, points, above, lowest, marker=marker, markersize=3.5, label=words, **look
         )
@@ -178,7 +130,7 @@ def _draw_panel(
         mode.pareto,
         above,
         lowest,
-        color=_BLUE,
+        color=BLUE,
         linestyle="solid",
         linewidth=1.2,
         drawstyle="steps-post",
@@ -221,10 +173,10 @@ def _draw_losses(panel: "Axes", mode: ReadModeSummary, *, above: float) -> None:
     for marker, _, points in _kinds(mode.formats):
         shown = {places[point.format]: point for point in points if not point.is_pareto}
         look = {"marker": marker, "markersize": 3.5, "markerfacecolor": "white"}
-        _draw_intervals(panel, shown, color=_GREY, markeredgewidth=0.7, elinewidth=0.6, **look)
+        _draw_intervals(panel, shown, color=GREY, markeredgewidth=0.7, elinewidth=0.6, **look)
     chosen = {places[point.format]: point for point in mode.pareto}
     look = {"marker": ".", "markersize": 5, "elinewidth": 1.2, "zorder": 3}
-    _draw_intervals(panel, chosen, color=_BLUE, label="95 % interval", **look)
+    _draw_intervals(panel, chosen, color=BLUE, label="95 % interval", **look)
     own = [point for point in mode.formats if not point.changes]
     panel.plot(
         [places[point.format] for point in own],

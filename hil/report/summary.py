@@ -1,17 +1,17 @@
 """What a run found, in numbers: per core and read mode, and for the layer they make up."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hil.core.correction import ColumnFlag
 from hil.core.errors import DatasetError, Problem
 from hil.core.readout import ReadMode
 from hil.report.guard_alarms import AlarmSummary, summarize_alarms
+from hil.report.layer_sum import is_layer_whole, last_layer_visit, layer_errors
+from hil.report.programming import has_nmpu, steps_begun_anew
 from hil.report.quality import CalibratedColumns, QualitySummary, summarize_quality
 from hil.report.run_facts import (
     ConditionSummary,
@@ -21,15 +21,11 @@ from hil.report.run_facts import (
 )
 from hil.report.visits import VisitedStep, VisitSummary, recalibrations, summarize_visits
 from hil_calibration.quality import is_calibrated
-from hil_calibration.verify import CORRECTIONS, correct_all_ways, relative_l2
 from hil_datasets.calibration_choice import newest_calibrations
 from hil_datasets.journal import last_stop
 from hil_datasets.run_source import (
     ConcludedStep,
-    NoReadoutsError,
-    Readouts,
     RunSource,
-    StepFacts,
 )
 from hil_datasets.step import StepKey, StepKind
 from hil_datasets.step_conditions import Condition
@@ -100,12 +96,20 @@ class StepSummary:
     """The same over every column that carries weights."""
     nmpu_mismatches: int | None
     """Outputs of the device's NMPU that differ from the model; None if not compared."""
+    has_nmpu: bool
+    """Whether the campaign says that the device has an NMPU, or does not say."""
     quality: QualitySummary | None
     """Effective bits and INL of the calibrated columns; None if the file does not have them."""
     flagged: tuple[FlaggedColumn, ...]
     """Columns that deserve a look."""
     raw_sha256: str
     """Content hash of the readouts."""
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+        read_mode, kind = ReadMode(self.read_mode), StepKind(self.kind)
+        return StepKey(self.core, read_mode, visit=self.visit, kind=kind).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +141,8 @@ class RunSummary:
     """What the link went through."""
     alarms: tuple[AlarmSummary, ...]
     """What guards have found; the conditions above are those of the readouts that count."""
+    begun_anew: tuple[str, ...]
+    """Steps whose core was programmed again while they were taken, and what is not used of them."""
     steps_planned: int
     """Steps that it was to take."""
     reason: str
@@ -188,7 +194,7 @@ def summarize_run(run: RunSource) -> RunSummary:
     steps: list[StepSummary] = []
     visited: dict[StepKey, VisitedStep] = {}
     finished = run.finished_steps()
-    newest, layer_visit = newest_calibrations(finished), _layer_visit(finished)
+    newest, layer_visit = newest_calibrations(finished), last_layer_visit(finished)
     columns, layer_steps = [], []
     for key in sorted(finished):
         facts = run.read_facts(key)
@@ -198,9 +204,11 @@ def summarize_run(run: RunSource) -> RunSummary:
             columns.append(CalibratedColumns.of(facts))
         if key.kind is StepKind.CALIBRATE and key.visit == layer_visit:
             layer_steps.append(facts)
-    failures = () if stop is None else tuple(stop.get("failed", ()))
-    status = "unfinished" if stop is None else str(stop.get("status", ""))
-    status = "failed" if status == "aborted" else status  # its name in older journals
+    status, said_at_end = _status(stop), stop or {}
+    # A run that was repaired is incomplete, and its layer may have lost nothing.
+    has_layer = status == "complete" or is_layer_whole(
+        start.get("planned", ()), finished, layer_visit
+    )
     of_finished = [visited[key] for key in finished]
     return RunSummary(
         path=str(run.path),
@@ -215,14 +223,22 @@ def summarize_run(run: RunSource) -> RunSummary:
         conditions=summarize_conditions(step.conditions for step in steps),
         link=summarize_link(events),
         alarms=summarize_alarms(events),
+        begun_anew=steps_begun_anew(events),
         steps_planned=len(start.get("planned", ())),
-        reason="" if stop is None else str(stop.get("reason", "")),
-        failures=failures,
+        reason=str(said_at_end.get("reason", "")),
+        failures=tuple(said_at_end.get("failed", ())),
         steps=tuple(steps),
         visits=summarize_visits(of_finished, run.skipped_steps(), recalibrations(events)),
         quality=summarize_quality(columns),
-        layer=_layer_errors(run, layer_steps) if status == "complete" else {},
+        layer=layer_errors(run, layer_steps) if has_layer else {},
     )
+
+
+def _status(stop: Mapping[str, Any] | None) -> str:
+    if stop is None:
+        return "unfinished"
+    status = str(stop.get("status", ""))
+    return "failed" if status == "aborted" else status  # its name in older journals
 
 
 def _refit_options(start: Mapping[str, Any]) -> tuple[str, ...]:
@@ -263,6 +279,7 @@ def summarize_step(step: ConcludedStep) -> StepSummary:
         errors=conclusion.errors,
         errors_all_columns=conclusion.errors_all_columns,
         nmpu_mismatches=conclusion.nmpu_mismatches,
+        has_nmpu=has_nmpu(origin.provenance),
         quality=summarize_quality([CalibratedColumns.of(step)]),
         flagged=tuple(_flagged(step)),
         raw_sha256=step.raw_sha256,
@@ -281,78 +298,3 @@ def _flagged(step: ConcludedStep) -> Iterable[FlaggedColumn]:
                 residual_rms=float(conclusion.residual_rms[column]),
                 saturated_counts=int(conclusion.saturated_counts[column]),
             )
-
-
-def _layer_visit(keys: Iterable[StepKey]) -> int | None:
-    """Return the last visit in which every core and read mode was calibrated that ever was."""
-    tiles_of_visit: dict[int, set[tuple[int, ReadMode]]] = defaultdict(set)
-    for key in keys:
-        if key.kind is StepKind.CALIBRATE:
-            tiles_of_visit[key.visit].add((key.core, key.read_mode))
-    tiles = {tile for has in tiles_of_visit.values() for tile in has}
-    return max((visit for visit, has in tiles_of_visit.items() if has == tiles), default=None)
-
-
-def _layer_errors(run: RunSource, steps: Sequence[StepFacts]) -> dict[str, dict[str, float]]:
-    """Return the errors of the layer per read mode; none without readouts."""
-    tiles = [step.origin.first_row for step in steps]
-    if not any(tiles):  # independent cores: there is no sum, and no need to read anything
-        return {}
-    layer = _LayerSum()
-    try:
-        for step in steps:
-            layer.add(step, run.readouts(step.key))
-    except NoReadoutsError:
-        return {}
-    return layer.errors()
-
-
-class _LayerSum:
-    """Adds up the partial sums of a layer whose rows are spread over cores."""
-
-    def __init__(self) -> None:
-        self._outputs: dict[tuple[ReadMode, str], dict[int, Any]] = defaultdict(dict)
-        self._expected: dict[ReadMode, dict[int, Any]] = defaultdict(dict)
-        self._tiles: dict[ReadMode, list[tuple[int, int]]] = defaultdict(list)
-        self._vectors: dict[ReadMode, set[tuple[int, int]]] = defaultdict(set)
-
-    def add(self, step: StepFacts, readouts: Readouts) -> None:
-        origin, conclusion, mode = step.origin, step.conclusion, step.key.read_mode
-        self._vectors[mode].add((origin.calibration_vectors, origin.verification_vectors))
-        if len(self._vectors[mode]) > 1:
-            return  # a step that was salvaged has fewer vectors: there is no sum over the tiles
-        held_out = slice(origin.calibration_vectors, None)
-        columns = slice(0, origin.columns_used)
-        outputs = correct_all_ways(
-            readouts.raw[held_out],
-            global_gain=conclusion.global_gain,
-            correction=conclusion.correction,
-            fmt=conclusion.fmt,
-            registers=conclusion.registers,
-        )
-        self._tiles[mode].append((origin.first_row, origin.first_column))
-        expected = readouts.expected[held_out, columns]
-        _accumulate(self._expected[mode], origin.first_column, expected)
-        for name in CORRECTIONS:
-            products = getattr(outputs, name)[:, columns] * conclusion.output_lsb
-            _accumulate(self._outputs[mode, name], origin.first_column, products)
-
-    def errors(self) -> dict[str, dict[str, float]]:
-        """Return the errors per read mode in which the cores are tiles of one matrix."""
-        return {
-            str(mode): {
-                name: relative_l2(_joined(self._outputs[mode, name]), _joined(self._expected[mode]))
-                for name in CORRECTIONS
-            }
-            for mode, tiles in self._tiles.items()
-            # Cores that all begin at row 0 are independent, not parts of one sum.
-            if any(first_row > 0 for first_row, _ in tiles) and len(self._vectors[mode]) == 1
-        }
-
-
-def _accumulate(sums: dict[int, Any], at: int, part: npt.NDArray[Any]) -> None:
-    sums[at] = sums[at] + part if at in sums else part
-
-
-def _joined(sums: dict[int, Any]) -> npt.NDArray[np.float64]:
-    return np.concatenate([sums[at] for at in sorted(sums)], axis=1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The visits of a run as a table."""
+"""The visits of a run as tables."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,26 +9,53 @@ from rich.table import Table
 from rich.text import Text
 
 from hil.core.legible import printable
+from hil.report.summary import RunSummary, StepSummary
+from hil.report.uncut import Uncut
+from hil.report.visit_headings import shown_ages
+from hil.report.visit_matrix import matrix_parts
+from hil.report.visit_reasons import reason_lines
 from hil.report.visits import KindSummary, VisitSummary
 
-_MOST_SKIPPED = 12
-"""Steps shown that were skipped, or were needed; all of them are in ``--json``."""
 _ERRORS = ("uncorrected", "float", "nmpu")
 """Corrections whose median errors are shown."""
 _HEADINGS = ("uncorrected", "float", "NMPU")
 
 
-def visit_parts(visits: Sequence[VisitSummary]) -> Iterator[RenderableType]:
-    """Yield a table of the visits, and why steps were skipped or taken by a drift watch."""
-    if not visits:
+def visit_parts(summary: RunSummary, *, has_details: bool) -> Iterator[RenderableType]:
+    """Yield what the visits found, core by core, and what of them was skipped or calibrated again.
+
+    Parameters
+    ----------
+    summary
+        The run.
+    has_details
+        Whether medians of other corrections are shown, and the reason of every step.
+    """
+    if not summary.visits:
         return
-    table = Table(
-        title="Visits: median of the steps' relative L2 errors in %",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        show_edge=False,
+    correction = "nmpu" if all(step.has_nmpu for step in summary.steps) else "float"
+    yield from matrix_parts(_as_taken(summary), correction=correction, has_details=has_details)
+    if has_details:
+        yield Text("Visits: median of the relative L2 errors in %, over the steps of a kind")
+        yield Uncut(_median_table(summary.visits))
+    yield from reason_lines(summary.visits, has_details=has_details)
+
+
+def _as_taken(summary: RunSummary) -> list[StepSummary]:
+    """Return the steps by read mode, and those of a visit in the order of their kinds there."""
+    place = {
+        (visit.visit, kind.kind, kind.read_mode): place
+        for visit in summary.visits
+        for place, kind in enumerate(visit.kinds)
+    }
+    return sorted(
+        summary.steps,
+        key=lambda step: (step.read_mode, place[step.visit, step.kind, step.read_mode]),
     )
+
+
+def _median_table(visits: Sequence[VisitSummary]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     is_shown = {"set to": any(map(_settings, visits)), "age": any(map(_age, visits))}
     for heading in ("visit", "set to", "age", "kind", "read mode", "steps", *_HEADINGS):
         if is_shown.get(heading, True):
@@ -40,25 +67,7 @@ def visit_parts(visits: Sequence[VisitSummary]) -> Iterator[RenderableType]:
         facts += [_settings(visit)] if is_shown["set to"] else []
         facts += [_age(visit)] if is_shown["age"] else []
         _add_visit(table, visit, facts)
-    yield table
-    skipped = [each for visit in visits for each in visit.skipped]
-    yield from _reasons("skipped", [(each.step, each.reason) for each in skipped])
-    recalibrated = [each for visit in visits for each in visit.recalibrated]
-    reasons = [(each.step, each.reason) for each in recalibrated]
-    yield from _reasons("calibrated again", reasons)
-    # The last one of a core in a read mode tells how things stand.
-    remarks = dict.fromkeys(each.remark for each in recalibrated if each.remark)
-    for remark in [*remarks][-_MOST_SKIPPED:]:
-        yield Text(printable(remark), style="yellow")
-
-
-def _reasons(what: str, reasons: Sequence[tuple[str, str]]) -> Iterator[Text]:
-    if reasons:
-        yield Text(f"{len(reasons)} {what}:")
-    for step, reason in reasons[:_MOST_SKIPPED]:
-        yield Text(f"  {step}: {printable(reason)}")
-    if len(reasons) > _MOST_SKIPPED:
-        yield Text(f"  and {len(reasons) - _MOST_SKIPPED} more: hil info --json")
+    return table
 
 
 def _add_visit(table: Table, visit: VisitSummary, facts: Sequence[str]) -> None:
@@ -71,32 +80,15 @@ def _add_visit(table: Table, visit: VisitSummary, facts: Sequence[str]) -> None:
 
 def _settings(visit: VisitSummary) -> str:
     return "\n".join(
-        f"{each.instrument}.{each.quantity} "
-        f"{' and '.join(f'{value:g}' for value in each.setpoints)} {each.unit}".rstrip()
+        f"{printable(each.instrument)}.{printable(each.quantity)} "
+        f"{' and '.join(f'{value:g}' for value in each.setpoints)} {printable(each.unit)}".rstrip()
         for each in visit.conditions
         if each.setpoints
     )
 
 
 def _age(visit: VisitSummary) -> str:
-    if math.isnan(visit.oldest_s):
-        return ""
-    youngest, oldest = _shown_age(visit.youngest_s), _shown_age(visit.oldest_s)
-    return oldest if youngest == oldest else f"{youngest} to {oldest}"
-
-
-def _shown_age(seconds: float) -> str:
-    """Return an age in the largest unit that it is one of.
-
-    Examples
-    --------
-    >>> _shown_age(42.4), _shown_age(5400), _shown_age(259200)
-    ('42.4 s', '1.5 h', '3 d')
-    """
-    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
+    return shown_ages([visit.youngest_s, visit.oldest_s])
 
 
 def _errors(kind: KindSummary) -> list[str]:

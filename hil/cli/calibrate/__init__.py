@@ -9,6 +9,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("hil.cli.calibrate.apply", "Correct stored counts: outputs of every vector."),
     "diff": ("hil.cli.calibrate.diff", "Compare two calibrations of a chip, column by column."),
     "history": ("hil.cli.calibrate.history", "Gain and offset of a chip over all its runs."),
+    "until": ("hil.cli.calibrate.until", "Predict until when calibrations stay good."),
     "best": ("hil.cli.calibrate.best", "Find the stored calibration that fits a chip now."),
 }
 """Name to module (its attribute ``command``) and one line of help."""

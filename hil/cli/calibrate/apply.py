@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hil.cli.core_options import core_options
 from hil.cli.errors import reports_errors
+from hil.cli.out_option import out_option
 from hil.cli.publish import refuse_inside_run
 from hil.core.errors import ConfigError, Problem
 from hil.core.legible import quoted
@@ -31,9 +33,7 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
 
 @click.command()
 @click.argument("path", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
-)
+@out_option("File to write.", metavar="FILE")
 @click.option(
     "--correction",
     metavar="SOURCE",
@@ -46,14 +46,7 @@ def _read_outputs(_: click.Context, __: click.Parameter, text: str | None) -> tu
     type=click.IntRange(min=0),
     help="Visit whose calibrations of SOURCE are meant, where it has several.",
 )
-@click.option("--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this core.")
-@click.option(
-    "--read-mode",
-    "read_modes",
-    type=click.Choice([str(mode) for mode in ReadMode]),
-    multiple=True,
-    help="Only this read mode.",
-)
+@core_options
 @click.option(
     "--what",
     metavar="NAMES",

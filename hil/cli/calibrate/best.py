@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hil.cli.core_options import core_options
 from hil.cli.departed_reader import gives_verdict
 from hil.cli.errors import ExitCode, reports_errors
 from hil.core.legible import printable
@@ -88,16 +89,7 @@ class ProbeOptions:
     show_default=True,
     help="Vectors to read from each core in each read mode.",
 )
-@click.option(
-    "--core", "cores", type=click.IntRange(min=0), multiple=True, help="Only this. May be repeated."
-)
-@click.option(
-    "--read-mode",
-    "read_modes",
-    type=click.Choice(["one_phase", "four_phase"]),
-    multiple=True,
-    help="Only this. May be repeated.",
-)
+@core_options
 @click.option(
     "--by",
     "method",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from hil.cli.calibrate.tables import empty_table, percent, print_parts, without_nan
+from hil.cli.calibrate.tables import age, empty_table, percent, print_parts, without_nan
 from hil.recorded.best import rank_visits
 
 if TYPE_CHECKING:
@@ -43,14 +44,15 @@ def _tile_parts(ranking: TileRanking) -> Iterator[Table | str]:
     probe, (core, read_mode) = ranking.probe, ranking.probe.tile
     title = (
         f"core {core} {read_mode}: {len(probe.counts)} vectors of {probe.chip}, "
-        f"{probe.temperature_c:.1f} C"
+        f"{probe.temperature_c:.1f} C{_probe_age(probe.age_s)}"
     )
     if not ranking.ranked:
         yield f"{title}: no stored calibration applies"
         return
     table = empty_table(
-        ">", ">error", ">+-", ">worse by", ">+-", "", ">made at", "made", "step", "run", title=title
-    )
+        ">", ">error", ">+-", ">worse by", ">+-", "", ">made at", ">age then", "made", "step",
+        "run", title=title,
+    )  # fmt: skip
     for place, scored in enumerate(ranking.ranked[:_MOST_LISTED], start=1):
         origin = scored.candidate.facts.origin
         table.add_row(
@@ -61,6 +63,7 @@ def _tile_parts(ranking: TileRanking) -> Iterator[Table | str]:
             percent(scored.worse_by_error),
             _judgement(place, scored),
             f"{origin.temperature_c:.1f} C",
+            age(origin.circumstance.age_s),
             origin.measured_utc[:19].replace("T", " "),
             scored.candidate.facts.key.name,
             str(scored.candidate.run),
@@ -70,6 +73,10 @@ def _tile_parts(ranking: TileRanking) -> Iterator[Table | str]:
     if more > 0:
         yield f"and {more} more: --json"
     yield _conclusion(ranking.ranked)
+
+
+def _probe_age(age_s: float) -> str:
+    return "" if math.isnan(age_s) else f", {age(age_s)} after programming"
 
 
 def _judgement(place: int, scored: Scored) -> str:

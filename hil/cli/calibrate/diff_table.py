@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hil.cli.calibrate.diff_sides import side_documents, side_lines, step_words
 from hil.cli.calibrate.tables import (
     csv_bytes,
     empty_table,
@@ -17,6 +18,7 @@ from hil.cli.calibrate.tables import (
 )
 from hil.core.correction import ColumnFlag
 from hil.recorded.compare import QUANTITIES, UNITS
+from hil_datasets.calibration_choice import setpoints_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +39,7 @@ def print_comparison(compared: RunComparison) -> None:
 
 
 def _parts(compared: RunComparison) -> Iterator[Table | str]:
-    yield f"A: {compared.chips[0]}"
-    yield f"B: {compared.chips[1]}"
+    yield from side_lines(compared)
     yield _tile_table(compared)
     yield "gain: products per count; offset: products; effect: rms of A's outputs less B's"
     for tile in compared.tiles:
@@ -56,7 +57,8 @@ def _parts(compared: RunComparison) -> Iterator[Table | str]:
 def _tile_table(compared: RunComparison) -> Table:
     table = empty_table(
         ">core", "read mode", ">A", ">B", ">columns", ">moved", ">itself", ">gain, median",
-        ">largest", ">offset, median", ">largest", ">effect, LSB", ">largest",
+        ">gain, largest", ">offset, median", ">offset, largest", ">effect, LSB",
+        ">effect, largest",
     )  # fmt: skip
     for tile in compared.tiles:
         gains = np.abs(
@@ -69,7 +71,7 @@ def _tile_table(compared: RunComparison) -> Table:
         table.add_row(
             str(tile.core),
             tile.read_mode,
-            *(f"{step.origin.temperature_c:.1f} C" for step in (tile.before, tile.after)),
+            *(step_words(step) for step in (tile.before, tile.after)),
             str(int(tile.is_compared.sum())),
             str(int(tile.moved.sum())),
             str(int(tile.moved_itself.sum())),
@@ -190,7 +192,10 @@ def _largest(values: Any) -> float:
 
 def comparison_document(compared: RunComparison) -> dict[str, Any]:
     """Return the comparison as JSON holds it, with the columns that moved."""
+    before, after = side_documents(compared)
     document = {
+        "a": before,
+        "b": after,
         "sigmas": compared.tiles[0].sigmas,
         "has_changed": compared.has_changed,
         "units": UNITS,
@@ -236,6 +241,8 @@ def _tile_document(tile: TileComparison) -> dict[str, Any]:
 def _step_document(step: Any) -> dict[str, Any]:
     return {
         "step": step.key.name,
+        "visit": step.key.visit,
+        "setpoints": setpoints_of(step),
         "measured_utc": step.origin.measured_utc,
         "temperature_c": step.origin.temperature_c,
         "age_s": step.origin.circumstance.age_s,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hil.cli.calibrate.tables import (
+    age,
     csv_bytes,
     empty_table,
     percent,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from hil.recorded.history_slopes import Slope, Slopes
 
 _WORDS = {"gain_p": "gain P", "gain_n": "gain N", "offset": "offset"}
-_AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def _tile_table(points: list[HistoryPoint], column: int | None) -> Table:
         table.add_row(
             point.utc[:19].replace("T", " "),
             f"{point.temperature_c:.1f} C",
-            _age(point.age_s),
+            age(point.age_s),
             *cells,
             point.facts.key.name,
             str(point.run),
@@ -106,13 +106,6 @@ def _numbers(point: HistoryPoint, name: str, column: int | None) -> tuple[float,
     if column >= len(point.values[name]):
         return math.nan, math.nan
     return float(point.values[name][column]), float(point.errors[name][column])
-
-
-def _age(age_s: float) -> str:
-    if math.isnan(age_s):
-        return "n/a"
-    unit_s, unit = next((one for one in _AGES if age_s >= one[0]), _AGES[-1])
-    return f"{age_s / unit_s:.3g} {unit}"
 
 
 def _slope_words(slopes: Slopes) -> str:

@@ -84,6 +84,17 @@ def percent(share: float | None, digits: int = 2, *, sign: bool = False) -> str:
     return f"{100 * share:{'+' if sign else ''}.{digits}f} %"
 
 
+_AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def age(seconds: float) -> str:
+    """Return an age in the largest unit that it has one of, or ``n/a``."""
+    if math.isnan(seconds):
+        return "n/a"
+    unit_s, unit = next((one for one in _AGES if seconds >= one[0]), _AGES[-1])
+    return f"{seconds / unit_s:.3g} {unit}"
+
+
 def real(value: float | None, form: str = ".4g") -> str:
     """Return a number, or ``n/a``."""
     return "n/a" if value is None or math.isnan(value) else format(value, form)

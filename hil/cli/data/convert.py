@@ -22,6 +22,7 @@ from hil.cli.scale_options import scale_options, tell_waiting
     help="TOML file that says what arrays and columns mean.",
 )
 @click.option(
+    "-o",
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -47,7 +48,7 @@ def command(
     from rich.progress import MofNCompleteColumn
 
     from hil.campaign.runner import utc_now
-    from hil.cli.progress import draw_bar
+    from hil.cli.bars import draw_bar
     from hil.cli.run import finish
     from hil.recorded.convert.conversion import convert_files
     from hil.recorded.convert.mapping_check import load_mapping

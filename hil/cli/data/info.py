@@ -24,7 +24,7 @@ def command(*, path: Path, as_json: bool) -> None:
     PATH is the folder of a run, a packed file, a step file, an index, or what `hil evaluate` left.
     `hil info` shows what was found.
     """
-    from hil.inference.stored_evaluation import evaluation_facts, find_evaluation
+    from hil.inference.findings.stored_evaluation import evaluation_facts, find_evaluation
     from hil_datasets.storage_facts import storage_facts
 
     evaluation = find_evaluation(path)

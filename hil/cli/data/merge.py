@@ -14,6 +14,7 @@ from hil.core.legible import printable
 @click.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
+    "-o",
     "--out",
     required=True,
     type=click.Path(path_type=Path),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
+    "-o",
     "--out",
     type=click.Path(path_type=Path),
     required=True,
@@ -38,7 +39,7 @@ def command(*, run: Path, out: Path, as_json: bool) -> None:
     from hil.campaign.concluded_again import conclude_with
     from hil.campaign.config.load import load_stored_campaign
     from hil.campaign.runner import utc_now
-    from hil.cli.progress import draw_bar
+    from hil.cli.bars import draw_bar
     from hil_datasets.integrity.repair import repair_run
 
     with draw_bar(MofNCompleteColumn()) as bar:

@@ -20,6 +20,7 @@ from hil.core.legible import printable
     help="What the steps of a part have in common.",
 )
 @click.option(
+    "-o",
     "--out",
     required=True,
     type=click.Path(path_type=Path),

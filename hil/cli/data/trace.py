@@ -29,7 +29,10 @@ def _check_ids(_: click.Context, __: click.Parameter, prefixes: tuple[str, ...])
 @click.option("--core", type=click.IntRange(min=0), help="Core of the coefficient.")
 @click.option("--column", type=click.IntRange(min=0), help="Column of the coefficient.")
 @click.option(
-    "--read-mode", "mode", type=click.Choice(_MODES), help="Read mode, where the core has both."
+    "--read-mode",
+    "mode",
+    type=click.Choice(_MODES),
+    help="Read mode; each that the core has if left out.",
 )
 @choice_options()
 @click.option("--step", metavar="NAME", help="A step by its name, of any kind.")
@@ -93,7 +96,13 @@ def command(
     """
     from hil.cli.data.evaluations import only_evaluations, trace_evaluation
     from hil.cli.data.trace_found import read_runs, show_export, show_found
-    from hil.cli.data.trace_shown import SearchPlaces, WantedCoefficient, only_run, show_trace
+    from hil.cli.data.trace_shown import (
+        SearchPlaces,
+        WantedCoefficient,
+        find_chains,
+        only_run,
+        show_chains,
+    )
     from hil_datasets.calibration_choice import CalibrationChoice
 
     wanted = WantedCoefficient(
@@ -115,5 +124,5 @@ def command(
         wanted.check()
         run = only_run(paths)
         places = SearchPlaces(runs=read_runs(among, may_be_none=True), folders=among)
-        is_good = show_trace(run, wanted, places, as_json=as_json)
+        is_good = show_chains(find_chains(run, wanted, places), as_json=as_json)
     raise SystemExit(ExitCode.DONE if is_good else ExitCode.SOME_FAILED)

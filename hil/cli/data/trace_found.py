@@ -74,7 +74,6 @@ def show_export(
 
     Where a coefficient is asked for, the way back from it follows.
     """
-    from hil.cli.data.trace_shown import SearchPlaces, show_trace
     from hil_datasets.export.recognised import read_exported
     from hil_datasets.export.register_map import load_register_map
     from hil_datasets.trace.export import find_homes
@@ -88,17 +87,15 @@ def show_export(
     runs = read_runs(paths)
     homes = find_homes(exported, runs)
     if is_coefficient:
-        home = _meant_home(homes, wanted, exported_path)
-        if home.state is LinkState.OK:
-            _require_one_step(home, exported_path)
-        for line in _home_lines(home):
-            click.echo(printable(line), err=as_json)
-        if home.state is not LinkState.OK:
+        meant = _meant_homes(homes, wanted, exported_path)
+        for home in meant:
+            if home.state is LinkState.OK:
+                _require_one_step(home, exported_path)
+            for line in _home_lines(home):
+                click.echo(printable(line), err=as_json)
+        if any(home.state is not LinkState.OK for home in meant):
             return False
-        run, key = home.steps[0]
-        of_step = replace(wanted, core=None, step=key.name)
-        places = SearchPlaces(runs=runs, folders=paths)
-        return show_trace(run, of_step, places, as_json=as_json)
+        return _show_ways_back(meant, wanted, paths, runs, as_json=as_json)
     is_whole = all(home.state is LinkState.OK for home in homes)
     _echo_homes(exported_path, exported.coefficients_id, homes, as_json=as_json)
     return is_whole
@@ -126,18 +123,37 @@ def _step_words(keys: Sequence[StepKey]) -> str:
     return ", ".join(key.name for key in keys)
 
 
-def _meant_home(
+def _meant_homes(
     homes: Sequence[TileHome], wanted: WantedCoefficient, exported_path: Path
-) -> TileHome:
+) -> list[TileHome]:
     meant = [
         home for home in homes if home.core == wanted.core and wanted.mode in {None, home.read_mode}
     ]
-    if len(meant) == 1:
-        return meant[0]
-    names = ", ".join(home.name for home in homes[:_MOST_LISTED])
-    what = "say which with --read-mode" if meant else f"it holds {names}"
-    message = f"holds {len(meant)} such tiles of core {wanted.core}: {what}"
-    raise ConfigError(str(exported_path), [Problem("", message)])
+    if not meant:
+        names = ", ".join(home.name for home in homes[:_MOST_LISTED])
+        mode = f" {wanted.mode}" if wanted.mode else ""
+        message = f"holds no tile of core {wanted.core}{mode}: it holds {names}"
+        raise ConfigError(str(exported_path), [Problem("", message)])
+    return meant
+
+
+def _show_ways_back(
+    homes: Sequence[TileHome],
+    wanted: WantedCoefficient,
+    paths: Sequence[Path],
+    runs: Sequence[RunIds],
+    *,
+    as_json: bool,
+) -> bool:
+    from hil.cli.data.trace_shown import SearchPlaces, find_chains, show_chains
+
+    places = SearchPlaces(runs=runs, folders=paths)
+    chains = []
+    for home in homes:
+        run, key = home.steps[0]
+        of_step = replace(wanted, core=None, step=key.name)
+        chains += find_chains(run, of_step, places)
+    return show_chains(chains, as_json=as_json)
 
 
 def _require_one_step(home: TileHome, exported_path: Path) -> None:

@@ -33,7 +33,7 @@ class WantedCoefficient:
     column: int | None
     """Its column."""
     mode: str | None
-    """Its read mode; None where that need not be said."""
+    """Its read mode; None for each that the core was calibrated in."""
     step: str | None
     """Name of its step; None where the core says it."""
     choice: CalibrationChoice
@@ -47,13 +47,13 @@ class WantedCoefficient:
                 "--column NUMBER; or search with --id or --export"
             )
 
-    def key_in(self, source: RunSource) -> StepKey:
-        """Return the step of a run that is meant.
+    def keys_in(self, source: RunSource) -> tuple[StepKey, ...]:
+        """Return the step of a run that is meant, or that of each read mode.
 
         Raises
         ------
         ConfigError
-            If there is none, or there are several; those there are are listed.
+            If there is none, or there are several of a read mode; those there are are listed.
         """
         from hil_datasets.calibration_choice import choose_calibrations
 
@@ -61,7 +61,7 @@ class WantedCoefficient:
         if self.step is not None:
             named = [key for key in finished if key.name == self.step]
             if named:
-                return named[0]
+                return (named[0],)
             problem = f"has no finished step {quoted(self.step)}; hil data ls lists them"
             raise ConfigError(str(source.path), [Problem("", problem)])
         of_core = [
@@ -70,14 +70,11 @@ class WantedCoefficient:
             if key.core == self.core and self.mode in {None, str(key.read_mode)}
         ]
         keys = choose_calibrations(source, self.choice, among=of_core).keys
-        if len(keys) != 1:
-            problem = self._why_not_one(keys, finished)
-            raise ConfigError(str(source.path), [Problem("", problem)])
-        return keys[0]
+        if not keys:
+            raise ConfigError(str(source.path), [Problem("", self._why_none(finished))])
+        return keys
 
-    def _why_not_one(self, keys: Sequence[StepKey], finished: Sequence[StepKey]) -> str:
-        if keys:
-            return f"core {self.core} was calibrated in both read modes: say which with --read-mode"
+    def _why_none(self, finished: Sequence[StepKey]) -> str:
         cores = sorted({key.core for key in finished})
         mode = f" in the read mode {self.mode}" if self.mode else ""
         listed = ", ".join(map(str, cores[:_MOST_LISTED])) or "none"
@@ -115,32 +112,51 @@ class SearchPlaces:
     """Folders that the files may be in that it was converted from."""
 
 
-def show_trace(
-    path: Path, wanted: WantedCoefficient, places: SearchPlaces, *, as_json: bool
-) -> bool:
-    """Print the way back from a coefficient, through all runs; return whether every link holds."""
-    from hil.cli.data.trace_words import chain_lines
+Chain = tuple["ColumnTrace", ...]
+"""The way back from a coefficient: in its run, in the one that this was made from, and so on."""
+
+
+def find_chains(path: Path, wanted: WantedCoefficient, places: SearchPlaces) -> list[Chain]:
+    """Return the way back from a coefficient through all runs, one for each read mode meant."""
     from hil_datasets.opened import open_source
     from hil_datasets.trace.chain import trace_chain
 
     source = open_source(path)
-    key = wanted.key_in(source)
     column = wanted.column or 0
-    traces = trace_chain(source, key, column, among=places.runs, folders=places.folders)
-    is_whole = all(found.is_whole for found in traces)
+    return [
+        trace_chain(source, key, column, among=places.runs, folders=places.folders)
+        for key in wanted.keys_in(source)
+    ]
+
+
+def show_chains(chains: Sequence[Chain], *, as_json: bool) -> bool:
+    """Print ways back from a coefficient; return whether every link holds.
+
+    As JSON one is an object; several, of as many read modes, are a list of such objects under the
+    key ``read_modes``, beside ``is_whole``.
+    """
+    from hil.cli.data.trace_words import chains_lines
+
+    is_whole = all(found.is_whole for traces in chains for found in traces)
     if as_json:
-        first, *others = map(_document, traces)
-        sought = traces[-1].sought
-        document = first | {
-            "is_whole": is_whole,
-            "made_from": others,
-            "sought": None if sought is None else asdict(sought),
-        }
+        documents = [_chain_document(traces) for traces in chains]
+        several = {"is_whole": is_whole, "read_modes": documents}
+        document = documents[0] if len(documents) == 1 else several
         click.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
-        for line in chain_lines(traces):
+        for line in chains_lines(chains):
             click.echo(printable(line))
     return is_whole
+
+
+def _chain_document(traces: Chain) -> dict[str, Any]:
+    first, *others = map(_document, traces)
+    sought = traces[-1].sought
+    return first | {
+        "is_whole": all(found.is_whole for found in traces),
+        "made_from": others,
+        "sought": None if sought is None else asdict(sought),
+    }
 
 
 def _document(found: ColumnTrace) -> dict[str, Any]:

@@ -14,16 +14,31 @@ _MOST_EVENTS = 20
 _WIDTH = 20
 
 
-def chain_lines(traces: Sequence[ColumnTrace]) -> Iterator[str]:
-    """Yield the lines of a way back through several runs, and at the end what is broken in all."""
+def chains_lines(chains: Sequence[Sequence[ColumnTrace]]) -> Iterator[str]:
+    """Yield the lines of one or more ways back, and at the end what is broken in all of them."""
+    broken: list[str] = []
+    for number, traces in enumerate(chains):
+        if number:
+            yield ""
+        yield from _chain_lines(traces)
+        of_mode = f" of {traces[0].key.read_mode}" if len(chains) > 1 else ""
+        broken += [
+            f"{_broken_words(link)}{of_mode}"
+            for found in traces
+            for link in found.links
+            if _is_broken(link)
+        ]
+    yield f"broken: {', '.join(broken)}" if broken else "every link that can be checked holds"
+
+
+def _chain_lines(traces: Sequence[ColumnTrace]) -> Iterator[str]:
+    """Yield the lines of a way back through several runs."""
     for number, found in enumerate(traces):
         if number:
             yield ""
             yield f"made from the readouts of {found.run}{_others(traces[number - 1], found)}"
         yield from _trace_lines(found)
     yield from _sought_lines(traces[-1])
-    broken = [_broken_words(link) for found in traces for link in found.links if _is_broken(link)]
-    yield f"broken: {', '.join(broken)}" if broken else "every link that can be checked holds"
 
 
 def _others(made: ColumnTrace, parent: ColumnTrace) -> str:

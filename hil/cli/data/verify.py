@@ -38,9 +38,10 @@ def command(
 ) -> None:
     """Find every problem of the folder RUN, each with its file and place; change nothing.
 
-    Exits with 0 if it is whole, with 1 if something is wrong, with 5 if it is no run or its journal
-    cannot be read. Of a folder with the runs of several chips every run is checked, and so is
-    every run below any other folder. Of what `hil evaluate` left the id is computed again.
+    Exits with 0 if it is whole, with 1 if something is wrong or it is not finished, with 5 if it is
+    no run or its journal cannot be read. Of a folder with the runs of several chips every run is
+    checked, and so is every run below any other folder. Of what `hil evaluate` left the id and
+    the hash of its content are computed again.
     """
     from hil.campaign.chips.chips_folder import is_chips_folder, read_chips_folder
     from hil.cli.data.evaluations import only_evaluations, verify_evaluations
@@ -73,7 +74,7 @@ def _runs(path: Path) -> list[Path]:
 def _verify_one(run: Path, pool: WorkPool | None, *, as_json: bool, quick: bool) -> ExitCode:
     from rich.progress import DownloadColumn
 
-    from hil.cli.progress import draw_bar
+    from hil.cli.bars import draw_bar
     from hil_datasets.integrity.run_check import verify_run
 
     with draw_bar(DownloadColumn()) as bar:
@@ -138,7 +139,7 @@ def _each(
 ) -> Iterator[RunFindings | DatasetError]:
     from rich.progress import MofNCompleteColumn
 
-    from hil.cli.progress import draw_bar
+    from hil.cli.bars import draw_bar
     from hil_datasets.integrity.many_runs import verify_runs
 
     with draw_bar(MofNCompleteColumn()) as bar:
@@ -180,14 +181,25 @@ def _show(found: RunFindings) -> None:
 def _show_findings(found: RunFindings, *, place: str) -> None:
     for note in found.notes[:_MOST_LINES]:
         click.echo(f"note: {printable(place + note)}")
-    for finding in found.findings[:_MOST_LINES]:
+    # A killed run has a line for every step that it did not come to; damage would drown in them.
+    shown = [finding for finding in found.findings if not finding.step]
+    for finding in shown[:_MOST_LINES]:
         click.echo(printable(f"{place}{finding}"))
-    if len(found.findings) > _MOST_LINES:
-        click.echo(f"... {len(found.findings) - _MOST_LINES} more: --json prints all of them")
+    if len(shown) > _MOST_LINES:
+        click.echo(f"... {len(shown) - _MOST_LINES} more: --json prints all of them")
+    if found.unfinished_steps:
+        steps = f"{found.unfinished_steps} of {found.planned_steps} steps"
+        goes_on = "" if found.run.is_file() else " (hil resume goes on with them)"
+        click.echo(printable(f"{place}unfinished: {steps}{goes_on}"))
 
 
 def _what(found: RunFindings) -> str:
-    return "whole" if found.is_whole else f"{len(found.findings)} problems"
+    if found.is_whole:
+        return "whole"
+    if found.is_only_unfinished:
+        return "unfinished, nothing damaged"
+    problems = sum(not finding.step for finding in found.findings)
+    return f"{problems} problem{'' if problems == 1 else 's'}"
 
 
 def _show_table(lines: list[tuple[str, str, str, str]]) -> None:
