@@ -30,6 +30,9 @@ WORSE_THAN_SAMPLE = 1.25
 """Residual of the fit to all vectors, in those of the fit to the sample, from which vectors beyond
 the sample are taken for glitches. That of 512 Gaussian samples is good to 3 %."""
 
+APART_AND_WORSE = 1.1
+"""The same where the fit to all vectors is also standard errors away from that to the sample."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeSamples:
@@ -200,8 +203,9 @@ def _worse_than_sample(
     if sample is None or not np.array_equal(moments.weight, moments.samples):
         return found  # what is weighted scatters otherwise than the sample
     whole = fit_columns(moments)
-    found |= whole.residual_rms > WORSE_THAN_SAMPLE * sample.residual_rms
+    worse = whole.residual_rms / np.where(sample.residual_rms > 0, sample.residual_rms, np.inf)
     for name in ("a_p", "a_n", "b"):
         apart = np.abs(getattr(whole.correction, name) - getattr(sample.correction, name))
         found |= apart > limits.glitch_sigmas * getattr(sample, f"{name}_se")
-    return found & (sample.residual_rms > 0)
+    # A gain that drifts within the step moves the fit as well, but adds hardly to its residual.
+    return (found & (worse > APART_AND_WORSE)) | (worse > WORSE_THAN_SAMPLE)

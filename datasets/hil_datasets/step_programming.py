@@ -22,11 +22,20 @@ Line = tuple[int, Mapping[str, Any]]
 """An event, and the number of its line."""
 
 
-def first_read_s(timing: StepTiming | None) -> float:
-    """Return when the first block of a step was there, POSIX seconds; NaN if nobody knows."""
+_MOCK = "mock://"
+"""A private mock: whoever programs the same weights into its cores gets the same noise."""
+_UNKNOWN_S = (math.nan, math.nan)
+
+
+def read_span_s(timing: StepTiming | None) -> tuple[float, float]:
+    """Return when the first and the last block of a step were there, POSIX seconds.
+
+    NaN if nobody knows.
+    """
     if timing is None or len(timing.ended_s) == 0:
-        return math.nan
-    return _posix_s(timing.began_utc) + float(timing.ended_s[0])
+        return _UNKNOWN_S
+    began_s = _posix_s(timing.began_utc)
+    return began_s + float(timing.ended_s[0]), began_s + float(timing.ended_s[-1])
 
 
 class StepProgrammings:
@@ -41,6 +50,7 @@ class StepProgrammings:
     def __init__(self, lines: Iterable[Line]) -> None:
         self._start: Mapping[str, Any] = {}
         self._resumed = math.inf
+        self._repaired = math.inf
         self._programs: dict[int, list[Line]] = defaultdict(list)
         self._taken: dict[str, list[Line]] = defaultdict(list)
         for number, event in lines:
@@ -49,6 +59,8 @@ class StepProgrammings:
                 self._start = event
             elif what == "resume":
                 self._resumed = min(self._resumed, number)
+            elif what == "repair":
+                self._repaired = min(self._repaired, number)
             elif what == "program" and "core" in event:
                 self._programs[event["core"]].append((number, event))
             elif what == "begin" and "step" in event:
@@ -56,7 +68,7 @@ class StepProgrammings:
             elif what == "step":
                 self._taken[key_of(event).name].append((number, event))
 
-    def problem(self, key: StepKey, *, read_s: float = math.nan) -> str:
+    def problem(self, key: StepKey, *, read_s: tuple[float, float] = _UNKNOWN_S) -> str:
         """Say that a step was read under more than one programming; nothing if it was not.
 
         Parameters
@@ -64,16 +76,27 @@ class StepProgrammings:
         key
             The step.
         read_s
-            When its first block was there, as `first_read_s`.
+            When its first and its last block were there, as `read_span_s`.
         """
         taken = self._last_taking(key)
-        if not taken or taken[-1][1]["event"] != "step":
+        if not taken or taken[-1][1]["event"] != "step" or self._is_mock:
             return ""
-        end = taken[-1][0]
+        end, (first_s, last_s) = taken[-1][0], read_s
+        if end > self._repaired:  # a repair has written its line, not who took the step
+            return _other_numbers(key, taken)
         if len(taken) > 1 and not taken[0][1].get("vectors"):
-            again = [number for number, _ in self._programs[key.core] if taken[0][0] < number < end]
+            # A whole step whose line was lost is told when the run goes on: after its last block.
+            again = [
+                number
+                for number, event in self._programs[key.core]
+                if taken[0][0] < number < end and not _posix_s(event.get("utc")) > last_s
+            ]
             return _joined(key, again) or _other_numbers(key, taken)
-        return _joined(key, self._programmed_later(key, end, read_s))
+        return _joined(key, self._programmed_later(key, end, first_s))
+
+    @property
+    def _is_mock(self) -> bool:
+        return str(self._start.get("resource", "")).startswith(_MOCK)
 
     def _last_taking(self, key: StepKey) -> list[Line]:
         """Return the lines of a step from where it began last, of vector 0 if it says so."""

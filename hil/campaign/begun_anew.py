@@ -34,6 +34,8 @@ def is_of_former_programming(
     part
         What was read.
     """
+    if job.time.is_virtual:
+        return False  # a mock that is programmed again in virtual time is as it was
     core = step.key.core
     now, before = programmer.number(core), job.programmed.get(core)
     if before is None or before.number != now:

@@ -33,7 +33,7 @@ def refit_journal(refit: RefitRun) -> bytes:
         utc = str(event.get("utc", utc))
         if event["event"] in BEGINNINGS:
             lines.append(_line(_beginning(event, refit, is_last=event is last)))
-        elif _is_kept(event, results, cores):
+        elif _is_kept(event, refit.ids_before, cores):
             lines.append(_line(event))
         elif event["event"] == "step" and key_of(event) in results:
             lines.append(_line(_step(event, refit, results.pop(key_of(event)))))
@@ -44,12 +44,12 @@ def refit_journal(refit: RefitRun) -> bytes:
 
 
 def _is_kept(
-    event: Mapping[str, Any], results: Mapping[StepKey, StepResult], cores: Collection[int]
+    event: Mapping[str, Any], fitted: Mapping[StepKey, Any], cores: Collection[int]
 ) -> bool:
     """Tell whether an event is as true of what was fitted again."""
     if event["event"] == "program":
         return event.get("core") in cores
-    return bool(event["event"] == "skip") and _is_tile_of(results, key_of(event))
+    return bool(event["event"] == "skip") and _is_tile_of(fitted, key_of(event))
 
 
 def _beginning(event: Mapping[str, Any], refit: RefitRun, *, is_last: bool) -> dict[str, Any]:

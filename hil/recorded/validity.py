@@ -19,6 +19,7 @@ from hil.recorded.stored_config import stored_config
 from hil_calibration.drift import DriftEstimate, estimate_drift
 from hil_calibration.drift_model import Interval, fit_drift
 from hil_datasets.calibration_choice import setpoints_of
+from hil_datasets.journal_plan import key_of
 from hil_datasets.run_source import RunSource, StepFacts
 from hil_datasets.step import StepKey, StepKind
 
@@ -106,6 +107,12 @@ def _by_core(source: RunSource, selection: RefitSelection) -> list[_Core]:
     """Return calibrations and probes since the last programming, by core and read mode."""
     found: dict[tuple[int, str], _Core] = defaultdict(_Core)
     ages: dict[tuple[int, str], float] = {}
+    programmings: dict[tuple[int, str], int | None] = {}
+    told = {
+        key_of(event): event.get("programming")
+        for event in source.events()
+        if event["event"] == "step"
+    }
     kinds = (StepKind.CALIBRATE, StepKind.PROBE)
     # Within a visit the probe comes first in a drift watch, last elsewhere: the age says which.
     facts = [
@@ -115,10 +122,14 @@ def _by_core(source: RunSource, selection: RefitSelection) -> list[_Core]:
     ]
     for each in sorted(facts, key=lambda one: (one.key.visit, one.origin.circumstance.age_s)):
         place, age_s = (each.key.core, str(each.key.read_mode)), each.origin.circumstance.age_s
-        if age_s < ages.get(place, 0.0):  # it was programmed anew
-            found.pop(place)
-        ages[place] = age_s
+        programming = told.get(each.key)
         is_calibration = each.key.kind is StepKind.CALIBRATE
+        is_other = programming != programmings.get(place, programming)
+        if is_other and not is_calibration:
+            continue  # a probe judges a calibration of other weights: not its age
+        if age_s < ages.get(place, 0.0) or is_other:
+            found.pop(place)  # it was programmed anew
+        ages[place], programmings[place] = age_s, programming
         (found[place].calibrations if is_calibration else found[place].probes).append(each)
     return [found[place] for place in sorted(found) if found[place].calibrations]
 

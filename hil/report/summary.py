@@ -245,7 +245,8 @@ def _refit_options(start: Mapping[str, Any]) -> tuple[str, ...]:
     options = start.get("options", {})
     vectors = options.get("calibration_vectors")
     split = () if vectors is None else (f"{vectors} calibration vectors",)
-    return (*options.get("set", ()), *split)
+    kind = (f"a {options['fit']} fit",) if "fit" in options else ()
+    return (*kind, *options.get("set", ()), *split)
 
 
 def summarize_step(step: ConcludedStep) -> StepSummary:

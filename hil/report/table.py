@@ -70,8 +70,9 @@ def _parts(summary: RunSummary, *, has_details: bool) -> Iterator[RenderableType
     if summary.reason:
         yield Text(f"stopped by {summary.reason}", style="red")
     left = summary.steps_left
-    if left > 0 and summary.status in {"failed", "unfinished"}:
-        yield Text(f"{left} of {summary.steps_planned} steps were not finished", style="red")
+    if left > 0 and summary.status in {"failed", "unfinished", "interrupted"}:
+        words = f"{left} of {summary.steps_planned} steps were not finished: hil resume goes on"
+        yield Text(words, style="red")
 
 
 def _not_measured_lines(summary: RunSummary) -> Iterator[Text]:

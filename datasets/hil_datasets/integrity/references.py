@@ -246,8 +246,8 @@ def _programmings(journal: CheckedJournal, facts: Facts) -> Iterator[Finding]:
     programmings = StepProgrammings(lines)
     for key in journal.steps:
         file = file_of(key.name)
-        read_s = facts.get(file, {}).get("first_read_s", math.nan)
-        if message := programmings.problem(key, read_s=read_s):
+        read_s = facts.get(file, {}).get("read_s", (math.nan, math.nan))
+        if message := programmings.problem(key, read_s=tuple(read_s)):
             yield Finding(kind=FindingKind.SEQUENCE, path=file, where="/raw", message=message)
 
 

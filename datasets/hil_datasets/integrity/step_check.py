@@ -17,7 +17,7 @@ from hil_datasets.seal import check_rest, check_seal, read_seal, seal_of
 from hil_datasets.step_files.content import StepContent
 from hil_datasets.step_files.reader import StepExamination, examine_step
 from hil_datasets.step_files.stored_errors import errors_to_json
-from hil_datasets.step_programming import first_read_s
+from hil_datasets.step_programming import read_span_s
 from hil_datasets.step_timing import BlockQuality
 
 _IDS = ("attribute id:", "attribute parents:")
@@ -128,9 +128,9 @@ def _facts(found: StepExamination) -> dict[str, Any]:
         facts["correction_of"] = None if source is None else asdict(source)
         facts["chip"] = asdict(content.chip())
         facts["errors"] = errors_to_json(content.errors())
-        read_s = first_read_s(None if found.content is None else content.timing())
-        if math.isfinite(read_s):
-            facts["first_read_s"] = read_s
+        read_s = read_span_s(None if found.content is None else content.timing())
+        if all(map(math.isfinite, read_s)):
+            facts["read_s"] = read_s
         if found.content is not None and not found.problems:
             facts["concluded_sha256"] = content.concluded_sha256()
             facts["facts_sha256"] = content.facts_sha256()

@@ -15,7 +15,7 @@ from hil_datasets.step import StepKey, StepRecord
 from hil_datasets.step_files.concluded import concluded_sha256
 from hil_datasets.step_files.reader import read_step
 from hil_datasets.step_files.told_facts import facts_misfit, facts_sha256
-from hil_datasets.step_programming import StepProgrammings, first_read_s
+from hil_datasets.step_programming import StepProgrammings, read_span_s
 from hil_datasets.trace.beginning import beginning_links, sought_parent
 from hil_datasets.trace.bench import chip_link, conditions_link, programming_link, software_link
 from hil_datasets.trace.blocks import blocks_link
@@ -117,7 +117,7 @@ class _Walk:
         yield chip_link(facts, self._story.beginning)
         weights = None if self._record is None else self._record.weights
         lines = StepProgrammings(enumerate(self._events, start=1))
-        problem = lines.problem(self._key, read_s=first_read_s(facts.timing))
+        problem = lines.problem(self._key, read_s=read_span_s(facts.timing))
         yield programming_link(self._story.programming, weights, problem=problem)
         yield software_link(facts)
 
