@@ -1,7 +1,7 @@
 """A calibration: stream the readouts, fit, quantise, load the registers back, verify, store."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +140,7 @@ def _take_block(step: PlannedStep, bench: StepBench, first: int, stop: int) -> S
         return bench.writer.stored_block(first, stop)
     inputs = step.work.inputs[first:stop]
     with bench.whole():
-        with bench.watch.block(first):
+        with bench.watch.block(first), _tells_lost_weights(step.key.core):
             if first < step.calibration_vectors:
                 outputs = None
                 counts = bench.chip.read_counts(step.key.core, step.key.read_mode, inputs)
@@ -160,6 +160,21 @@ def _take_block(step: PlannedStep, bench: StepBench, first: int, stop: int) -> S
     bench.on_vectors(stop - first)
     bench.guard.after_block(stop)
     return StoredBlock(counts=counts, expected=expected, outputs=outputs)
+
+
+@contextmanager
+def _tells_lost_weights(core: int) -> Iterator[None]:
+    """Say what to do about a chip that started again, and knows nothing of its core any more."""
+    try:
+        yield
+    except DeviceError as error:
+        if error.code != ScpiError.SETTINGS_CONFLICT:
+            raise
+        hint = (
+            f"{error.words}; a device that has started again has lost its weights: hil resume "
+            f"programs core {core} again and begins the step anew"
+        )
+        raise DeviceError(error.code, hint, request=error.request) from error
 
 
 def _read_block(
