@@ -1,9 +1,8 @@
 """Libraries of the extra ``inference``: imported when a network is first needed."""
 
-import importlib
 from typing import Any
 
-from hil.core.errors import ConfigError, Problem
+from hil.core.extras import load_extra
 
 
 def load_library(module: str, *, purpose: str, package: str) -> Any:
@@ -20,14 +19,10 @@ def load_library(module: str, *, purpose: str, package: str) -> Any:
 
     Raises
     ------
-    ConfigError
+    MissingExtraError
         If it is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        reason = f"needs {package}: pip install 'aimc-hil[inference]'"
-        raise ConfigError(purpose, [Problem("", reason)]) from error
+    return load_extra(module, purpose=purpose, library=package, extra="inference")
 
 
 def load_torch(*, purpose: str = "hil evaluate") -> Any:
@@ -40,7 +35,7 @@ def load_torch(*, purpose: str = "hil evaluate") -> Any:
 
     Raises
     ------
-    ConfigError
+    MissingExtraError
         If it is not installed.
     """
     return load_library("torch", purpose=purpose, package="torch")

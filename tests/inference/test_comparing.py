@@ -11,7 +11,6 @@ from hil.inference.conditions.comparing import (
     accuracy,
     compare_paired,
     mcnemar_exact,
-    relative_error,
 )
 
 
@@ -126,8 +125,3 @@ def test_no_images_or_unequal_numbers_are_refused() -> None:
     for predictions, labels in ((empty, empty), (two, three)):
         with pytest.raises(ConfigError, match="one of each for every image"):
             accuracy(predictions, labels)
-
-
-def test_relative_error_is_the_root_of_the_quotient_and_unknown_of_nothing() -> None:
-    assert relative_error(9.0, 36.0) == 0.5
-    assert np.isnan(relative_error(1.0, 0.0))

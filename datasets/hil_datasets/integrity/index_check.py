@@ -14,9 +14,9 @@ from hil_datasets.integrity.finding import FindingKind
 from hil_datasets.integrity.step_check import problem
 from hil_datasets.run_directory import RunDirectory
 from hil_datasets.step import StepKey, StepKind
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.schema import FORMAT_VERSION, READ_VERSIONS
 
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _MOST_OBJECTS = 200_000
 _PLACES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
 """Attributes that hold places in a file."""
@@ -66,7 +66,7 @@ def check_index(
                     yield from _differences(index, other)
     except DatasetError as error:
         yield problem(FindingKind.REFERENCE, "/", str(error))
-    except _DAMAGE as error:
+    except DAMAGE as error:
         yield problem(FindingKind.UNREADABLE, "/", f"cannot be read as HDF5: {error}")
 
 

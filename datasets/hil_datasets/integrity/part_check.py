@@ -10,9 +10,8 @@ import h5py
 
 from hil_datasets.integrity.finding import FindingKind
 from hil_datasets.integrity.step_check import problem
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.part import Extent, PartMark, held_out_span, stored_arrays
-
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ def check_part(path: Path) -> Iterator[dict[str, Any]]:
         mark = PartMark.read(path)
         with h5py.File(path, "r") as file:
             state = read_state(file, mark)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         message = f"cannot be read: {error}; nothing of it can be gone on with"
         yield problem(FindingKind.UNREADABLE, "/", message)
         return
@@ -68,7 +67,7 @@ def read_state(file: h5py.File, mark: PartMark) -> PartState:
         held_out = held_out_span(first, stop, calibration, keeps=keeps)
         try:
             arrays = stored_arrays(file, slice(first, stop), held_out)
-        except _DAMAGE:  # cut off there
+        except DAMAGE:  # cut off there
             break
         extent = extent.extended(stop - first, arrays)
         if claimed.get(extent.vectors) == extent:

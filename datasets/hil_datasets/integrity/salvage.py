@@ -18,11 +18,11 @@ from hil_datasets.check_sum import extended_crc
 from hil_datasets.integrity.carve import attributes_of, carve_step
 from hil_datasets.integrity.part_check import plain_dataset, read_state
 from hil_datasets.step import hash_readouts
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.part import PartMark
 from hil_datasets.step_files.reader import examine_step
 from hil_datasets.step_files.schema import STEP_DATASET_BY_PATH
 
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _CONDITIONS = ("conditions/setpoint", "conditions/at_start", "conditions/at_end")
 _BLOCKS = ("timing/first_vector", "timing/began_s", "timing/ended_s")
 _MOST_BLOCKS = 8
@@ -85,7 +85,7 @@ def salvage_readouts(
     try:
         left = _find(path, is_part=is_part, index=index, words=words)
         arrays, total = _take(path, left.places, file_bytes, left.proven)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         yield {"lost": f"its readouts cannot be found: {error}"}
         return
     weights, inputs, raw = arrays["weights"], arrays["inputs"], arrays["raw"]
@@ -159,12 +159,12 @@ def _find(path: Path, *, is_part: bool, index: str, words: list[Any] | None) -> 
                 timing=_lists(file, _BLOCKS) | _lists(file, _NOTES),
                 proven=read_state(file, PartMark.read(path)).proven if is_part else None,
             )
-    except _DAMAGE:
+    except DAMAGE:
         if is_part or not index or words is None:
             raise
         try:
             carved = carve_step(path, Path(index), words)
-        except _DAMAGE:
+        except DAMAGE:
             pass  # what HDF5 has said says more
         else:
             places = {
@@ -215,5 +215,5 @@ def _lists(file: h5py.File, paths: Sequence[str]) -> dict[str, list[float]]:
     """Return the numbers of some datasets; nothing if any cannot be read."""
     try:
         return {path: plain_dataset(file, path)[...].tolist() for path in paths}
-    except _DAMAGE:
+    except DAMAGE:
         return {}

@@ -27,8 +27,6 @@ class MendedHead:
     """The bytes, as many as were given."""
     was_marked: bool
     """Whether it was marked as being written."""
-    claimed_bytes: int
-    """How long the file says it is."""
 
 
 def mend_head(head: bytes, *, file_bytes: int) -> MendedHead:
@@ -66,7 +64,7 @@ def mend_head(head: bytes, *, file_bytes: int) -> MendedHead:
     if version >= 2:
         checked = bytes(content[start : start + 44])
         struct.pack_into("<I", content, start + 44, lookup3(checked))
-    return MendedHead(content=bytes(content), was_marked=was_marked, claimed_bytes=claimed)
+    return MendedHead(content=bytes(content), was_marked=was_marked)
 
 
 def _start_of(head: bytes) -> int:

@@ -6,11 +6,12 @@ from typing import Any
 
 import h5py
 
+from hil_datasets.step_files.damage import DAMAGE
+
 _MOST_OBJECTS = 2000
 _MOST_ATTRIBUTES = 100
 _DEEPEST = 32
 _LONGEST_NAME = 200
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 
 
 def walk_file(path: Path) -> Iterator[dict[str, Any]]:
@@ -25,7 +26,7 @@ def walk_file(path: Path) -> Iterator[dict[str, Any]]:
             yield from walk.members(file, "", 1)
             if walk.is_cut:
                 yield {"note": f"more than {_MOST_OBJECTS} objects or {_DEEPEST} levels: cut here"}
-    except _DAMAGE as error:
+    except DAMAGE as error:
         yield {"error": f"cannot be read as HDF5: {error}"}
 
 
@@ -63,7 +64,7 @@ class _Walk:
             yield {"path": path, "what": "group", "attributes": attributes}
             info = h5py.h5o.get_info(found.id)
             place = (info.fileno, info.addr)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             yield {"path": path, "what": "damaged", "error": str(error)[:_LONGEST_NAME]}
             return
         if isinstance(found, h5py.Group) and place not in self._seen:

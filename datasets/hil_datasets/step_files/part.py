@@ -28,10 +28,10 @@ from hil_datasets.circumstance import (
 from hil_datasets.regular_file import check_regular
 from hil_datasets.seal import SEAL_BYTES
 from hil_datasets.step import StepKey
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.placement import PlacedRows, Placement
 from hil_datasets.step_files.schema import STEP_DATASET_BY_PATH
 
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, MemoryError)
 _FORM = "hil-part"
 
 
@@ -184,7 +184,7 @@ def read_part(path: Path, wanted: WantedStep) -> StepPart | None:
                 most = min(extent.vectors, wanted.calibration_vectors)
                 extent = _added_up(file, wanted, most)
             return _part(file, extent, wanted.layout) if extent.vectors else None
-    except _DAMAGE:
+    except DAMAGE:
         return None
 
 

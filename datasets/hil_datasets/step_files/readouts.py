@@ -12,10 +12,9 @@ import numpy.typing as npt
 from hil.core.errors import DatasetError, Problem
 from hil_datasets.regular_file import check_regular
 from hil_datasets.seal import Seal, check_part, check_rest
+from hil_datasets.step_files.damage import DAMAGE
 from hil_datasets.step_files.placement import Placement
 from hil_datasets.step_files.schema import RAW_DATASETS, STEP_DATASET_BY_PATH
-
-_DAMAGE = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class MappedReadouts:
@@ -70,7 +69,7 @@ class MappedReadouts:
             part = seal.part(name)
             if part is not None:
                 check_part(self._path, part, array)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             if isinstance(error, DatasetError):
                 raise
             problem = Problem("/", f"cannot be read: {error}")

@@ -153,13 +153,6 @@ def mcnemar_exact(lost: int, gained: int) -> float:
     return min(1.0, 2 * tail / 2**both) if lost != gained else 1.0
 
 
-def relative_error(squared_error: float, squared_expected: float) -> float:
-    """Return the relative L2 error of sums of squares; NaN where nothing was expected."""
-    if squared_expected <= 0:
-        return float("nan")
-    return sqrt(squared_error / squared_expected)
-
-
 def _bootstrap(lost: int, gained: int, *, images: int, seed: int) -> tuple[float, float]:
     # Images differ only in being lost, gained or neither, so drawing `images` of them with
     # replacement is drawing three numbers.

@@ -151,46 +151,6 @@ def judge_flaws(
     )
 
 
-def switch_off_each(
-    profile: MockProfile,
-    prepared: PreparedNetwork,
-    images: "torch.Tensor",
-    labels: Predictions,
-    *,
-    open_readings: Callable[[MockProfile], CoreReadings],
-    terms: CalibrationTerms,
-    seed: int = 0,
-) -> tuple[SwitchedOff, ...]:
-    """Judge a simulated chip with its NMPU without one flaw after the other.
-
-    Parameters
-    ----------
-    profile
-        The whole chip; flaws that it does not have are left out.
-    prepared
-        The network.
-    images, labels
-        What it is judged by.
-    open_readings
-        Returns who multiplies, of a profile.
-    terms
-        How to fit.
-    seed
-        Of the bootstrap.
-
-    Raises
-    ------
-    CalibrationError
-        If the readouts of a core allow no calibration.
-    """
-    found: dict[str, Predictions] = {}
-    for group in chip_groups(profile):
-        found |= predict_group(
-            group, profile, prepared, images, open_readings=open_readings, terms=terms
-        )
-    return judge_flaws(found, labels, seed=seed)
-
-
 class _CalibratedChip:
     def __init__(
         self, readings: CoreReadings, prepared: PreparedNetwork, terms: CalibrationTerms
