@@ -1,6 +1,7 @@
 """What an evaluation leaves: its files, read by others, and its numbers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -149,6 +150,31 @@ def test_loss_is_split_over_what_was_evaluated() -> None:
     part = summarize_evaluation(_evaluation(nmpu))
     assert [(one.source, one.cost.drop) for one in part.loss_sources][2:] == [
         (f"cores and counters, and {registers}", 0.25)
+    ]
+
+
+def test_stored_coefficients_cost_what_new_ones_do_not() -> None:
+    def anew(correction: str, predictions: list[int]) -> ConditionResult:
+        return _result(correction, predictions, treatment=Treatment.RECALIBRATED)
+
+    stored = [_result("float", [0, 1, 1, 0]), _result("nmpu", [1, 1, 1, 0])]
+    both = replace(
+        _evaluation(*stored, anew("float", [0, 1, 2, 0]), anew("nmpu", [0, 1, 2, 0])),
+        identity={"coefficients_set_id": "c"},
+    )
+    told = "coefficients that the run has stored"
+    assert [
+        (one.source, one.cost.drop, one.accuracy.value)
+        for one in summarize_evaluation(both).loss_sources
+    ][2:] == [
+        ("cores and counters: noise, gains, clipping (float correction)", 0.0, 0.75),
+        ("registers and integer arithmetic of the NMPU", 0.0, 0.75),
+        (f"{told}, instead of new ones", 0.5, 0.25),
+    ]
+    kept = replace(both, results=tuple(stored))
+    assert [(one.source, one.cost.drop) for one in summarize_evaluation(kept).loss_sources][2:] == [
+        (f"{told}, and cores and counters: noise, gains, clipping (float correction)", 0.25),
+        ("registers and integer arithmetic of the NMPU", 0.25),
     ]
 
 

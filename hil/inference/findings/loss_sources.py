@@ -1,7 +1,9 @@
 """Where the loss comes from: one source of error after the other is switched on.
 
 The first row is the network in float32, the last the chip with its own NMPU. Each difference is
-paired, so it is known better than either accuracy; they add up to the whole loss.
+paired, so it is known better than either accuracy; they add up to the whole loss. A chip that is
+judged with coefficients of a run is so last: what is above is with those that the network's own
+activations gave it, where these were made.
 """
 
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ import numpy.typing as npt
 
 from hil.inference.conditions.comparing import PairedDifference, Share, accuracy, compare_paired
 from hil.inference.conditions.outcome import Condition, Evaluation
+from hil.inference.conditions.treatment import Treatment
 
 _CORRECTIONS = {
     "float": "cores and counters: noise, gains, clipping (float correction)",
@@ -19,6 +22,7 @@ _CORRECTIONS = {
     "nmpu": "registers and integer arithmetic of the NMPU",
 }
 """Correction to what it adds to the one above it."""
+_STORED = "coefficients that the run has stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +52,28 @@ def find_loss_sources(evaluation: Evaluation) -> tuple[LossSource, ...]:
 def _steps(evaluation: Evaluation) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     yield "weights in int8", evaluation.int8_weight_predictions
     yield "layer inputs in int8", evaluation.int8_predictions
-    with_cores = ""
+    has_stored = "coefficients_set_id" in evaluation.identity
+    treatment, besides = Treatment.KEPT, ""
+    if has_stored and _has_new(evaluation):
+        treatment = Treatment.RECALIBRATED
+    elif has_stored:
+        besides = f"{_STORED}, and "
+    last = ""
     for correction, source in _CORRECTIONS.items():
-        result = evaluation.find(Condition(correction=correction))
+        result = evaluation.find(Condition(correction=correction, treatment=treatment))
         if result is not None:
-            # Without the float correction, the first of the others brings the cores along.
-            yield with_cores + source, result.predictions
-            with_cores = ""
+            yield besides + source, result.predictions
+            besides, last = "", correction
         elif correction == "float":
-            with_cores = "cores and counters, and "
+            # Without the float correction, the first of the others brings the cores along.
+            besides += "cores and counters, and "
+    stored = evaluation.find(Condition(correction=last))
+    if treatment is Treatment.RECALIBRATED and stored is not None:
+        yield f"{_STORED}, instead of new ones", stored.predictions
+
+
+def _has_new(evaluation: Evaluation) -> bool:
+    """Tell whether the fresh chip was calibrated anew, too."""
+    treatment = Treatment.RECALIBRATED
+    conditions = (Condition(correction=one, treatment=treatment) for one in _CORRECTIONS)
+    return any(evaluation.find(condition) is not None for condition in conditions)
